@@ -1,0 +1,40 @@
+PYTHON ?= python3
+PORT ?= 8888
+BIN := .venv/bin
+
+.PHONY: run test check lock bench clean
+
+run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
+	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
+
+test: .venv/ready ## all tests, with the coverage gate
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready ## every figure in benchmarks/README.md, measured here
+	$(BIN)/python benchmarks/split_kernel.py
+	$(BIN)/python benchmarks/server.py
+	$(BIN)/python benchmarks/growth.py
+
+lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
+
+clean: ## remove what the other targets made, but not ./var
+	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("auditsplit needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

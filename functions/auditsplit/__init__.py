@@ -1,0 +1,10 @@
+"""auditsplit: Kubernetes audit events from kube-apiserver's webhook into every user's own place.
+
+::
+
+    POST ─▶ http ─▶ eventlist ─▶ routing ─▶ sinks ─▶ 200
+
+`http` checks the sender and the body's bounds, `eventlist` finds the events, `routing` their places, `fanout` hands
+them to every store in `sinks`, and only when all of it is durable the answer is 200. `errors` says who must act when it
+is not. Entry points (``main.py``, `cli`) translate, nothing else.
+"""

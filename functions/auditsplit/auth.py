@@ -1,0 +1,110 @@
+"""Who may send: bearer tokens, of which only SHA-256 hashes are configured, each bound to one cluster.
+
+A token is 32 random bytes, so a plain hash of it tells nothing; a password would want a slow one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from auditsplit.errors import Forbidden, Unauthenticated
+
+CLUSTER = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
+"""A cluster's name: as a DNS label or name, at most 63 characters."""
+
+_FROM_ELSEWHERE = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
+
+
+class TokenHash(NamedTuple):
+    """A token's hash, and the cluster that it may write as."""
+
+    cluster: str
+    sha256: bytes
+
+    def __str__(self) -> str:
+        """Return it as ``AUDIT_TOKENS`` has it."""
+        return f"{self.cluster}=sha256:{self.sha256.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> TokenHash:
+        """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError`` says what is wrong with it."""
+        cluster, _, digest = text.partition("=")
+        if not CLUSTER.fullmatch(cluster):
+            raise ValueError(f"{cluster[:63]!r} is no cluster name; write a-z 0-9 - . as in prod=sha256:...")
+        kind, _, hexadecimal = digest.rpartition(":")
+        if kind not in ("", "sha256") or not re.fullmatch("[0-9a-fA-F]{64}", hexadecimal):
+            raise ValueError(f"{cluster}: expected sha256: and 64 hex digits; 'auditsplit token {cluster}' makes them")
+        return cls(cluster, bytes.fromhex(hexadecimal))
+
+
+def new_token(cluster: str) -> tuple[str, TokenHash]:
+    """Return a fresh token for ``cluster`` and its hash."""
+    token = secrets.token_urlsafe(32)
+    return token, TokenHash(cluster, _sha256(token))
+
+
+def authorize(
+    headers: Mapping[str, str], peer: str, asked: str | None, hashes: Iterable[TokenHash], default: str
+) -> str:
+    """Return the cluster that the sender writes as.
+
+    ``asked`` is the cluster in the path, None where there is none; then it is the token's own. Without ``hashes`` the
+    sender must be on this machine, and is ``asked`` or ``default``. Raises `Unauthenticated` or `Forbidden`.
+    """
+    hashes = tuple(hashes)
+    if not hashes:
+        _expect_local(headers, peer)
+        return asked or default
+    cluster = _cluster_of(headers.get("authorization", ""), hashes)
+    if asked not in (None, cluster):
+        raise Forbidden(
+            f"this token is for the cluster {cluster!r}, the path names another one; "
+            f"post to /clusters/{cluster}, or use that cluster's token"
+        )
+    return cluster
+
+
+def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated(
+            "expected 'Authorization: Bearer <token>'; set the user's token or tokenFile in the webhook's kubeconfig, "
+            "and an https server: over http kube-apiserver leaves it out",
+            WWW_Authenticate='Bearer realm="auditsplit"',
+        )
+    found = _sha256(token.strip())
+    matches = [known.cluster for known in hashes if hmac.compare_digest(known.sha256, found)]  # all, in constant time
+    if not matches:
+        raise Unauthenticated(
+            "this token is not known here; compare it with AUDIT_TOKENS, or make a new one with 'auditsplit token'",
+            WWW_Authenticate='Bearer realm="auditsplit", error="invalid_token"',
+        )
+    return matches[0]
+
+
+def _expect_local(headers: Mapping[str, str], peer: str) -> None:
+    """Refuse whoever is not on this machine: another address, a proxy's guest, a page in a browser."""
+    if not _is_loopback(peer) or any(name in headers for name in _FROM_ELSEWHERE):
+        raise Forbidden(
+            "no tokens are configured, so only senders on this machine are taken; run 'auditsplit token <cluster>' "
+            "and set AUDIT_TOKENS to what it prints"
+        )
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _sha256(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

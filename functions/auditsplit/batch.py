@@ -1,0 +1,34 @@
+"""A batch: what one request (or one piece of a file) brought, on its way to the stores."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+
+import msgspec
+
+from auditsplit import eventlist
+from auditsplit.eventlist import BadItem, Event
+from auditsplit.routing import Origin
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """The events of one body. A retry of the apiserver has the same bytes, so ``id`` tells it (64 hex digits)."""
+
+    id: str
+    origin: Origin
+    events: list[Event]
+    bad: list[BadItem]
+
+
+def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
+    """Return the batch that ``body`` is: one document, or with ``lines`` one on each line; `Undecodable` if none."""
+    decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
+    return Batch(digest(body, cluster), Origin(cluster, datetime.now(UTC)), decoded.events, decoded.bad)
+
+
+def digest(body: bytes, cluster: str) -> str:
+    """Return the SHA-256 of the cluster and ``body``, in hexadecimal: equal for equal bytes of one cluster only."""
+    digest = hashlib.sha256(cluster.encode() + b"\0")
+    digest.update(body)
+    return digest.hexdigest()

@@ -1,0 +1,248 @@
+"""Decoding: the bytes of a request to single audit events, each with the very bytes that came in.
+
+The fast way reads the body once to find the items and each item once for the fields that routing needs; nothing is
+built from the rest. Where a parser refuses, `structure` finds the same places by quotes and brackets alone, so that one
+hostile request body can't hide the events beside it. The types are those of `audit.k8s.io/v1
+<https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/>`_.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from auditsplit import structure
+from auditsplit.errors import Undecodable
+from auditsplit.structure import Span
+
+API_VERSION = "audit.k8s.io/v1"
+
+
+class User(msgspec.Struct, gc=False):
+    """Of ``user`` and ``impersonatedUser``, what routing needs."""
+
+    username: str | None = None
+
+
+class ObjectReference(msgspec.Struct, gc=False):
+    """Of ``objectRef``, what routing needs."""
+
+    namespace: str | None = None
+    resource: str | None = None
+
+
+class Head(msgspec.Struct, gc=False):
+    """Of an ``Event``, what routing needs; names, types and optionality are the API's."""
+
+    kind: str | None = None
+    apiVersion: str | None = None  # noqa: N815 - the API's own name
+    level: str | None = None
+    stage: str | None = None
+    verb: str | None = None
+    user: User | None = None
+    impersonatedUser: User | None = None  # noqa: N815
+    objectRef: ObjectReference | None = None  # noqa: N815
+    requestReceivedTimestamp: str | None = None  # noqa: N815
+    stageTimestamp: str | None = None  # noqa: N815
+
+
+class Event(msgspec.Struct, gc=False, frozen=True):
+    """One audit event: what routing needs of it, and its bytes as they came, on one line."""
+
+    head: Head
+    raw: memoryview
+
+
+class BadItem(msgspec.Struct, gc=False, frozen=True):
+    """What stood in an item's place and is no event: ``index`` counts from 0 in the list, or in the lines."""
+
+    index: int
+    reason: str
+    raw: bytes
+
+
+class Decoded(msgspec.Struct, gc=False, frozen=True):
+    """What a body held, each in its order."""
+
+    events: list[Event]
+    bad: list[BadItem]
+
+
+class _Document(msgspec.Struct):
+    kind: str | None = None
+    apiVersion: str | None = None  # noqa: N815
+    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_decode_document = msgspec.json.Decoder(_Document).decode
+_decode_head = msgspec.json.Decoder(Head).decode
+
+_STRING = str
+_USER = {"username": _STRING}
+_SHAPE: dict[str, Any] = {
+    **dict.fromkeys(Head.__struct_fields__, _STRING),
+    "user": _USER,
+    "impersonatedUser": _USER,
+    "objectRef": {"namespace": _STRING, "resource": _STRING},
+}
+
+
+def decode(body: bytes) -> Decoded:
+    """Return the events of a body that is one ``EventList`` or one ``Event`` of `API_VERSION`.
+
+    Raises `Undecodable` where it is neither, with the position of the first byte that shows it.
+    """
+    if not body.strip():
+        raise Undecodable("the body is empty; expected an EventList", 0)
+    try:
+        document = _decode_document(body)
+        raws: Iterable[memoryview] = map(memoryview, document.items or ())
+    except _REFUSALS:
+        document, raws = _scan_document(body)
+    _check_version(document)
+    if document.kind == "Event":
+        raws = (memoryview(body.strip()),)
+    elif document.items is msgspec.UNSET:
+        raise Undecodable("the EventList has no items")
+    return _sort_out(raws, several_lines=b"\n" in body.rstrip(b"\r\n") or b"\r" in body)
+
+
+def decode_lines(body: bytes) -> Decoded:
+    """Return the events of a body that has an ``Event`` (or ``EventList``) on each line; empty lines don't count.
+
+    A line that is neither is a `BadItem`. Raises `Undecodable` where no line is one.
+    """
+    events: list[Event] = []
+    bad: list[BadItem] = []
+    for index, line in enumerate(body.splitlines()):
+        if not line.strip():
+            continue
+        try:
+            decoded = decode(line)
+        except Undecodable as error:
+            bad.append(BadItem(index, explain(error), line))
+        else:
+            events += decoded.events
+            bad += (BadItem(index, item.reason, item.raw) for item in decoded.bad)
+    if bad and not events:
+        raise Undecodable(f"none of the lines is an Event; line {bad[0].index}: {bad[0].reason}")
+    return Decoded(events, bad)
+
+
+def explain(error: Undecodable) -> str:
+    """Return the reason with the position, where there is one."""
+    return error.detail if error.position is None else f"{error.detail} at byte {error.position}"
+
+
+def _check_version(document: _Document) -> None:
+    """Raise `Undecodable` unless ``document`` is a list or an event of the version that is taken."""
+    kind, version = document.kind, document.apiVersion
+    if kind in ("EventList", "Event") and version == API_VERSION:
+        return
+    if kind in ("EventList", "Event") and (version or "").startswith("audit.k8s.io/"):
+        raise Undecodable(
+            f"expected {API_VERSION}, came {_name(version)}; start kube-apiserver with "
+            f"--audit-webhook-version={API_VERSION} (its default)"
+        )
+    raise Undecodable(
+        f"expected kind EventList and apiVersion {API_VERSION}, came kind {_name(kind)} and apiVersion {_name(version)}"
+    )
+
+
+def _name(value: str | None) -> str:
+    return "none" if value is None else ascii(value[:60])
+
+
+def _sort_out(raws: Iterable[memoryview], *, several_lines: bool) -> Decoded:
+    """Tell the events among the items from what is none."""
+    events: list[Event] = []
+    bad: list[BadItem] = []
+    for index, raw in enumerate(raws):
+        try:
+            events.append(_event(raw, several_lines=several_lines))
+        except Undecodable as error:
+            bad.append(BadItem(index, explain(error), bytes(raw)))
+    return Decoded(events, bad)
+
+
+def _event(raw: memoryview, *, several_lines: bool) -> Event:
+    try:
+        head = _decode_head(raw)
+    except _REFUSALS:
+        head = _scan_head(bytes(raw))
+    if (head.kind is not None and head.kind != "Event") or head.apiVersion not in (None, API_VERSION):
+        raise Undecodable(f"expected an Event of {API_VERSION}, came {_name(head.kind)} of {_name(head.apiVersion)}")
+    if len(raw) < _SHORTEST_MEMBER and not bytes(raw).strip(b"{} \t\r\n"):
+        raise Undecodable("the item has no fields")
+    return Event(head, _on_one_line(raw) if several_lines else raw)
+
+
+_SHORTEST_MEMBER = 64  # below it, an object may hold nothing but white space
+
+
+def _on_one_line(raw: memoryview) -> memoryview:
+    """Return the item without the white space between its tokens, if it has line breaks; they would end the line."""
+    text = bytes(raw)
+    if b"\n" not in text and b"\r" not in text:
+        return raw
+    text = structure.compact(text)
+    if b"\n" in text or b"\r" in text:
+        raise Undecodable("a line break inside a string; JSON wants it escaped")
+    return memoryview(text)
+
+
+def _scan_document(body: bytes) -> tuple[_Document, Iterator[memoryview]]:
+    """Return what `_decode_document` would, and the items, by structure alone."""
+    document = _Document()
+    items: Iterator[Span] = iter(())
+    for token, span in structure.members(body, structure.whole(body)):
+        match _string(token):
+            case "kind":
+                document.kind = _scalar("kind", body, span)
+            case "apiVersion":
+                document.apiVersion = _scalar("apiVersion", body, span)
+            case "items" if body[span.start : span.end] == b"null":
+                document.items = None
+            case "items":
+                document.items, items = [], structure.elements(body, span)
+    view = memoryview(body)
+    return document, (view[span.start : span.end] for span in items)
+
+
+def _scan_head(raw: bytes) -> Head:
+    """Return the head of an item by structure alone; the last of two equal names counts, as for the parsers."""
+    return msgspec.convert(_scan_fields(raw, structure.whole(raw), _SHAPE), Head)
+
+
+def _scan_fields(raw: bytes, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for token, value in structure.members(raw, span):
+        name = _string(token)
+        inner = shape.get(name)
+        if inner is _STRING or (inner and raw[value.start : value.end] == b"null"):
+            found[name] = _scalar(name, raw, value)
+        elif inner:
+            found[name] = _scan_fields(raw, value, inner)
+    return found
+
+
+def _scalar(name: str, text: bytes, span: Span) -> str | None:
+    token = text[span.start : span.end]
+    if token == b"null":
+        return None
+    if not token.startswith(b'"'):
+        raise Undecodable(f"{name}: expected a string", span.start)
+    return _string(token)
+
+
+def _string(token: bytes) -> str:
+    """Return the string that ``token``, with its quotes, stands for; what is not Unicode in it comes as surrogates."""
+    try:
+        value: str = json.loads(token.decode("utf-8", "surrogateescape"), strict=False)
+    except ValueError as error:
+        raise Undecodable(f"a string with an escape that JSON doesn't have: {str(error)[:60]}") from error
+    return value

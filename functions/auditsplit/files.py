@@ -1,0 +1,78 @@
+"""Recorded files: EventLists and audit logs, read in pieces and delivered like requests."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from auditsplit import body, eventlist, fanout
+from auditsplit.errors import BodyTooLarge, Undecodable
+from auditsplit.settings import Settings
+
+_PIECE_BYTES = 4 * 1024 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Done(NamedTuple):
+    """What one piece of a file came to: ``counts`` of events, again (stored before) and rejected; the reasons."""
+
+    counts: dict[str, int]
+    complaints: list[str]
+
+
+def split(stream: io.BufferedReader, cluster: str, settings: Settings) -> Iterator[Done]:
+    """Deliver what ``stream`` holds, piece by piece, each durable when it is yielded.
+
+    A file of lines may be of any size, a single document or line of ``max_body_bytes``: `BodyTooLarge`. What is no
+    event is kept in the stores' ``_rejected/``. Raises `StoreError` too; after it, the same file can be split again: what
+    is stored and still remembered (15 minutes in the file store) is not stored twice.
+    """
+    for piece, lines in _pieces(_decompressed(stream), settings.max_body_bytes):
+        try:
+            receipt = fanout.receive(piece, cluster, settings.sinks, lines=lines)
+        except Undecodable as error:
+            yield Done({"rejected": 1}, [error.detail])
+            continue
+        again = receipt.events if receipt.alreadyStored else 0
+        complaints = [f"item {item.index}: {item.reason}; kept as {', '.join(item.kept)}" for item in receipt.rejected]
+        yield Done({"events": receipt.events, "again": again, "rejected": len(complaints)}, complaints)
+
+
+def _decompressed(stream: io.BufferedReader) -> BinaryIO:
+    return body.unzipped(stream) if stream.peek(2)[:2] == _GZIP_MAGIC else stream
+
+
+def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield bodies, each with whether it has a document on each line."""
+    first, second = _line(stream, max_bytes), _line(stream, max_bytes)
+    if not (_is_document(first) or _is_document(second)):
+        whole = first + second + stream.read(max_bytes)
+        if len(whole) > max_bytes:
+            raise BodyTooLarge(f"a document of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
+        if whole:
+            yield whole, False
+        return
+    piece, size = [first, second], len(first) + len(second)
+    while line := _line(stream, max_bytes):
+        if size + len(line) > _PIECE_BYTES:
+            yield b"".join(piece), True
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    yield b"".join(piece), True
+
+
+def _line(stream: BinaryIO, max_bytes: int) -> bytes:
+    line = stream.readline(max_bytes + 1)
+    if len(line) > max_bytes:
+        raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
+    return line
+
+
+def _is_document(line: bytes) -> bool:
+    try:
+        eventlist.decode(line)
+    except Undecodable:
+        return False
+    return True

@@ -1,0 +1,194 @@
+"""Routing: which place an event belongs to.
+
+A key template such as ``kube-audit-{user}/audit`` names the place. Every value in it is encoded by `names`, so a
+rendered key has just the template's own slashes and never leaves its literal prefix. Templates in which two different
+users could meet in one place are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from string import Formatter
+from typing import Literal, NamedTuple, TypeAlias
+
+from auditsplit import names
+from auditsplit.eventlist import Event, Head
+
+WhichUser: TypeAlias = Literal["authenticated", "impersonated"]
+
+RESERVED = ("_rejected", ".auditsplit")
+"""What no key begins with: the stores' own places."""
+
+MAX_SEGMENT_BYTES = 225
+"""The longest segment of a key: 255, as the usual file systems have it, less what rotation adds to a file's name."""
+
+_KNOWN_WORDS = frozenset(
+    [
+        "None",
+        "Metadata",
+        "Request",
+        "RequestResponse",
+        "RequestReceived",
+        "ResponseStarted",
+        "ResponseComplete",
+        "Panic",
+    ]
+)
+_FIXED_BYTES = {"date": 10, "year": 4, "month": 2, "day": 2, "hour": 2}
+_LITERAL = re.compile(r"[A-Za-z0-9._@:=+,/-]*", re.ASCII)
+_SEPARATOR = re.compile(r"[=+,]")  # stands in literals only: `names.encode` leaves none of them in a value
+
+
+class Origin(NamedTuple):
+    """What a whole batch has in common: the cluster's name and when the batch came, in UTC."""
+
+    cluster: str
+    arrived: datetime
+
+
+_Value: TypeAlias = Callable[[Head, Origin], str]
+
+
+def event_time(head: Head, arrived: datetime) -> datetime:
+    """Return when the event happened, in UTC: its ``stageTimestamp``, else ``requestReceivedTimestamp``, else arrival.
+
+    A timestamp that is null, not RFC 3339 or without a zone does not count.
+    """
+    for text in (head.stageTimestamp, head.requestReceivedTimestamp):
+        if text:
+            try:
+                time = datetime.fromisoformat(text)
+                if time.tzinfo is not None:
+                    return time.astimezone(UTC)
+            except (ValueError, OverflowError):
+                continue
+    return arrived
+
+
+class KeyTemplate:
+    """A template over `FIELDS`, checked; ``ValueError`` names every mistake in it, a line each."""
+
+    def __init__(self, text: str, *, user: WhichUser = "authenticated") -> None:
+        """Check ``text``; ``user`` says whose name ``{user}`` is where an event has an impersonated user too."""
+        mistakes = list(_mistakes(text))
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        self.text = text
+        self.user = user
+        self._fields = [field for _, field in _parse(text) if field]
+        values = {**_VALUES, "user": _impersonated_user if user == "impersonated" else _authenticated_user}
+        self._values = [values[field] for field in self._fields]
+
+    def key(self, head: Head, origin: Origin) -> str:
+        """Return the key of one event."""
+        return self._render([value(head, origin) for value in self._values])
+
+    def group(self, events: Iterable[Event], origin: Origin) -> dict[str, list[Event]]:
+        """Return the events by key, in their order; keys in the order of their first event."""
+        groups: dict[str, list[Event]] = {}
+        by_values: dict[tuple[str, ...], list[Event]] = {}
+        values = self._values
+        for event in events:
+            head = event.head
+            found = tuple([value(head, origin) for value in values])
+            group = by_values.get(found)
+            if group is None:
+                group = by_values[found] = groups.setdefault(self._render(found), [])
+            group.append(event)
+        return groups
+
+    def _render(self, found: Iterable[str]) -> str:
+        return self.text.format_map(dict(zip(self._fields, found, strict=True)))
+
+
+def _parse(text: str) -> list[tuple[str, str | None]]:
+    """Return the literals and the field after each; a format or conversion counts as part of the field's name."""
+    parts = []
+    for literal, field, form, conversion in Formatter().parse(text):
+        extra = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+        parts.append((literal, field if field is None else field + extra))
+    return parts
+
+
+def _mistakes(text: str) -> Iterable[str]:
+    try:
+        parts = _parse(text)
+    except ValueError as error:
+        yield f"{text!r}: {error}; write fields as {{user}}"
+        return
+    for literal, field in parts:
+        if not _LITERAL.fullmatch(literal):
+            yield f"{text!r}: {literal!r} has a character other than A-Z a-z 0-9 . _ @ : = + , - /"
+        if field is not None and field not in FIELDS:
+            yield f"{text!r}: there is no field {{{field}}}; there are {' '.join(f'{{{name}}}' for name in FIELDS)}"
+    if text.lower().startswith(RESERVED):
+        yield f"{text!r}: {' and '.join(RESERVED)} are the store's own; begin with another name"
+    for segment in text.split("/"):
+        yield from _segment_mistakes(segment)
+
+
+def _segment_mistakes(segment: str) -> Iterable[str]:
+    if segment in ("", ".", ".."):
+        yield f"{segment!r} is no name between two slashes; write a relative key such as kube-audit-{{user}}/audit"
+        return
+    longest, between = 0, "="
+    for literal, field in _parse(segment):
+        longest += len(literal) + (0 if field is None else _FIXED_BYTES.get(field, names.MAX_BYTES))
+        between += literal
+        if field is None or field in _FIXED_BYTES:
+            continue
+        if not _SEPARATOR.search(between):
+            yield f"{segment!r}: two events could meet in one place; put / or one of = + , before {{{field}}}"
+        between = ""
+    if longest > MAX_SEGMENT_BYTES:
+        yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}; put / between its fields"
+
+
+def _authenticated_user(head: Head, _: Origin) -> str:
+    user = head.user
+    return names.encode(user.username) if user and user.username else names.NO_USER
+
+
+def _impersonated_user(head: Head, origin: Origin) -> str:
+    user = head.impersonatedUser
+    return names.encode(user.username) if user and user.username else _authenticated_user(head, origin)
+
+
+def _namespace(head: Head, _: Origin) -> str:
+    reference = head.objectRef
+    return names.encode(reference.namespace) if reference and reference.namespace else names.ABSENT
+
+
+def _resource(head: Head, _: Origin) -> str:
+    reference = head.objectRef
+    return names.encode(reference.resource) if reference and reference.resource else names.ABSENT
+
+
+def _word(value: str | None) -> str:
+    """Return a level or stage as Kubernetes spells it, and any other value encoded."""
+    return value if value in _KNOWN_WORDS else names.encode(value) if value else names.ABSENT
+
+
+def _time(form: str) -> _Value:
+    return lambda head, origin: event_time(head, origin.arrived).strftime(form)
+
+
+_VALUES: dict[str, _Value] = {
+    "user": _authenticated_user,
+    "namespace": _namespace,
+    "cluster": lambda _, origin: names.encode(origin.cluster),
+    "verb": lambda head, _: names.encode(head.verb) if head.verb else names.ABSENT,
+    "resource": _resource,
+    "level": lambda head, _: _word(head.level),
+    "stage": lambda head, _: _word(head.stage),
+    "date": lambda head, origin: event_time(head, origin.arrived).date().isoformat(),
+    "year": lambda head, origin: f"{event_time(head, origin.arrived).year:04}",
+    "month": _time("%m"),
+    "day": _time("%d"),
+    "hour": _time("%H"),
+}
+
+FIELDS = tuple(_VALUES)
+"""What a template may name."""

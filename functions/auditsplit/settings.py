@@ -1,0 +1,139 @@
+"""Settings: the environment, read once, with every mistake reported at once.
+
+``AUDIT_SINKS`` are the stores' URLs; ``AUDIT_KEY``, ``AUDIT_FORMAT`` and ``AUDIT_FILE_<OPTION>`` options that they
+share, ``AUDIT_PRESET`` a set of such options by name. What a URL says itself counts more.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast, get_args
+
+import msgspec
+
+from auditsplit import sinks
+from auditsplit.auth import CLUSTER, TokenHash
+from auditsplit.errors import SettingsError
+from auditsplit.routing import WhichUser
+from auditsplit.sinks import Sink
+
+PRESETS: Mapping[str, Mapping[str, str]] = {
+    "logstash": {"key": "kube-audit-{user}/audit", "format": "logstash"},
+    "fluentd": {"key": "audit-{namespace}.{year}{month}{day}{hour}.log.gz", "format": "log"},
+}
+"""The layouts of the two recipes in Kubernetes' auditing page."""
+
+NAMES = frozenset(
+    {
+        "AUDIT_CLUSTER",
+        "AUDIT_FILE_FSYNC",
+        "AUDIT_FILE_MAXAGE",
+        "AUDIT_FILE_MAXBACKUP",
+        "AUDIT_FILE_MAXSIZE",
+        "AUDIT_FORMAT",
+        "AUDIT_KEY",
+        "AUDIT_MAX_BODY_BYTES",
+        "AUDIT_PRESET",
+        "AUDIT_SINKS",
+        "AUDIT_TOKENS",
+        "AUDIT_USER",
+    }
+)
+_FILE_OPTION = "AUDIT_FILE_"
+_EPHEMERAL = {"AWS_LAMBDA_FUNCTION_NAME": "Lambda", "K_SERVICE": "Cloud Run"}
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a deployer chose; holds no secret, since tokens come as hashes."""
+
+    sinks: tuple[Sink, ...]
+    tokens: tuple[TokenHash, ...] = ()
+    cluster: str = "default"
+    max_body_bytes: int = 32 * 1024 * 1024
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Return the settings in ``environ``; `SettingsError` names every mistake and what to write instead."""
+        given = {name: value.strip() for name, value in environ.items() if name.startswith("AUDIT_") and value.strip()}
+        mistakes = list(_unknown(given))
+        settings = cls(
+            sinks=_sinks(given, environ, mistakes),
+            tokens=_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
+            cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
+            max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(32 * 1024 * 1024)), mistakes),
+        )
+        if mistakes:
+            raise SettingsError(*mistakes)
+        return settings
+
+
+def _unknown(given: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(given.keys() - NAMES):
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        yield f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _sinks(given: Mapping[str, str], environ: Mapping[str, str], mistakes: list[str]) -> tuple[Sink, ...]:
+    urls = given.get("AUDIT_SINKS", "").split()
+    platform = next((name for variable, name in _EPHEMERAL.items() if variable in environ), None)
+    if not urls and platform:
+        mistakes.append(f"AUDIT_SINKS: not set; a file on {platform} is gone with the instance, so name another store")
+    preset = given.get("AUDIT_PRESET", "")
+    if preset and preset not in PRESETS:
+        mistakes.append(f"AUDIT_PRESET: {preset!r} is none of {', '.join(PRESETS)}")
+    user = given.get("AUDIT_USER", "authenticated")
+    if user not in get_args(WhichUser):
+        mistakes.append(f"AUDIT_USER: {user!r} is none of {', '.join(get_args(WhichUser))}")
+        user = "authenticated"
+    shared = {
+        **PRESETS.get(preset, {}),
+        **{option: given[name] for option, name in (("key", "AUDIT_KEY"), ("format", "AUDIT_FORMAT")) if name in given},
+        **{name[len(_FILE_OPTION) :].lower(): value for name, value in given.items() if name.startswith(_FILE_OPTION)},
+    }
+    found: list[Sink] = []
+    for url in urls or ["file:var/log"]:
+        try:
+            found.append(sinks.from_url(url, shared, cast("WhichUser", user)))
+        except ValueError as error:
+            mistakes += [f"AUDIT_SINKS: {url.partition('?')[0]}: {line}" for line in str(error).splitlines()]
+    _expect_different(found, mistakes)
+    return tuple(found)
+
+
+def _expect_different(found: list[Sink], mistakes: list[str]) -> None:
+    """Refuse one place twice: the second would find every batch stored already."""
+    places: set[str] = set()
+    for sink in found:
+        root = getattr(sink, "root", None)
+        place = os.path.realpath(root) if isinstance(root, Path) else sink.name
+        if place in places:
+            mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each store a place of its own")
+        places.add(place)
+
+
+def _tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
+    found = []
+    for entry in text.replace(",", " ").split():
+        try:
+            found.append(TokenHash.parse(entry))
+        except ValueError as error:
+            mistakes.append(f"AUDIT_TOKENS: {error}")
+    if len({token.sha256 for token in found}) < len(found):
+        mistakes.append("AUDIT_TOKENS: one hash is named twice; a token is for one cluster, so make one for each")
+    return tuple(found)
+
+
+def _cluster(text: str, mistakes: list[str]) -> str:
+    if not CLUSTER.fullmatch(text):
+        mistakes.append(f"AUDIT_CLUSTER: {text[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
+    return text
+
+
+def _bytes(text: str, mistakes: list[str]) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    mistakes.append(f"AUDIT_MAX_BODY_BYTES: {text!r} is no number of bytes; write 33554432 for 32 MiB")
+    return 1

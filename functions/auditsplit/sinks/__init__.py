@@ -1,0 +1,46 @@
+"""Stores: what every one can do, and which one a URL names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Protocol
+
+from auditsplit.batch import Batch
+from auditsplit.routing import WhichUser
+from auditsplit.sinks.options import Target
+
+_MODULES = {
+    "file": "auditsplit.sinks.file.store",
+    "memory": "auditsplit.sinks.memory",
+    "stdout": "auditsplit.sinks.stdout",
+}
+
+
+class Sink(Protocol):
+    """A store. Every method raises `StoreError` where the store does not do it; a retry is then always safe."""
+
+    name: str
+    """What logs and answers call it: its URL without options."""
+
+    def write(self, batch: Batch) -> bool:
+        """Store the batch's events durably before it returns; False where the same batch was stored before."""
+
+    def reject(self, cluster: str, digest: str, body: bytes) -> str:
+        """Keep ``body``, which is no event, under its SHA-256 ``digest``; return where. The same again is one."""
+
+    def check(self) -> None:
+        """Return if the store would take a batch now."""
+
+
+def from_url(url: str, defaults: Mapping[str, str], user: WhichUser) -> Sink:
+    """Return the store that ``url`` names, without touching it; ``ValueError`` names every mistake, a line each.
+
+    ``defaults`` are options that the URL doesn't have to repeat. Only the module of that store is imported.
+    """
+    target = Target(url, defaults, user)
+    if target.scheme not in _MODULES:
+        raise ValueError(f"no store has the scheme {target.scheme!r}; there are {', '.join(_MODULES)}")
+    sink: Sink = importlib.import_module(_MODULES[target.scheme]).from_target(target)
+    target.check()
+    return sink

@@ -1,0 +1,67 @@
+"""Whole reads, whole writes and syncs; the system's own may do less than they were asked for."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+_IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+def write(file: int, chunks: Sequence[bytes], offset: int) -> None:
+    """Write all of ``chunks``, one behind the other, at ``offset``."""
+    for first in range(0, len(chunks), _IOV_MAX):
+        some: list[bytes | memoryview] = list(chunks[first : first + _IOV_MAX])
+        while some:
+            written = os.pwritev(file, some, offset)
+            offset += written
+            while some and written >= len(some[0]):
+                written -= len(some.pop(0))
+            if written:
+                some[0] = memoryview(some[0])[written:]
+
+
+def read(file: int, length: int, offset: int) -> bytes:
+    """Return ``length`` bytes from ``offset``, or fewer where the file ends before."""
+    parts = []
+    while length and (part := os.pread(file, length, offset)):
+        parts.append(part)
+        length -= len(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def sync(file: int, *, really: bool) -> None:
+    """Put an open file's data on the disk, if ``really``."""
+    if really:
+        _sync_data(file)
+
+
+def sync_folder(folder: Path, *, really: bool) -> None:
+    """Put a folder's entries on the disk, if ``really``."""
+    if really:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def replace(path: Path, data: bytes, *, really: bool) -> None:
+    """Make ``path`` a file of ``data``, whole or not at all, private to this user."""
+    new = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
+    try:
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            write(file, [data], 0)
+            sync(file, really=really)
+        finally:
+            os.close(file)
+        new.replace(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent, really=really)

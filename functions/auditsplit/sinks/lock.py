@@ -1,0 +1,55 @@
+"""A lock among the threads and the processes that write to one store."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+TIMEOUT_S = 10.0
+"""How long a batch waits for its turn; with the write itself, the answer stays within the apiserver's 30 s."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
+
+
+class StoreLock:
+    """The lock that the file ``path`` stands for; held by one thread of one process at a time.
+
+    The file is opened anew each time: a descriptor inherited by gunicorn's forks would lock nothing among them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the lock; nothing is opened yet."""
+        self.path = path
+        self._mutex = threading.Lock()
+
+    @contextlib.contextmanager
+    def hold(self, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
+        """Hold the lock; ``TimeoutError`` where it isn't free within ``timeout_s``, other ``OSError`` from the disk."""
+        deadline = time.monotonic() + timeout_s
+        if not self._mutex.acquire(timeout=timeout_s):
+            raise TimeoutError(f"{self.path} was not free within {timeout_s:g} s")
+        try:
+            lock = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                self._wait(lock, deadline, timeout_s)
+                yield
+            finally:
+                os.close(lock)
+        finally:
+            self._mutex.release()
+
+    def _wait(self, lock: int, deadline: float, timeout_s: float) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{self.path} was not free within {timeout_s:g} s") from None
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

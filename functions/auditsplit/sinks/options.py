@@ -1,0 +1,66 @@
+"""A store's URL and its options, read with every mistake noted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit
+
+from auditsplit.lines import FORMATS
+from auditsplit.routing import KeyTemplate, WhichUser
+
+
+class Target:
+    """A store's URL: ``scheme``, ``host``, ``path``, and the options, asked for by name; ``mistakes`` collects."""
+
+    def __init__(self, url: str, defaults: Mapping[str, str], user: WhichUser) -> None:
+        """Take the URL apart; ``defaults`` are options that the URL's own outdo."""
+        parts = urlsplit(url)
+        self.url = url.partition("?")[0]
+        self.scheme, self.host, self.path = parts.scheme, parts.netloc, unquote(parts.path)
+        self.mistakes: list[str] = []
+        pairs = [option.partition("=") for option in parts.query.split("&") if option]
+        self._unasked = {unquote(name): unquote(value) for name, _, value in pairs}
+        self._options = {**defaults, **self._unasked}
+        self._user: WhichUser = user
+
+    def text(self, name: str, default: str) -> str:
+        """Return the option as it is."""
+        self._unasked.pop(name, None)
+        return self._options.get(name) or default
+
+    def integer(self, name: str, default: int, *, least: int = 0) -> int:
+        """Return the option as a whole number of ``least`` or more."""
+        text = self.text(name, str(default))
+        if text.isascii() and text.isdigit() and int(text) >= least:
+            return int(text)
+        self.mistakes.append(f"{name}: {text!r} is no whole number of {least} or more")
+        return default
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return the option as a truth value: 1 or 0."""
+        text = self.text(name, "1" if default else "0")
+        if text not in ("0", "1"):
+            self.mistakes.append(f"{name}: {text!r} is neither 1 (yes) nor 0 (no)")
+        return text == "1"
+
+    def line_format(self) -> str:
+        """Return the option ``format``."""
+        text = self.text("format", "log")
+        if text in FORMATS:
+            return text
+        self.mistakes.append(f"format: {text!r} is none of {', '.join(FORMATS)}")
+        return "log"
+
+    def key(self, default: str) -> KeyTemplate:
+        """Return the option ``key``."""
+        try:
+            return KeyTemplate(self.text("key", default), user=self._user)
+        except ValueError as error:
+            self.mistakes += [f"key: {line}" for line in str(error).splitlines()]
+            return KeyTemplate(default, user=self._user)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` with all mistakes, a line each; options that nobody asked for are mistakes too."""
+        self.mistakes += [f"{name}: the {self.scheme}: store has no such option" for name in self._unasked]
+        if self.mistakes:
+            raise ValueError("\n".join(self.mistakes))

@@ -1,0 +1,74 @@
+"""The stdout store: every event as a line on standard output, for whoever collects a container's output.
+
+Standard output has no memory, so a batch that the apiserver sends again is printed again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import tempfile
+import time
+from pathlib import Path
+
+import orjson
+
+from auditsplit import lines
+from auditsplit.batch import Batch
+from auditsplit.errors import StoreError
+from auditsplit.sinks.lock import TIMEOUT_S, StoreLock
+from auditsplit.sinks.options import Target
+
+_STDOUT = 1
+
+
+def from_target(target: Target) -> StdoutSink:
+    """Return the store for a ``stdout:`` URL."""
+    if target.host or target.path not in ("", "-"):
+        target.mistakes.append(f"{target.url!r} names a place; write stdout:")
+    return StdoutSink(target.line_format())
+
+
+class StdoutSink:
+    """Writes to the process's file descriptor 1, one batch after the other, also with several worker processes."""
+
+    def __init__(self, line_format: str = "log", timeout_s: float = TIMEOUT_S) -> None:
+        """Write lines of ``line_format``; ``timeout_s`` bounds the wait for a reader that doesn't read."""
+        self.name = "stdout:"
+        self._format, self._timeout_s = line_format, timeout_s
+        self._torn = False
+        out = os.fstat(_STDOUT)  # the workers share it, so they share the lock: a pipe tears long writes
+        lock_name = f"auditsplit-{os.getuid()}-{out.st_dev}-{out.st_ino}.lock"
+        self._lock = StoreLock(Path(tempfile.gettempdir()) / lock_name)
+
+    def write(self, batch: Batch) -> bool:
+        """See `Sink.write`; always new, since standard output can't be asked what it got."""
+        self._print(lines.render(batch.events, self._format))
+        return True
+
+    def reject(self, cluster: str, digest: str, body: bytes) -> str:
+        """See `Sink.reject`; the body is printed as a JSON line, its bytes as Latin-1 characters."""
+        rejected = {"auditsplitRejected": digest, "cluster": cluster, "body": body.decode("latin-1")}
+        self._print(orjson.dumps(rejected, option=orjson.OPT_APPEND_NEWLINE))
+        return f"stdout, as the line with auditsplitRejected {digest}"
+
+    def check(self) -> None:
+        """See `Sink.check`."""
+        self._print(b"")
+
+    def _print(self, text: bytes) -> None:
+        try:
+            with self._lock.hold(self._timeout_s):
+                self._write(b"\n" + text if self._torn else text, time.monotonic() + self._timeout_s)
+        except OSError as error:
+            raise StoreError(f"standard output: {error.strerror or error}") from error
+
+    def _write(self, text: bytes, deadline: float) -> None:
+        """Write by pieces that a pipe takes without blocking once it is said to be writable."""
+        rest = memoryview(text)
+        while rest:
+            self._torn = True
+            if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
+                raise TimeoutError(f"nobody read for {self._timeout_s:g} s")
+            rest = rest[os.write(_STDOUT, rest[: select.PIPE_BUF]) :]
+        self._torn = False
