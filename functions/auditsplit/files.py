@@ -25,8 +25,8 @@ def split(stream: io.BufferedReader, cluster: str, settings: Settings) -> Iterat
     """Deliver what ``stream`` holds, piece by piece, each durable when it is yielded.
 
     A file of lines may be of any size, a single document or line of ``max_body_bytes``: `BodyTooLarge`. What is no
-    event is kept in the stores' ``_rejected/``. Raises `StoreError` too; after it, the same file can be split again: what
-    is stored and still remembered (15 minutes in the file store) is not stored twice.
+    event is kept in the stores' ``_rejected/``. Raises `StoreError` too; after it, the same file can be split again:
+    what is stored and still remembered (15 minutes in the file store) is not stored twice.
     """
     for piece, lines in _pieces(_decompressed(stream), settings.max_body_bytes):
         try:

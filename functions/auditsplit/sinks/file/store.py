@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,11 +143,8 @@ class FileSink:
         for key in self._journal.touched if self._sync else ():
             path = self.root / key
             with contextlib.suppress(FileNotFoundError):  # removed or renamed by somebody else
-                file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                try:
+                with self._opened(key) as file:
                     disk.sync(file, really=True)
-                finally:
-                    os.close(file)
                 folders.update(folder for folder in path.parents if folder.is_relative_to(self.root))
         for folder in folders:
             disk.sync_folder(folder, really=True)
@@ -162,6 +161,8 @@ class FileSink:
             if found is None:
                 found, offset = self._create(piece.path), 0
                 self._remade[piece.path, piece.inode] = found.st_ino
+            if self._holds(piece.path, chunk, offset):
+                continue
             same = found.st_ino == self._remade.get((piece.path, piece.inode), piece.inode)
             if not same or found.st_size < offset:
                 offset = found.st_size  # somebody else renamed or emptied the file: rather twice than lost
@@ -169,9 +170,12 @@ class FileSink:
 
     def _stat(self, key: str) -> os.stat_result | None:
         try:
-            return os.lstat(self.root / key)
+            found = os.lstat(self.root / key)
         except FileNotFoundError:
             return None
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ELOOP, f"{key} is no regular file; move it away")
+        return found
 
     def _create(self, key: str) -> os.stat_result:
         path = self.root / key
@@ -186,15 +190,25 @@ class FileSink:
             os.close(file)
 
     def _put(self, key: str, chunk: bytes, offset: int) -> None:
-        file = os.open(self.root / key, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
+        with self._opened(key) as file:
             disk.write(file, [chunk], offset)
-        finally:
-            os.close(file)
+
+    def _holds(self, key: str, chunk: bytes, offset: int) -> bool:
+        with self._opened(key) as file:
+            return disk.read(file, len(chunk), offset) == chunk
 
     def _undo(self, pieces: list[Piece]) -> None:
         for piece in pieces:
-            os.truncate(self.root / piece.path, piece.offset)
+            with self._opened(piece.path) as file:
+                os.ftruncate(file, piece.offset)
+
+    @contextlib.contextmanager
+    def _opened(self, key: str) -> Iterator[int]:
+        file = os.open(self.root / key, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield file
+        finally:
+            os.close(file)
 
     def _remove(self, keys: list[str]) -> None:
         for key in keys:

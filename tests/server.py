@@ -1,0 +1,120 @@
+"""The function in its real server: functions-framework as a process of its own, and a plain client for it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+MAIN = Path(__file__).parents[1] / "functions" / "main.py"
+_BIN = Path(sys.executable).parent
+_START_S = 30
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON document."""
+        document: dict[str, Any] = json.loads(self.body)
+        return document
+
+
+class Server:
+    """A running functions-framework; ``folder`` is its working folder, ``log`` where its standard error goes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+        """Take the process over."""
+        self.process, self.port, self.folder = process, port, folder
+        self.log = folder / "server.log"
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Return the answer to one request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, dict(headers or {}))
+            response = connection.getresponse()
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+            )
+        finally:
+            connection.close()
+
+    def post(self, body: bytes, path: str = "/?timeout=30s", **headers: str) -> Answer:
+        """Post ``body`` as kube-apiserver does."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.request("POST", path, body, {"Content-Type": "application/json", **named})
+
+    def workers(self) -> list[psutil.Process]:
+        """Return gunicorn's worker processes."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def kill(self) -> None:
+        """End the server and its workers with SIGKILL, as a power switch would."""
+        for process in [psutil.Process(self.process.pid), *self.workers()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def serving(folder: Path, environ: Mapping[str, str], *, before: tuple[str, ...] = ()) -> Iterator[Server]:
+    """Start functions-framework in ``folder`` with ``environ`` beside the usual, behind the command ``before``."""
+    port = free_port()
+    command = [*before, str(_BIN / "functions-framework"), "--source", str(MAIN), "--target", "ingest"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=folder,
+            env={**inherited, **environ},
+            stderr=log,
+        )
+    server = Server(process, port, folder)
+    try:
+        _wait(server)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+def _wait(server: Server) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            if server.request("GET", "/healthz").status == http.HTTPStatus.OK:
+                return
+        except OSError:
+            if server.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start: {server.log.read_text()[-2000:]}") from None
+            time.sleep(0.05)

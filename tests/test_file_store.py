@@ -1,0 +1,412 @@
+"""The file store: whole or not at all, once, by any number of writers, through full disks, kills and power cuts."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditsplit import batch as batches
+from auditsplit.batch import Batch
+from auditsplit.errors import StoreError
+from auditsplit.routing import KeyTemplate
+from auditsplit.sinks.file import disk, journal, store
+from auditsplit.sinks.file.rotation import Rotation
+from auditsplit.sinks.file.store import FileSink
+
+USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+
+
+def make_batch(number: int, users: Sequence[str] = USERS, size: int = 200) -> Batch:
+    """Return a batch of one event a user; ``number`` makes it unlike any other."""
+    items = [{"auditID": f"{number}-{user}", "user": {"username": user}, "requestObject": "x" * size} for user in users]
+    body = {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items}
+    return batches.read(json.dumps(body).encode(), "default")
+
+
+def make_sink(root: Path, **options: Any) -> FileSink:
+    """Return a store below ``root`` with the documented layout."""
+    return FileSink(root, KeyTemplate(store.DEFAULT_KEY), **options)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Return the events' files below ``root`` with what they hold; empty ones don't count."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and ".auditsplit" not in path.parts and path.stat().st_size
+    }
+
+
+def audit_ids(root: Path) -> Counter[str]:
+    """Return how often each event is stored; a torn line fails here."""
+    return Counter(json.loads(line)["auditID"] for text in tree(root).values() for line in text.splitlines())
+
+
+def ids_of(*made: Batch) -> Counter[str]:
+    """Return the events of the batches, each once."""
+    return Counter(json.loads(bytes(event.raw))["auditID"] for batch in made for event in batch.events)
+
+
+def test_every_user_has_a_file_of_log_lines(tmp_path: Path) -> None:
+    """The default layout is the documented one, and the line the log backend's."""
+    sink = make_sink(tmp_path)
+
+    assert sink.write(make_batch(1, ("alice", "bob"), size=1))
+
+    line = (
+        b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID": "1-alice", '
+        b'"user": {"username": "alice"}, "requestObject": "x"}\n'
+    )
+    assert tree(tmp_path)["kube-audit-alice/audit"] == line
+    assert sorted(tree(tmp_path)) == ["kube-audit-alice/audit", "kube-audit-bob/audit"]
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    """Audit events are nobody else's business: files 0600, folders 0700, the journal too."""
+    make_sink(tmp_path / "log").write(make_batch(1))
+
+    modes = {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "log").rglob("*") if path.is_file()}
+    assert modes == {"0o600"}
+    assert (tmp_path / "log" / "kube-audit-alice").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_same_batch_is_stored_once(tmp_path: Path) -> None:
+    """A retry is answered well and appended nowhere, also by another process or after a restart."""
+    first, again = make_sink(tmp_path), make_sink(tmp_path)
+    batch = make_batch(1)
+
+    stored = [first.write(batch), first.write(batch), again.write(batch), make_sink(tmp_path).write(batch)]
+
+    assert stored == [True, False, False, False]
+    assert audit_ids(tmp_path) == ids_of(batch)
+
+
+def test_the_same_batch_in_another_shape_is_another(tmp_path: Path) -> None:
+    """What is remembered is the batch as this layout writes it, so that a changed setting hides nothing."""
+    batch = make_batch(1)
+    make_sink(tmp_path).write(batch)
+
+    stored = FileSink(tmp_path, KeyTemplate("by-namespace/{namespace}")).write(batch)
+
+    assert stored
+    assert len(tree(tmp_path)) == len(USERS) + 1
+
+
+def test_a_batch_is_remembered_when_the_journal_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries are known across the journal's turns, which happen by its size."""
+    monkeypatch.setattr(store, "_JOURNAL_BYTES", 1)
+    sink = make_sink(tmp_path)
+    made = [make_batch(number) for number in range(5)]
+
+    stored = [sink.write(batch) for batch in made + made]
+
+    assert stored == [True] * 5 + [False] * 5
+    assert audit_ids(tmp_path) == ids_of(*made)
+
+
+def test_memory_of_batches_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the newest batches, and none older than the apiserver's retries, are remembered."""
+    sink = make_sink(tmp_path)
+    made = [make_batch(number) for number in range(6)]
+    monkeypatch.setattr(journal, "MAX_REMEMBERED", 2)
+    for batch in made[:5]:
+        sink.write(batch)
+    monkeypatch.setattr(store, "_JOURNAL_BYTES", 1)
+    sink.write(made[5])
+
+    assert len(sink._journal.seen) == 2
+    assert sink.write(made[0])
+    assert not sink.write(made[5])
+
+
+def failing(real: Callable[..., Any], at: int, error: int) -> Callable[..., Any]:
+    """Return ``real`` with its call number ``at`` (from 0) doing half of its work and failing."""
+    calls = iter(range(10**6))
+
+    def fail(file: int, chunks: Sequence[bytes], offset: int) -> None:
+        if next(calls) == at:
+            real(file, [b"".join(chunks)[: sum(map(len, chunks)) // 2]], offset)
+            raise OSError(error, os.strerror(error))
+        real(file, chunks, offset)
+
+    return fail
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Whichever write the disk fills up at, the journal's or the seventh file's, no file has a byte of the batch."""
+    sink = make_sink(tmp_path)
+    sink.write(make_batch(1, USERS[:4]))
+    before = tree(tmp_path)
+    batch = make_batch(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write", failing(disk.write, at, errno.ENOSPC))
+        with pytest.raises(StoreError, match="No space left"):
+            sink.write(batch)
+
+    assert tree(tmp_path) == before
+    assert not (tmp_path / "kube-audit-grace" / "audit").exists()
+    assert sink.write(batch)
+    assert audit_ids(tmp_path) == ids_of(make_batch(1, USERS[:4]), batch)
+
+
+def test_a_failed_undo_is_mended_by_the_next_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where even taking back fails, the batch stays on record, is finished later, and its retry is known."""
+    sink, batch = make_sink(tmp_path), make_batch(2)
+    sink.write(make_batch(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write", failing(disk.write, 3, errno.EIO))
+        patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+        with pytest.raises(StoreError):
+            sink.write(batch)
+
+    assert not sink.write(batch)
+    assert audit_ids(tmp_path) == ids_of(make_batch(1), batch)
+
+
+KILLED = """
+import os, pathlib, signal, sys
+sys.path.insert(0, sys.argv[3])
+from auditsplit.sinks.file import disk
+import test_file_store as t
+sink = t.make_sink(pathlib.Path(sys.argv[1]))
+sink.write(t.make_batch(1))
+calls, real = iter(range(100)), disk.write
+def write(file, chunks, offset):
+    if next(calls) == int(sys.argv[2]):
+        real(file, [b"".join(chunks)[: sum(map(len, chunks)) // 2]], offset)
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(file, chunks, offset)
+disk.write = write
+sink.write(t.make_batch(2))
+"""
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_a_kill_leaves_no_half_batch(tmp_path: Path, at: int) -> None:
+    """Killed in the middle of any write, a batch is whole or not there once the next writer has looked."""
+    arguments = [str(tmp_path), str(at), str(Path(__file__).parent)]
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    sink = make_sink(tmp_path)
+    sink.check()
+
+    found = audit_ids(tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    assert found in (ids_of(make_batch(1)), ids_of(make_batch(1), make_batch(2)))
+    sink.write(make_batch(2))
+    assert audit_ids(tmp_path) == ids_of(make_batch(1), make_batch(2))
+
+
+def lose(root: Path, kept: dict[str, bytes]) -> None:
+    """Make the files below ``root`` what the disk had got of them: prefixes, or nothing at all."""
+    for path in tree(root):
+        if path in kept:
+            os.truncate(root / path, len(kept[path]))
+        else:
+            (root / path).unlink()
+
+
+@pytest.mark.parametrize("survived", range(4))
+def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int) -> None:
+    """Only the journal was synced: whatever of the files had reached the disk, another boot completes them."""
+    sink = make_sink(tmp_path)
+    made = [make_batch(number, USERS[number:]) for number in range(4)]
+    states = []
+    for batch in made:
+        states.append(tree(tmp_path))
+        sink.write(batch)
+    whole = tree(tmp_path)
+    lose(tmp_path, states[survived])
+    monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
+
+    make_sink(tmp_path).check()
+
+    assert tree(tmp_path) == whole
+    assert [make_sink(tmp_path).write(batch) for batch in made] == [False] * 4
+
+
+def test_a_copied_folder_is_not_replayed_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files moved to another machine have other inodes, and every event already."""
+    make_sink(tmp_path / "log").write(make_batch(1))
+    shutil.copytree(tmp_path / "log", tmp_path / "copy")
+    monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
+
+    make_sink(tmp_path / "copy").check()
+
+    assert tree(tmp_path / "copy") == tree(tmp_path / "log")
+
+
+def test_a_torn_journal_after_a_power_cut_is_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without fsync a record may reach the disk in part; it is dropped whole, and the ones before it hold."""
+    sink = make_sink(tmp_path, sync=False)
+    sink.write(make_batch(1))
+    end = sink._journal.size
+    sink.write(make_batch(2))
+    shutil.rmtree(tmp_path / "kube-audit-alice")
+    path = tmp_path / ".auditsplit" / "journal"
+    text = bytearray(path.read_bytes())
+    text[end + 200 :] = bytes(len(text) - end - 200)
+    path.write_bytes(text)
+    monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
+
+    make_sink(tmp_path).check()
+
+    assert (tmp_path / "kube-audit-alice" / "audit").read_bytes().count(b"1-alice") == 1
+    assert make_sink(tmp_path).write(make_batch(2))
+
+
+def test_a_file_that_somebody_renamed_goes_on_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outside logrotate loses no event, also where a power cut follows: rather twice than lost."""
+    sink = make_sink(tmp_path)
+    sink.write(make_batch(1, ("alice",)))
+    (tmp_path / "kube-audit-alice" / "audit").rename(tmp_path / "kube-audit-alice" / "audit.1")
+    sink.write(make_batch(2, ("alice",)))
+    monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
+    make_sink(tmp_path).check()
+
+    found = audit_ids(tmp_path)
+    assert set(found) == {"1-alice", "2-alice"}
+    assert found["2-alice"] == 1
+
+
+def test_a_removed_journal_is_begun_anew(tmp_path: Path) -> None:
+    """Whoever removes the store's own folder loses the memory of retries, nothing else."""
+    sink = make_sink(tmp_path)
+    sink.write(make_batch(1))
+    shutil.rmtree(tmp_path / ".auditsplit")
+
+    assert sink.write(make_batch(2))
+    assert audit_ids(tmp_path) == ids_of(make_batch(1), make_batch(2))
+
+
+def test_a_journal_of_something_else_is_not_believed(tmp_path: Path) -> None:
+    """Garbage in the journal's place stops nothing."""
+    (tmp_path / ".auditsplit").mkdir()
+    (tmp_path / ".auditsplit" / "journal").write_bytes(b"not a journal" * 100)
+
+    assert make_sink(tmp_path).write(make_batch(1))
+    assert audit_ids(tmp_path) == ids_of(make_batch(1))
+
+
+def _write_many(root: str, numbers: Iterable[int]) -> None:
+    sink = make_sink(Path(root), rotation=Rotation(max_size_mb=1))
+    threads = [threading.Thread(target=sink.write, args=(make_batch(number, size=20_000),)) for number in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_processes_and_threads_write_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four processes of several threads, half of the batches sent twice, through rotations: every event once."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    numbers = [range(30), range(15, 45), range(30, 60), range(45, 75)]
+    context = get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(str(tmp_path), part)) for part in numbers]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    assert audit_ids(tmp_path) == ids_of(*map(make_batch, range(75)))
+    assert len(list((tmp_path / "kube-audit-alice").iterdir())) == 2
+
+
+def test_a_gz_key_holds_gzip_members(tmp_path: Path) -> None:
+    """A key that ends in .gz is compressed, a member a batch, and reads as one file."""
+    sink = FileSink(tmp_path, KeyTemplate("audit-{namespace}.log.gz"))
+    sink.write(make_batch(1, ("alice",)))
+    sink.write(make_batch(2, ("alice",)))
+
+    with gzip.open(tmp_path / "audit-none.log.gz") as lines:
+        assert [json.loads(line)["auditID"] for line in lines] == ["1-alice", "2-alice"]
+
+
+def test_rejected_bodies_are_kept_once_by_their_hash(tmp_path: Path) -> None:
+    """The same undecodable body sent five times is one file of its very bytes."""
+    sink = make_sink(tmp_path)
+
+    places = {sink.reject("prod", "0a" * 32, b"\xffnot json") for _ in range(5)}
+
+    assert places == {"_rejected/prod/" + "0a" * 32}
+    assert tree(tmp_path) == {"_rejected/prod/" + "0a" * 32: b"\xffnot json"}
+
+
+def test_a_rejected_body_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a body under a hash would be a lie."""
+    monkeypatch.setattr(disk, "write", failing(disk.write, 0, errno.ENOSPC))
+
+    with pytest.raises(StoreError, match="No space left"):
+        make_sink(tmp_path).reject("prod", "0a" * 32, b"x" * 100)
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_busy_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is never free is a store's trouble with an end, well within the apiserver's 30 s."""
+    sink, other = make_sink(tmp_path), make_sink(tmp_path)
+    sink.check()
+    real = type(other._lock).hold
+    monkeypatch.setattr(type(other._lock), "hold", lambda lock: real(lock, 0.05))
+
+    with real(sink._lock), pytest.raises(StoreError, match="not free within"):
+        other.write(make_batch(1))
+
+
+def test_a_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
+    """A deployer's mistake on the disk is the store's error, with the place."""
+    (tmp_path / "log").write_text("")
+
+    with pytest.raises(StoreError, match=r"log.*"):
+        make_sink(tmp_path / "log").check()
+
+
+def test_a_batch_without_events_touches_nothing(tmp_path: Path) -> None:
+    """An empty list is a probe's: it is taken and leaves no file."""
+    sink = make_sink(tmp_path)
+
+    assert sink.write(make_batch(1, ()))
+    assert tree(tmp_path) == {}
+
+
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+    """Whoever can plant a link in the folder can't have events appended elsewhere."""
+    (tmp_path / "kube-audit-alice").mkdir()
+    (tmp_path / "secret").write_text("")
+    (tmp_path / "kube-audit-alice" / "audit").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(StoreError):
+        make_sink(tmp_path).write(make_batch(1, ("alice",)))
+
+    assert (tmp_path / "secret").read_text() == ""
+
+
+def test_every_write_syncs_unless_told_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it returns, a write has synced the journal, which holds the whole batch; AUDIT_FILE_FSYNC=0 doesn't."""
+    synced: list[int] = []
+    monkeypatch.setattr(disk, "_sync_data", synced.append)
+    sinks = {sync: make_sink(tmp_path / str(sync), sync=sync) for sync in (True, False)}
+    counts = {}
+    for sync, sink in sinks.items():
+        sink.write(make_batch(1))
+        synced.clear()
+        sink.write(make_batch(2))
+        counts[sync] = synced.copy()
+
+    assert counts == {True: [sinks[True]._journal._file], False: []}
