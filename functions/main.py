@@ -9,12 +9,13 @@ import io
 import logging
 import os
 import sys
+from typing import IO
 
 import flask
 import functions_framework
 
 from auditsplit import http, telemetry
-from auditsplit.errors import SettingsError
+from auditsplit.errors import BrokenOff, SettingsError
 from auditsplit.settings import Settings
 
 telemetry.configure()
@@ -22,6 +23,7 @@ try:
     _receiver = http.Receiver(Settings.read(os.environ))
 except SettingsError as error:
     sys.exit("\n".join(["auditsplit can't start with these settings:", *error.mistakes]))
+_receiver.recover()
 if not _receiver.settings.tokens:
     logging.getLogger("auditsplit").warning(
         "AUDIT_TOKENS is not set: only senders on this machine are taken; 'auditsplit token <cluster>' makes one"
@@ -29,6 +31,21 @@ if not _receiver.settings.tokens:
 if flask.has_app_context():
     # Werkzeug answers // in a path with a redirect, which the apiserver would follow with an empty GET.
     flask.current_app.url_map.merge_slashes = False
+
+
+class _Body:
+    """The request's body; whatever the server finds wrong with it, the sender broke it off."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        try:
+            return self._stream.read(size)
+        except Exception as error:  # the servers' errors have no common type: gunicorn's parser, Werkzeug, OSError
+            raise BrokenOff(
+                f"the body broke off ({type(error).__name__}); send it again, whole", Connection="close"
+            ) from error
 
 
 @functions_framework.http
@@ -39,7 +56,7 @@ def ingest(request: flask.Request) -> flask.Response:
             method=request.method,
             path=request.path,
             headers={name.lower(): value for name, value in request.headers.items()},
-            stream=request.stream,
+            stream=_Body(request.stream),
             peer=request.remote_addr or "",
         )
     )

@@ -350,12 +350,27 @@ def test_rejected_bodies_are_kept_once_by_their_hash(tmp_path: Path) -> None:
 
 def test_a_rejected_body_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a body under a hash would be a lie."""
+    sink = make_sink(tmp_path)
+    sink.check()
     monkeypatch.setattr(disk, "write", failing(disk.write, 0, errno.ENOSPC))
 
     with pytest.raises(StoreError, match="No space left"):
-        make_sink(tmp_path).reject("prod", "0a" * 32, b"x" * 100)
+        sink.reject("prod", "0a" * 32, b"x" * 100)
 
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert tree(tmp_path) == {}
+    assert not (tmp_path / ".auditsplit" / "rejected.new").exists()
+
+
+def test_recovery_at_the_start_finishes_and_makes_nothing(tmp_path: Path) -> None:
+    """What a killed process left is finished before the first batch; a store never used is not touched."""
+    arguments = [str(tmp_path / "log"), "3", str(Path(__file__).parent)]
+    subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+
+    make_sink(tmp_path / "log").recover()
+    make_sink(tmp_path / "never").recover()
+
+    assert audit_ids(tmp_path / "log") == ids_of(make_batch(1), make_batch(2))
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_busy_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +420,7 @@ def test_every_write_syncs_unless_told_not_to(tmp_path: Path, monkeypatch: pytes
     counts = {}
     for sync, sink in sinks.items():
         sink.write(make_batch(1))
-        synced.clear()
+        synced.clear()  # the first use also syncs the new journal
         sink.write(make_batch(2))
         counts[sync] = synced.copy()
 

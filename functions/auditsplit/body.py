@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol, cast
 
 from isal import igzip, isal_zlib
 
-from auditsplit.errors import BodyTooLarge, Undecodable, UnsupportedBody
+from auditsplit.errors import BodyTooLarge, BrokenOff, Undecodable, UnsupportedBody
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -20,7 +20,10 @@ class Stream(Protocol):
 
 
 def read(stream: Stream, max_bytes: int, content_length: int | None) -> bytes:
-    """Return the whole body of at most ``max_bytes``; `BodyTooLarge` otherwise, with no more than that read."""
+    """Return the whole body of at most ``max_bytes``; `BodyTooLarge` otherwise, with no more than that read.
+
+    `BrokenOff` where the stream ends before the ``content_length`` that was announced, None where none was.
+    """
     if content_length is not None and content_length > max_bytes:
         raise _too_large(max_bytes, f"{content_length} bytes were announced")
     pieces = []
@@ -30,6 +33,9 @@ def read(stream: Stream, max_bytes: int, content_length: int | None) -> bytes:
         left -= len(piece)
     if not left:
         raise _too_large(max_bytes, "more were sent")
+    came = max_bytes + 1 - left
+    if content_length is not None and came < content_length:
+        raise BrokenOff(f"expected a body of {content_length} bytes, {came} came; send it again", Connection="close")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -83,5 +89,6 @@ def _too_large(max_bytes: int, what: str) -> BodyTooLarge:
     return BodyTooLarge(
         f"expected a body of at most {max_bytes} bytes (AUDIT_MAX_BODY_BYTES), {what}; lower "
         "--audit-webhook-batch-max-size, or set --audit-webhook-truncate-enabled and "
-        "--audit-webhook-truncate-max-event-size"
+        "--audit-webhook-truncate-max-event-size",
+        Connection="close",  # what was not read of the body must not be taken for a request
     )

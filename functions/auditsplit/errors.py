@@ -6,6 +6,7 @@
     ├── SettingsError          the deployer, at start: all mistakes at once
     ├── SenderError            the sender: answered with ``status`` (4xx)
     │   ├── Undecodable        400, the body is kept below ``_rejected/``
+    │   ├── BrokenOff          400, the connection ended within the body
     │   ├── Unauthenticated    401
     │   ├── Forbidden          403
     │   ├── NotFound           404
@@ -58,6 +59,12 @@ class Undecodable(SenderError):
         """Keep the ``position``, counted from 0 in the decompressed body."""
         super().__init__(detail)
         self.position = position
+
+
+class BrokenOff(SenderError):
+    """The connection ended, or broke HTTP's rules, within the body."""
+
+    title = "Broken body"
 
 
 class Unauthenticated(SenderError):

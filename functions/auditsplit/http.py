@@ -8,6 +8,7 @@ something could be posted, no redirect. Errors are problem details (RFC 9457).
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -18,7 +19,7 @@ import orjson
 
 from auditsplit import auth, body, fanout
 from auditsplit.errors import (
-    BodyTooLarge,
+    BrokenOff,
     MethodNotAllowed,
     NotFound,
     SenderError,
@@ -61,13 +62,21 @@ class Receiver:
         self.settings = settings
         self._ready: tuple[float, Response] | None = None
 
+    def recover(self) -> None:
+        """Let the stores finish what a killed process left; one that can't now does so with its first batch."""
+        for sink in self.settings.sinks:
+            try:
+                sink.recover()
+            except StoreError as error:
+                _log.error("at the start: %s", error)
+
     def handle(self, request: Request) -> Response:
         """Return the answer; never raises."""
         try:
             return self._route(request)
         except SenderError as error:
             _log.warning("%d to %s: %s", error.status, request.peer, error.detail)
-            body.drain(request.stream, self.settings.max_body_bytes)
+            _drain(request, error, self.settings.max_body_bytes)
             return _problem(error.status, error.title, error.detail, error.headers, **_position(error))
         except StoreError as error:
             _log.error("503 to %s: %s", request.peer, error)
@@ -144,6 +153,13 @@ def _is_lines(content_type: str) -> bool:
     )
 
 
+def _drain(request: Request, error: SenderError, max_bytes: int) -> None:
+    """Read what the sender may still be sending, so that the answer gets read."""
+    if not isinstance(error, BrokenOff):
+        with contextlib.suppress(BrokenOff):
+            body.drain(request.stream, max_bytes)
+
+
 def _content_length(headers: Mapping[str, str]) -> int | None:
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
@@ -163,6 +179,4 @@ def _problem(status: int, title: str, detail: str, headers: Mapping[str, str], *
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
     response = _json(status, document, "application/problem+json")
     response.headers.update(headers)
-    if status == BodyTooLarge.status:
-        response.headers["Connection"] = "close"  # what was not read of the body must not be taken for a request
     return response

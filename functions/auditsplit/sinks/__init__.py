@@ -29,6 +29,9 @@ class Sink(Protocol):
     def reject(self, cluster: str, digest: str, body: bytes) -> str:
         """Keep ``body``, which is no event, under its SHA-256 ``digest``; return where. The same again is one."""
 
+    def recover(self) -> None:
+        """Finish what a killed process left, if the store can be left unfinished; called at the start."""
+
     def check(self) -> None:
         """Return if the store would take a batch now."""
 

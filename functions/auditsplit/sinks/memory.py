@@ -43,6 +43,9 @@ class MemorySink:
         self.rejected[place] = body
         return place
 
+    def recover(self) -> None:
+        """See `Sink.recover`; nothing is ever left."""
+
     def check(self) -> None:
         """See `Sink.check`."""
         if self.failure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,9 +49,16 @@ def sync_folder(folder: Path, *, really: bool) -> None:
             os.close(file)
 
 
-def replace(path: Path, data: bytes, *, really: bool) -> None:
-    """Make ``path`` a file of ``data``, whole or not at all, private to this user."""
-    new = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
+def make_folder(folder: Path, *, really: bool) -> None:
+    """Make the folder and what is missing above it, private to this user; with ``really`` their entries are synced."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent, really=really)
+
+
+def replace(path: Path, data: bytes, new: Path, *, really: bool) -> None:
+    """Make ``path`` a file of ``data``, whole or not at all, private to this user; ``new`` is its name until then."""
     try:
         file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

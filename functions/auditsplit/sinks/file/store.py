@@ -83,17 +83,24 @@ class FileSink:
     def reject(self, cluster: str, digest: str, body: bytes) -> str:
         """See `Sink.reject`."""
         place = f"_rejected/{cluster}/{digest}"
-        with self._errors():
-            path = self.root / place
+        path = self.root / place
+        with self._own():
             if not path.exists():
-                self._make_folder(path.parent)
-                disk.replace(path, body, really=self._sync)
+                disk.make_folder(path.parent, really=self._sync)
+                disk.replace(path, body, self.root / _OWN_FOLDER / "rejected.new", really=self._sync)
         return place
+
+    def recover(self) -> None:
+        """See `Sink.recover`; does not make the folder."""
+        if self._journal.path.exists():
+            with self._own():
+                pass
 
     def check(self) -> None:
         """See `Sink.check`; writes and syncs a byte beside the journal, and finishes what a killed process left."""
         with self._own():
-            disk.replace(self.root / _OWN_FOLDER / "probe", b"\n", really=self._sync)
+            probe = self.root / _OWN_FOLDER / "probe"
+            disk.replace(probe, b"\n", probe.with_suffix(".new"), really=self._sync)
 
     def _render(self, key: str, text: bytes) -> bytes:
         return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
@@ -182,7 +189,7 @@ class FileSink:
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
-            self._make_folder(path.parent)
+            disk.make_folder(path.parent, really=False)  # synced with the file, before the journal begins anew
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             return os.fstat(file)
@@ -214,14 +221,11 @@ class FileSink:
         for key in keys:
             (self.root / key).unlink(missing_ok=True)
 
-    def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
     @contextlib.contextmanager
     def _own(self) -> Iterator[None]:
         """Hold the store, with what others wrote known and what they left finished."""
         with self._errors():
-            self._make_folder(self._lock.path.parent)
+            disk.make_folder(self._lock.path.parent, really=self._sync)
             with self._lock.hold():
                 self._journal.catch_up()
                 yield
