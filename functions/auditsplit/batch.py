@@ -19,12 +19,15 @@ class Batch(msgspec.Struct, frozen=True):
     origin: Origin
     events: list[Event]
     bad: list[BadItem]
+    more_bad: int = 0
+    """How many more were no events, beside those in ``bad``."""
 
 
 def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
     """Return the batch that ``body`` is: one document, or with ``lines`` one on each line; `Undecodable` if none."""
     decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
-    return Batch(digest(body, cluster), Origin(cluster, datetime.now(UTC)), decoded.events, decoded.bad)
+    origin = Origin(cluster, datetime.now(UTC))
+    return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 
 
 def digest(body: bytes, cluster: str) -> str:

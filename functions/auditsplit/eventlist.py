@@ -8,6 +8,7 @@ hostile request body can't hide the events beside it. The types are those of `au
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,6 +20,12 @@ from auditsplit.errors import Undecodable
 from auditsplit.structure import Span
 
 API_VERSION = "audit.k8s.io/v1"
+
+MAX_ITEMS = 100_000
+"""The most items of one body, which bounds memory; kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
+
+MAX_BAD = 100
+"""The most bad items of one body that are told apart; kube-apiserver sends none."""
 
 
 class User(msgspec.Struct, gc=False):
@@ -64,11 +71,19 @@ class BadItem(msgspec.Struct, gc=False, frozen=True):
     raw: bytes
 
 
-class Decoded(msgspec.Struct, gc=False, frozen=True):
-    """What a body held, each in its order."""
+class Decoded(msgspec.Struct, gc=False):
+    """What a body held, each in its order; ``more_bad`` counts the bad items beyond the first `MAX_BAD`."""
 
     events: list[Event]
     bad: list[BadItem]
+    more_bad: int = 0
+
+    def refuse(self, item: BadItem) -> None:
+        """Note a bad item."""
+        if len(self.bad) < MAX_BAD:
+            self.bad.append(item)
+        else:
+            self.more_bad += 1
 
 
 class _Document(msgspec.Struct):
@@ -96,7 +111,7 @@ def decode(body: bytes) -> Decoded:
 
     Raises `Undecodable` where it is neither, with the position of the first byte that shows it.
     """
-    if not body.strip():
+    if not body or body.isspace():
         raise Undecodable("the body is empty; expected an EventList", 0)
     try:
         document = _decode_document(body)
@@ -108,7 +123,7 @@ def decode(body: bytes) -> Decoded:
         raws = (memoryview(body.strip()),)
     elif document.items is msgspec.UNSET:
         raise Undecodable("the EventList has no items")
-    return _sort_out(raws, several_lines=b"\n" in body.rstrip(b"\r\n") or b"\r" in body)
+    return _sort_out(raws, several_lines=body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body)
 
 
 def decode_lines(body: bytes) -> Decoded:
@@ -116,21 +131,23 @@ def decode_lines(body: bytes) -> Decoded:
 
     A line that is neither is a `BadItem`. Raises `Undecodable` where no line is one.
     """
-    events: list[Event] = []
-    bad: list[BadItem] = []
+    found = Decoded([], [])
     for index, line in enumerate(body.splitlines()):
         if not line.strip():
             continue
         try:
             decoded = decode(line)
         except Undecodable as error:
-            bad.append(BadItem(index, explain(error), line))
-        else:
-            events += decoded.events
-            bad += (BadItem(index, item.reason, item.raw) for item in decoded.bad)
-    if bad and not events:
-        raise Undecodable(f"none of the lines is an Event; line {bad[0].index}: {bad[0].reason}")
-    return Decoded(events, bad)
+            found.refuse(BadItem(index, explain(error), line))
+            continue
+        found.events += decoded.events
+        found.more_bad += decoded.more_bad
+        for item in decoded.bad:
+            found.refuse(BadItem(index, item.reason, item.raw))
+        _expect_few(len(found.events))
+    if found.bad and not found.events:
+        raise Undecodable(f"none of the lines is an Event; line {found.bad[0].index}: {found.bad[0].reason}")
+    return found
 
 
 def explain(error: Undecodable) -> str:
@@ -159,14 +176,20 @@ def _name(value: str | None) -> str:
 
 def _sort_out(raws: Iterable[memoryview], *, several_lines: bool) -> Decoded:
     """Tell the events among the items from what is none."""
-    events: list[Event] = []
-    bad: list[BadItem] = []
-    for index, raw in enumerate(raws):
+    found = Decoded([], [])
+    append = found.events.append
+    for index, raw in enumerate(itertools.islice(raws, MAX_ITEMS + 1)):
         try:
-            events.append(_event(raw, several_lines=several_lines))
+            append(_event(raw, several_lines=several_lines))
         except Undecodable as error:
-            bad.append(BadItem(index, explain(error), bytes(raw)))
-    return Decoded(events, bad)
+            found.refuse(BadItem(index, explain(error), bytes(raw)))
+    _expect_few(len(found.events) + len(found.bad) + found.more_bad)
+    return found
+
+
+def _expect_few(items: int) -> None:
+    if items > MAX_ITEMS:
+        raise Undecodable(f"more than {MAX_ITEMS} items; lower --audit-webhook-batch-max-size")
 
 
 def _event(raw: memoryview, *, several_lines: bool) -> Event:

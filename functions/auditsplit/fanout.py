@@ -14,12 +14,13 @@ from auditsplit.errors import Undecodable
 from auditsplit.sinks import Sink
 
 
-class Rejected(msgspec.Struct, frozen=True):
-    """An item that is no event: its index, why, and where each store keeps it."""
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is no event: its index, why, and where each store keeps it; no index where it is several ``items``."""
 
-    index: int
+    index: int | None
     reason: str
     kept: list[str]
+    items: int = 1
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -38,15 +39,13 @@ class Receipt(msgspec.Struct, frozen=True):
         return document
 
 
-def deliver(batch: Batch, stores: Sequence[Sink]) -> Receipt:
+def deliver(batch: Batch, stores: Sequence[Sink], rejected: list[Rejected]) -> Receipt:
     """Return once every store holds the batch durably; `StoreError` where one does not.
 
     Stores that took it before the failing one keep it: they find it stored when the sender tries again.
     """
-    cluster = batch.origin.cluster
-    rejected = [Rejected(item.index, item.reason, keep(item.raw, cluster, stores)) for item in batch.bad]
     new = [store.write(batch) for store in stores]
-    return Receipt(cluster, batch.id, len(batch.events), rejected, alreadyStored=not any(new))
+    return Receipt(batch.origin.cluster, batch.id, len(batch.events), rejected, alreadyStored=not any(new))
 
 
 def keep(body: bytes, cluster: str, stores: Sequence[Sink]) -> list[str]:
@@ -61,7 +60,11 @@ def receive(body: bytes, cluster: str, stores: Sequence[Sink], *, lines: bool = 
         batch = batches.read(body, cluster, lines=lines)
     except Undecodable as error:
         raise kept(error, body, cluster, stores) from error
-    return deliver(batch, stores)
+    rejected = [Rejected(item.index, item.reason, keep(item.raw, cluster, stores)) for item in batch.bad]
+    if batch.more_bad:
+        places = keep(body, cluster, stores)
+        rejected.append(Rejected(None, "more items are no events; the whole body is kept", places, batch.more_bad))
+    return deliver(batch, stores, rejected)
 
 
 def kept(error: Undecodable, body: bytes, cluster: str, stores: Sequence[Sink]) -> Undecodable:

@@ -36,7 +36,8 @@ def split(stream: io.BufferedReader, cluster: str, settings: Settings) -> Iterat
             continue
         again = receipt.events if receipt.alreadyStored else 0
         complaints = [f"item {item.index}: {item.reason}; kept as {', '.join(item.kept)}" for item in receipt.rejected]
-        yield Done({"events": receipt.events, "again": again, "rejected": len(complaints)}, complaints)
+        rejected = sum(item.items for item in receipt.rejected)
+        yield Done({"events": receipt.events, "again": again, "rejected": rejected}, complaints)
 
 
 def _decompressed(stream: io.BufferedReader) -> BinaryIO:

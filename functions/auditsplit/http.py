@@ -113,7 +113,7 @@ class Receiver:
             raise fanout.kept(error, raw, cluster, settings.sinks) from error
         receipt = fanout.receive(text, cluster, settings.sinks, lines=lines)
         for item in receipt.rejected:
-            _log.warning("item %d of batch %s: %s; kept as %s", item.index, receipt.batch, item.reason, item.kept)
+            _log.warning("item %s of batch %s: %s; kept as %s", item.index, receipt.batch, item.reason, item.kept)
         return _json(200, receipt.to_dict())
 
     def _readiness(self) -> Response:
