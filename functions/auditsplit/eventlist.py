@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -44,8 +44,8 @@ class ObjectReference(msgspec.Struct, gc=False):
 class Head(msgspec.Struct, gc=False):
     """Of an ``Event``, what routing needs; names, types and optionality are the API's."""
 
-    kind: str | None = None
-    apiVersion: str | None = None  # noqa: N815 - the API's own name
+    kind: Literal["Event"] | None = None
+    apiVersion: Literal["audit.k8s.io/v1"] | None = None  # noqa: N815 - the API's own name
     level: str | None = None
     stage: str | None = None
     verb: str | None = None
@@ -176,14 +176,19 @@ def _name(value: str | None) -> str:
 
 def _sort_out(raws: Iterable[memoryview], *, several_lines: bool) -> Decoded:
     """Tell the events among the items from what is none."""
-    found = Decoded([], [])
-    append = found.events.append
-    for index, raw in enumerate(itertools.islice(raws, MAX_ITEMS + 1)):
+    items = list(itertools.islice(raws, MAX_ITEMS + 1))
+    _expect_few(len(items))
+    if not several_lines and min(map(len, items), default=_SHORTEST_MEMBER) >= _SHORTEST_MEMBER:
         try:
-            append(_event(raw, several_lines=several_lines))
+            return Decoded(list(map(Event, map(_decode_head, items), items)), [])
+        except _REFUSALS:
+            pass  # one of them is no event, or too much for the parser: look at each
+    found = Decoded([], [])
+    for index, raw in enumerate(items):
+        try:
+            found.events.append(_event(raw, several_lines=several_lines))
         except Undecodable as error:
             found.refuse(BadItem(index, explain(error), bytes(raw)))
-    _expect_few(len(found.events) + len(found.bad) + found.more_bad)
     return found
 
 
@@ -197,8 +202,6 @@ def _event(raw: memoryview, *, several_lines: bool) -> Event:
         head = _decode_head(raw)
     except _REFUSALS:
         head = _scan_head(bytes(raw))
-    if (head.kind is not None and head.kind != "Event") or head.apiVersion not in (None, API_VERSION):
-        raise Undecodable(f"expected an Event of {API_VERSION}, came {_name(head.kind)} of {_name(head.apiVersion)}")
     if len(raw) < _SHORTEST_MEMBER and not bytes(raw).strip(b"{} \t\r\n"):
         raise Undecodable("the item has no fields")
     return Event(head, _on_one_line(raw) if several_lines else raw)
@@ -238,7 +241,11 @@ def _scan_document(body: bytes) -> tuple[_Document, Iterator[memoryview]]:
 
 def _scan_head(raw: bytes) -> Head:
     """Return the head of an item by structure alone; the last of two equal names counts, as for the parsers."""
-    return msgspec.convert(_scan_fields(raw, structure.whole(raw), _SHAPE), Head)
+    found = _scan_fields(raw, structure.whole(raw), _SHAPE)
+    kind, version = found.get("kind"), found.get("apiVersion")
+    if kind not in (None, "Event") or version not in (None, API_VERSION):
+        raise Undecodable(f"expected an Event of {API_VERSION}, came {_name(kind)} of {_name(version)}")
+    return msgspec.convert(found, Head)
 
 
 def _scan_fields(raw: bytes, span: Span, shape: dict[str, Any]) -> dict[str, Any]:

@@ -15,28 +15,36 @@ from auditsplit.eventlist import API_VERSION, Event
 _KIND = b'"kind":"Event",'
 _API_VERSION = f'"apiVersion":"{API_VERSION}",'.encode()
 
+_ITEM = b"{" + _KIND + _API_VERSION
+
 Pieces: TypeAlias = "list[bytes | memoryview]"
 
 
-def _log(event: Event) -> Pieces:
-    head = event.head
-    if head.kind is None and head.apiVersion is None:
-        return [b"{" + _KIND + _API_VERSION, event.raw[1:], b"\n"]
-    if head.kind is None:
-        return [b"{" + _KIND, event.raw[1:], b"\n"]
-    if head.apiVersion is None:
-        return [b"{" + _API_VERSION, event.raw[1:], b"\n"]
-    return [event.raw, b"\n"]
+def _log(events: Iterable[Event]) -> Pieces:
+    pieces: Pieces = []
+    for event in events:
+        head, raw = event.head, event.raw
+        if head.kind is None and head.apiVersion is None:
+            pieces += (_ITEM, raw[1:], b"\n")
+        elif head.kind is None:
+            pieces += (b"{", _KIND, raw[1:], b"\n")
+        elif head.apiVersion is None:
+            pieces += (b"{", _API_VERSION, raw[1:], b"\n")
+        else:
+            pieces += (raw, b"\n")
+    return pieces
 
 
-def _logstash(event: Event) -> Pieces:
-    return [b'{"event":', event.raw, b"}\n"]
+def _logstash(events: Iterable[Event]) -> Pieces:
+    pieces: Pieces = []
+    for event in events:
+        pieces += (b'{"event":', event.raw, b"}\n")
+    return pieces
 
 
-FORMATS: Mapping[str, Callable[[Event], Pieces]] = {"log": _log, "logstash": _logstash}
+FORMATS: Mapping[str, Callable[[Iterable[Event]], Pieces]] = {"log": _log, "logstash": _logstash}
 
 
 def render(events: Iterable[Event], line_format: str) -> bytes:
     """Return the events as lines, each with its line feed, in their order."""
-    form = FORMATS[line_format]
-    return b"".join([piece for event in events for piece in form(event)])
+    return b"".join(FORMATS[line_format](events))

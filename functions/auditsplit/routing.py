@@ -7,8 +7,9 @@ users could meet in one place are refused.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from string import Formatter
 from typing import Literal, NamedTuple, TypeAlias
@@ -85,14 +86,13 @@ class KeyTemplate:
         """Return the key of one event."""
         return self._render([value(head, origin) for value in self._values])
 
-    def group(self, events: Iterable[Event], origin: Origin) -> dict[str, list[Event]]:
+    def group(self, events: Sequence[Event], origin: Origin) -> dict[str, list[Event]]:
         """Return the events by key, in their order; keys in the order of their first event."""
         groups: dict[str, list[Event]] = {}
         by_values: dict[tuple[str, ...], list[Event]] = {}
-        values = self._values
-        for event in events:
-            head = event.head
-            found = tuple([value(head, origin) for value in values])
+        columns = [[value(event.head, origin) for event in events] for value in self._values]
+        rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(events))
+        for event, found in zip(events, rows, strict=True):
             group = by_values.get(found)
             if group is None:
                 group = by_values[found] = groups.setdefault(self._render(found), [])

@@ -61,6 +61,7 @@ class FileSink:
         """Name the store; nothing is touched before the first use. Without ``sync`` a power cut may lose batches."""
         self.name = f"file:{root}"
         self.root = root
+        self._root = str(root)  # pathlib costs more than the system calls, for every file of every batch
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
@@ -106,12 +107,13 @@ class FileSink:
         return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
 
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
-        self._rotate(chunks)
+        stats = {key: self._stat(key) for key in chunks}
+        self._rotate(chunks, stats)
         created: list[str] = []
         pieces: list[Piece] = []
         try:
             for key, chunk in chunks.items():
-                found = self._stat(key)
+                found = stats[key]
                 if found is None:
                     created.append(key)
                     found = self._create(key)
@@ -132,17 +134,14 @@ class FileSink:
         if self._journal.size > _JOURNAL_BYTES:
             self._sync_all()
 
-    def _rotate(self, chunks: dict[str, bytes]) -> None:
+    def _rotate(self, chunks: dict[str, bytes], stats: dict[str, os.stat_result | None]) -> None:
         """Rotate the files that would grow too big; the journal names no file across its rotation."""
-        due = []
-        for key, chunk in chunks.items():
-            found = self._stat(key)
-            if found and self._rotation.due(found.st_size, len(chunk)):
-                due.append(key)
+        due = [key for key, found in stats.items() if found and self._rotation.due(found.st_size, len(chunks[key]))]
         if due:
             self._sync_all()
         for key in due:
             self._rotation.rotate(self.root / key)
+            stats[key] = None
 
     def _sync_all(self) -> None:
         """Sync every file that the journal speaks of, and begin it anew."""
@@ -175,9 +174,12 @@ class FileSink:
                 offset = found.st_size  # somebody else renamed or emptied the file: rather twice than lost
             self._put(piece.path, chunk, offset)
 
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
     def _stat(self, key: str) -> os.stat_result | None:
         try:
-            found = os.lstat(self.root / key)
+            found = os.lstat(self._path(key))
         except FileNotFoundError:
             return None
         if not stat.S_ISREG(found.st_mode):
@@ -185,11 +187,11 @@ class FileSink:
         return found
 
     def _create(self, key: str) -> os.stat_result:
-        path = self.root / key
+        path = self._path(key)
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
-            disk.make_folder(path.parent, really=False)  # synced with the file, before the journal begins anew
+            disk.make_folder(Path(path).parent, really=False)  # synced with the file, before the journal begins anew
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             return os.fstat(file)
@@ -211,7 +213,7 @@ class FileSink:
 
     @contextlib.contextmanager
     def _opened(self, key: str) -> Iterator[int]:
-        file = os.open(self.root / key, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(self._path(key), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             yield file
         finally:
