@@ -18,6 +18,7 @@ from auditsplit.errors import Forbidden, Unauthenticated
 CLUSTER = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
 """A cluster's name: as a DNS label or name, at most 63 characters."""
 
+_ENTRY = re.compile(r"([^=]+)=(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FROM_ELSEWHERE = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
 
 
@@ -33,13 +34,11 @@ class TokenHash(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> TokenHash:
-        """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError`` says what is wrong with it."""
-        cluster, _, digest = text.partition("=")
-        if not CLUSTER.fullmatch(cluster):
-            raise ValueError(f"{cluster[:63]!r} is no cluster name; write a-z 0-9 - . as in prod=sha256:...")
-        kind, _, hexadecimal = digest.rpartition(":")
-        if kind not in ("", "sha256") or not re.fullmatch("[0-9a-fA-F]{64}", hexadecimal):
-            raise ValueError(f"{cluster}: expected sha256: and 64 hex digits; 'auditsplit token {cluster}' makes them")
+        """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError``, which doesn't repeat it, if nothing."""
+        found = _ENTRY.fullmatch(text)
+        if not found or not CLUSTER.fullmatch(found[1]):
+            raise ValueError("expected <cluster>=sha256:<64 hex digits>; 'auditsplit token <cluster>' prints it")
+        cluster, hexadecimal = found.groups()
         return cls(cluster, bytes.fromhex(hexadecimal))
 
 
@@ -107,4 +106,4 @@ def _is_loopback(peer: str) -> bool:
 
 
 def _sha256(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

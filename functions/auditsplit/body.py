@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import io
+from collections.abc import Iterator
 from typing import BinaryIO, Protocol, cast
 
 from isal import igzip, isal_zlib
@@ -62,6 +65,17 @@ def unzipped(stream: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", igzip.IGzipFile(fileobj=stream))  # type: ignore[no-untyped-call]
 
 
+@contextlib.contextmanager
+def gzip_errors() -> Iterator[None]:
+    """Turn the errors of what `unzipped` reads into `Undecodable`."""
+    try:
+        yield
+    except EOFError as error:
+        raise Undecodable("the gzip data ends too early; send all of it") from error
+    except (isal_zlib.IsalError, gzip.BadGzipFile) as error:  # type: ignore[misc]  # the stub has no class
+        raise Undecodable(f"expected gzip, and it is broken: {error}") from error
+
+
 def drain(stream: Stream, max_bytes: int) -> None:
     """Read and drop up to ``max_bytes``, so that a sender who is still sending gets to read the answer."""
     while max_bytes > 0 and (piece := stream.read(min(max_bytes, _PIECE_BYTES))):
@@ -71,15 +85,10 @@ def drain(stream: Stream, max_bytes: int) -> None:
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
     pieces = []
     left = max_bytes + 1
-    try:
-        with unzipped(io.BytesIO(body)) as plain:
-            while left and (piece := plain.read(min(left, _PIECE_BYTES))):
-                pieces.append(piece)
-                left -= len(piece)
-    except EOFError as error:
-        raise Undecodable("the gzip body ends too early", len(body)) from error
-    except (isal_zlib.IsalError, OSError) as error:  # type: ignore[misc]  # the stub has no class
-        raise Undecodable(f"the body is announced as gzip and is not: {error}") from error
+    with unzipped(io.BytesIO(body)) as plain, gzip_errors():
+        while left and (piece := plain.read(min(left, _PIECE_BYTES))):
+            pieces.append(piece)
+            left -= len(piece)
     if not left:
         raise _too_large(max_bytes, "it grows over that when decompressed")
     return b"".join(pieces)

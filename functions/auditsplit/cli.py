@@ -78,16 +78,12 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     if cluster is not None and not auth.CLUSTER.fullmatch(cluster):
         raise click.BadParameter("write a-z 0-9 - . and at most 63 characters", param_hint="--cluster")
     counts: Counter[str] = Counter()
-    try:
-        for source, size, stream in _opened(sources):
-            with click.progressbar(length=size, label=str(source), file=sys.stderr, hidden=_quiet(size)) as bar:
-                for done in files.split(stream, cluster or settings.cluster, settings):
-                    counts.update(done.counts)
-                    for complaint in done.complaints:
-                        click.echo(f"{source}: {complaint}", err=True)
-                    bar.update(max(0, stream.tell() - bar.pos) if size else 0)
-    except (AuditsplitError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+    for source in sources:
+        try:
+            for done in _split(source, cluster or settings.cluster, settings):
+                counts.update(done.counts)
+        except (AuditsplitError, OSError) as error:
+            raise click.ClickException(f"{source}: {error}") from error
     click.echo(
         f"{counts['events']} events stored in {', '.join(sink.name for sink in settings.sinks)}"
         f" ({counts['again']} of them before), {counts['rejected']} rejected",
@@ -96,17 +92,18 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     sys.exit(1 if counts["rejected"] else 0)
 
 
-def _opened(sources: tuple[Path, ...]) -> Iterator[tuple[Path, int, io.BufferedReader]]:
-    for source in sources:
-        if str(source) == "-":
-            yield source, 0, io.BufferedReader(io.FileIO(0, closefd=False))
-        else:
-            with source.open("rb") as stream:
-                yield source, source.stat().st_size, stream
-
-
-def _quiet(size: int) -> bool:
-    return not (size and sys.stderr.isatty())
+def _split(source: Path, cluster: str, settings: Settings) -> Iterator[files.Done]:
+    """Yield what the pieces of one file came to, with a progress bar on a terminal."""
+    piped = str(source) == "-"
+    with io.FileIO(0, closefd=False) if piped else io.FileIO(source) as raw, io.BufferedReader(raw) as stream:
+        size = 0 if piped else os.fstat(raw.fileno()).st_size
+        hidden = not (size and sys.stderr.isatty())
+        with click.progressbar(length=size, label=str(source), file=sys.stderr, hidden=hidden) as bar:
+            for done in files.split(stream, cluster, settings):
+                for complaint in done.complaints:
+                    click.echo(f"{source}: {complaint}", err=True)
+                bar.update(0 if hidden else max(0, raw.tell() - bar.pos))
+                yield done
 
 
 def _settings() -> Settings:

@@ -95,6 +95,7 @@ class _Document(msgspec.Struct):
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_document = msgspec.json.Decoder(_Document).decode
 _decode_head = msgspec.json.Decoder(Head).decode
+_QUOTE_ONLY = frozenset(b'"')
 
 _STRING = str
 _USER = {"username": _STRING}
@@ -131,6 +132,8 @@ def decode_lines(body: bytes) -> Decoded:
 
     A line that is neither is a `BadItem`. Raises `Undecodable` where no line is one.
     """
+    if not body or body.isspace():
+        raise Undecodable("the body is empty; expected an Event on each line", 0)
     found = Decoded([], [])
     for index, line in enumerate(body.splitlines()):
         if not line.strip():
@@ -178,7 +181,9 @@ def _sort_out(raws: Iterable[memoryview], *, several_lines: bool) -> Decoded:
     """Tell the events among the items from what is none."""
     items = list(itertools.islice(raws, MAX_ITEMS + 1))
     _expect_few(len(items))
-    if not several_lines and min(map(len, items), default=_SHORTEST_MEMBER) >= _SHORTEST_MEMBER:
+    if not several_lines and _QUOTE_ONLY.issuperset(
+        [item[1] for item in items if len(item) > 1]
+    ):  # they have a field each
         try:
             return Decoded(list(map(Event, map(_decode_head, items), items)), [])
         except _REFUSALS:
@@ -198,21 +203,18 @@ def _expect_few(items: int) -> None:
 
 
 def _event(raw: memoryview, *, several_lines: bool) -> Event:
+    text = bytes(raw)
     try:
         head = _decode_head(raw)
     except _REFUSALS:
-        head = _scan_head(bytes(raw))
-    if len(raw) < _SHORTEST_MEMBER and not bytes(raw).strip(b"{} \t\r\n"):
+        head = _scan_head(text)
+    if not any(True for _ in structure.members(text, structure.whole(text))):
         raise Undecodable("the item has no fields")
-    return Event(head, _on_one_line(raw) if several_lines else raw)
+    return Event(head, _on_one_line(raw, text) if several_lines else raw)
 
 
-_SHORTEST_MEMBER = 64  # below it, an object may hold nothing but white space
-
-
-def _on_one_line(raw: memoryview) -> memoryview:
+def _on_one_line(raw: memoryview, text: bytes) -> memoryview:
     """Return the item without the white space between its tokens, if it has line breaks; they would end the line."""
-    text = bytes(raw)
     if b"\n" not in text and b"\r" not in text:
         return raw
     text = structure.compact(text)
@@ -270,9 +272,11 @@ def _scalar(name: str, text: bytes, span: Span) -> str | None:
 
 
 def _string(token: bytes) -> str:
-    """Return the string that ``token``, with its quotes, stands for; what is not Unicode in it comes as surrogates."""
+    """Return the string that ``token``, with its quotes, stands for; it may hold lone surrogates."""
     try:
-        value: str = json.loads(token.decode("utf-8", "surrogateescape"), strict=False)
+        value: str = json.loads(token.decode(), strict=False)
+    except UnicodeDecodeError as error:
+        raise Undecodable("a name or routing field is not UTF-8, which kube-apiserver never sends") from error
     except ValueError as error:
         raise Undecodable(f"a string with an escape that JSON doesn't have: {str(error)[:60]}") from error
     return value

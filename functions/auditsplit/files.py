@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from auditsplit import body, eventlist, fanout
 from auditsplit.errors import BodyTooLarge, Undecodable
 from auditsplit.settings import Settings
 
 _PIECE_BYTES = 4 * 1024 * 1024
-_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a slow pipe may give no more
 
 
 class Done(NamedTuple):
@@ -21,7 +21,7 @@ class Done(NamedTuple):
     complaints: list[str]
 
 
-def split(stream: io.BufferedReader, cluster: str, settings: Settings) -> Iterator[Done]:
+def split(stream: io.BufferedReader[Any], cluster: str, settings: Settings) -> Iterator[Done]:
     """Deliver what ``stream`` holds, piece by piece, each durable when it is yielded.
 
     A file of lines may be of any size, a single document or line of ``max_body_bytes``: `BodyTooLarge`. What is no
@@ -40,32 +40,35 @@ def split(stream: io.BufferedReader, cluster: str, settings: Settings) -> Iterat
         yield Done({"events": receipt.events, "again": again, "rejected": rejected}, complaints)
 
 
-def _decompressed(stream: io.BufferedReader) -> BinaryIO:
-    return body.unzipped(stream) if stream.peek(2)[:2] == _GZIP_MAGIC else stream
+def _decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+    return body.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 
 def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield bodies, each with whether it has a document on each line."""
-    first, second = _line(stream, max_bytes), _line(stream, max_bytes)
-    if not (_is_document(first) or _is_document(second)):
-        whole = first + second + stream.read(max_bytes)
-        if len(whole) > max_bytes:
-            raise BodyTooLarge(f"a document of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
-        if whole:
-            yield whole, False
-        return
-    piece, size = [first, second], len(first) + len(second)
-    while line := _line(stream, max_bytes):
-        if size + len(line) > _PIECE_BYTES:
+    """Yield bodies, each with whether it has a document on each line; what comes before broken gzip data too."""
+    piece: list[bytes] = []
+    size, lines = 0, False
+    try:
+        while line := _line(stream, max_bytes):
+            lines = lines or (size <= _PIECE_BYTES and _is_document(line))
+            if lines and piece and size + len(line) > _PIECE_BYTES:
+                yield b"".join(piece), True
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line)
+            if not lines and size > max_bytes:
+                raise BodyTooLarge(f"a document of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
+    except Undecodable:
+        if lines:
             yield b"".join(piece), True
-            piece, size = [], 0
-        piece.append(line)
-        size += len(line)
-    yield b"".join(piece), True
+        raise
+    if piece:
+        yield b"".join(piece), lines
 
 
 def _line(stream: BinaryIO, max_bytes: int) -> bytes:
-    line = stream.readline(max_bytes + 1)
+    with body.gzip_errors():
+        line = stream.readline(max_bytes + 1)
     if len(line) > max_bytes:
         raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
     return line

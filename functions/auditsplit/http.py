@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from auditsplit.settings import Settings
 _INGEST = re.compile(r"/(?:clusters/(?P<cluster>[^/]+))?/?")
 _JSON_TYPES = ("", "application/json")
 _LINES_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+_MAX_DIGITS = 18
 _READY_S = 1.0  # for which an answer of /readyz counts: whoever asks can't make the stores work
 _log = logging.getLogger(__name__)
 
@@ -156,13 +158,15 @@ def _is_lines(content_type: str) -> bool:
 def _drain(request: Request, error: SenderError, max_bytes: int) -> None:
     """Read what the sender may still be sending, so that the answer gets read."""
     if not isinstance(error, BrokenOff):
-        with contextlib.suppress(BrokenOff):
+        with contextlib.suppress(BrokenOff, OSError):
             body.drain(request.stream, max_bytes)
 
 
 def _content_length(headers: Mapping[str, str]) -> int | None:
     text = headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return int(text) if len(text) < _MAX_DIGITS else sys.maxsize
 
 
 def _position(error: SenderError) -> dict[str, int]:

@@ -123,8 +123,8 @@ def _mistakes(text: str) -> Iterable[str]:
             yield f"{text!r}: {literal!r} has a character other than A-Z a-z 0-9 . _ @ : = + , - /"
         if field is not None and field not in FIELDS:
             yield f"{text!r}: there is no field {{{field}}}; there are {' '.join(f'{{{name}}}' for name in FIELDS)}"
-    if text.lower().startswith(RESERVED):
-        yield f"{text!r}: {' and '.join(RESERVED)} are the store's own; begin with another name"
+    if text.startswith((".", "_")):
+        yield f"{text!r}: {' and '.join(RESERVED)} are the store's own; begin with another character than . and _"
     for segment in text.split("/"):
         yield from _segment_mistakes(segment)
 

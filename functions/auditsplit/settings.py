@@ -19,6 +19,7 @@ from auditsplit.auth import CLUSTER, TokenHash
 from auditsplit.errors import SettingsError
 from auditsplit.routing import WhichUser
 from auditsplit.sinks import Sink
+from auditsplit.sinks.options import redacted, whole_number
 
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "logstash": {"key": "kube-audit-{user}/audit", "format": "logstash"},
@@ -98,7 +99,7 @@ def _sinks(given: Mapping[str, str], environ: Mapping[str, str], mistakes: list[
         try:
             found.append(sinks.from_url(url, shared, cast("WhichUser", user)))
         except ValueError as error:
-            mistakes += [f"AUDIT_SINKS: {url.partition('?')[0]}: {line}" for line in str(error).splitlines()]
+            mistakes += [f"AUDIT_SINKS: {redacted(url)}: {line}" for line in str(error).splitlines()]
     _expect_different(found, mistakes)
     return tuple(found)
 
@@ -116,11 +117,11 @@ def _expect_different(found: list[Sink], mistakes: list[str]) -> None:
 
 def _tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
     found = []
-    for entry in text.replace(",", " ").split():
+    for number, entry in enumerate(text.replace(",", " ").split(), 1):
         try:
             found.append(TokenHash.parse(entry))
         except ValueError as error:
-            mistakes.append(f"AUDIT_TOKENS: {error}")
+            mistakes.append(f"AUDIT_TOKENS: entry {number}: {error}")
     if len({token.sha256 for token in found}) < len(found):
         mistakes.append("AUDIT_TOKENS: one hash is named twice; a token is for one cluster, so make one for each")
     return tuple(found)
@@ -133,7 +134,8 @@ def _cluster(text: str, mistakes: list[str]) -> str:
 
 
 def _bytes(text: str, mistakes: list[str]) -> int:
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    mistakes.append(f"AUDIT_MAX_BODY_BYTES: {text!r} is no number of bytes; write 33554432 for 32 MiB")
+    number = whole_number(text)
+    if number:
+        return number
+    mistakes.append(f"AUDIT_MAX_BODY_BYTES: {text[:40]!r} is no number of bytes; write 33554432 for 32 MiB")
     return 1

@@ -17,7 +17,8 @@ from auditsplit.errors import Undecodable
 # Possessive, so that a megabyte of escapes needs no memory and an open quote no second try.
 _TOKEN = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+")([ \t\r\n]*+:)?|[][{}]|"', re.DOTALL)
 _BETWEEN = b" \t\r\n,"
-_GAP = re.compile(rb"[ \t\r\n,]*+")
+_SPACE = b" \t\r\n"
+_BLOCK_BYTES = 4096
 _SPACE_OR_STRING = re.compile(rb'[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 _DEEPEST = 2  # of the depths after a token that `members` and `elements` look at
 _OPENING, _CLOSING, _QUOTE = frozenset(b"{["), {ord("}"): b"{", ord("]"): b"["}, ord('"')
@@ -74,7 +75,7 @@ def compact(text: bytes) -> bytes:
 
 def whole(text: bytes) -> Span:
     """Return the span of the value that ``text`` is, without the white space around it."""
-    return _trim(text, 0, len(text))
+    return _trim(text, 0, len(text), _SPACE)
 
 
 def _tokens(text: bytes, span: Span, opening: bytes) -> Iterator[tuple[re.Match[bytes], int]]:
@@ -102,13 +103,16 @@ def _tokens(text: bytes, span: Span, opening: bytes) -> Iterator[tuple[re.Match[
     raise Undecodable(f"{len(open_brackets)} brackets are not closed at the end", span.end)
 
 
-def _trim(text: bytes, start: int, end: int) -> Span:
-    """Return the span without white space and commas at its ends; backwards by blocks, since padding can be long."""
-    gap = _GAP.match(text, start, end)
-    start = gap.end() if gap else start
+def _trim(text: bytes, start: int, end: int, around: bytes = _BETWEEN) -> Span:
+    """Return the span without the bytes ``around`` it; by blocks, since padding can be long."""
     kept = 0
     while start < end and not kept:
-        block = text[max(start, end - 4096) : end]
-        kept = len(block.rstrip(_BETWEEN))
+        block = text[start : min(end, start + _BLOCK_BYTES)]
+        kept = len(block.lstrip(around))
+        start += len(block) - kept
+    kept = 0
+    while start < end and not kept:
+        block = text[max(start, end - _BLOCK_BYTES) : end]
+        kept = len(block.rstrip(around))
         end -= len(block) - kept
     return Span(start, end)

@@ -28,8 +28,11 @@ class StoreLock:
         self._mutex = threading.Lock()
 
     @contextlib.contextmanager
-    def hold(self, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
-        """Hold the lock; ``TimeoutError`` where it isn't free within ``timeout_s``, other ``OSError`` from the disk."""
+    def hold(self, timeout_s: float = TIMEOUT_S) -> Iterator[int]:
+        """Hold the lock, and give its open file.
+
+        ``TimeoutError`` where it isn't free within ``timeout_s``, other ``OSError`` from the disk.
+        """
         deadline = time.monotonic() + timeout_s
         if not self._mutex.acquire(timeout=timeout_s):
             raise TimeoutError(f"{self.path} was not free within {timeout_s:g} s")
@@ -37,7 +40,7 @@ class StoreLock:
             lock = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
                 self._wait(lock, deadline, timeout_s)
-                yield
+                yield lock
             finally:
                 os.close(lock)
         finally:

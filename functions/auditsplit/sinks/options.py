@@ -8,6 +8,20 @@ from urllib.parse import unquote, urlsplit
 from auditsplit.lines import FORMATS
 from auditsplit.routing import KeyTemplate, WhichUser
 
+_MAX_DIGITS = 18
+
+
+def redacted(url: str) -> str:
+    """Return the URL without its options, and without what may be a password in it."""
+    place = url.partition("?")[0]
+    scheme, colon, rest = place.partition("://")
+    return f"{scheme}{colon}...@{rest.rpartition('@')[2]}" if "@" in rest else place
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that the digits in ``text`` write, None where it is anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
+
 
 class Target:
     """A store's URL: ``scheme``, ``host``, ``path``, and the options, asked for by name; ``mistakes`` collects."""
@@ -15,9 +29,11 @@ class Target:
     def __init__(self, url: str, defaults: Mapping[str, str], user: WhichUser) -> None:
         """Take the URL apart; ``defaults`` are options that the URL's own outdo."""
         parts = urlsplit(url)
-        self.url = url.partition("?")[0]
+        self.url = redacted(url)
         self.scheme, self.host, self.path = parts.scheme, parts.netloc, unquote(parts.path)
         self.mistakes: list[str] = []
+        if "#" in url or "\0" in self.path:
+            self.mistakes.append("a # or NUL has no place in it; write # as %23")
         pairs = [option.partition("=") for option in parts.query.split("&") if option]
         self._unasked = {unquote(name): unquote(value) for name, _, value in pairs}
         self._options = {**defaults, **self._unasked}
@@ -31,9 +47,10 @@ class Target:
     def integer(self, name: str, default: int, *, least: int = 0) -> int:
         """Return the option as a whole number of ``least`` or more."""
         text = self.text(name, str(default))
-        if text.isascii() and text.isdigit() and int(text) >= least:
-            return int(text)
-        self.mistakes.append(f"{name}: {text!r} is no whole number of {least} or more")
+        number = whole_number(text)
+        if number is not None and number >= least:
+            return number
+        self.mistakes.append(f"{name}: {text[:40]!r} is no whole number of {least} or more")
         return default
 
     def flag(self, name: str, *, default: bool) -> bool:

@@ -36,7 +36,6 @@ class StdoutSink:
         """Write lines of ``line_format``; ``timeout_s`` bounds the wait for a reader that doesn't read."""
         self.name = "stdout:"
         self._format, self._timeout_s = line_format, timeout_s
-        self._torn = False
         out = os.fstat(_STDOUT)  # the workers share it, so they share the lock: a pipe tears long writes
         lock_name = f"auditsplit-{os.getuid()}-{out.st_dev}-{out.st_ino}.lock"
         self._lock = StoreLock(Path(tempfile.gettempdir()) / lock_name)
@@ -57,12 +56,19 @@ class StdoutSink:
 
     def check(self) -> None:
         """See `Sink.check`."""
-        self._print(b"")
+        poll = select.poll()
+        poll.register(_STDOUT, 0)
+        if any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0)):
+            raise StoreError("standard output: nobody can read it any more")
 
     def _print(self, text: bytes) -> None:
+        """Print whole lines; one that another writer was cut off in is ended first, as its mark in the lock says."""
         try:
-            with self._lock.hold(self._timeout_s):
-                self._write(b"\n" + text if self._torn else text, time.monotonic() + self._timeout_s)
+            with self._lock.hold(self._timeout_s) as lock:
+                torn = os.fstat(lock).st_size > 0
+                os.pwrite(lock, b"writing", 0)
+                self._write(b"\n" + text if torn else text, time.monotonic() + self._timeout_s)
+                os.ftruncate(lock, 0)
         except OSError as error:
             raise StoreError(f"standard output: {error.strerror or error}") from error
 
@@ -70,8 +76,6 @@ class StdoutSink:
         """Write by pieces that a pipe takes without blocking once it is said to be writable."""
         rest = memoryview(text)
         while rest:
-            self._torn = True
             if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
                 raise TimeoutError(f"nobody read for {self._timeout_s:g} s")
             rest = rest[os.write(_STDOUT, rest[: select.PIPE_BUF]) :]
-        self._torn = False

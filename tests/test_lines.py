@@ -1,0 +1,106 @@
+"""Lines: the log backend's own, and the Logstash recipe's."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+from conftest import DATA
+from eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, line
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditsplit import lines
+from auditsplit.eventlist import Event, decode
+
+
+def events(*some: bytes) -> list[Event]:
+    """Return the items as decoded from a list."""
+    return decode(eventlist(some)).events
+
+
+def test_recorded_events_are_the_lines_of_the_audit_log(recorded: list[bytes]) -> None:
+    """Rendered as ``log``, the recorded lists are the audit log that the same server wrote, each line as often."""
+    log = (DATA / "audit.log").read_bytes()
+
+    text = b"".join(lines.render(decode(body).events, "log") for body in recorded)
+
+    assert Counter(text.splitlines(keepends=True)) == Counter(log.splitlines(keepends=True))
+    assert len(text) == len(log)
+
+
+def test_log_lines_begin_with_kind_and_version() -> None:
+    """The item's own bytes follow, untouched."""
+    text = lines.render(events(event("a"), event("b")), "log")
+
+    assert text == line("a") + b"\n" + line("b") + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("own", "first"),
+    [
+        ({}, b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'),
+        ({"kind": "Event"}, b'{"apiVersion":"audit.k8s.io/v1",'),
+        ({"apiVersion": "audit.k8s.io/v1"}, b'{"kind":"Event",'),
+        (NAMED, b"{"),
+    ],
+    ids=["neither", "kind", "version", "both"],
+)
+def test_what_an_item_has_is_not_put_there_again(own: dict[str, str], first: bytes) -> None:
+    """An item that has its kind or its version gets only what it lacks."""
+    item = event(**own)
+
+    text = lines.render(events(item), "log")
+
+    assert text == first + item[1:] + b"\n"
+    names = [name for name, _ in json.loads(text, object_pairs_hook=list)]
+    assert sorted(name for name in names if name in NAMED) == sorted(NAMED)
+    assert json.loads(text).items() >= NAMED.items()
+
+
+def test_logstash_lines_wrap_the_item() -> None:
+    """``logstash`` is what the documented recipe writes: the item as the field ``event``."""
+    text = lines.render(events(event("a"), event("b", **NAMED)), "logstash")
+
+    assert text == b'{"event":' + event("a") + b'}\n{"event":' + event("b", **NAMED) + b"}\n"
+
+
+@given(st.lists(items | st.sampled_from(sorted(BAD.values())), max_size=6), st.sampled_from(sorted(lines.FORMATS)))
+@PROPERTY
+def test_each_event_is_one_line(some: list[bytes], line_format: str) -> None:
+    """There are as many line feeds as events, one at each end, and the items' own bytes in between."""
+    found = events(*some)
+
+    text = lines.render(found, line_format)
+
+    split = text.split(b"\n")
+    assert split.pop() == b""
+    assert len(split) == len(found)
+    assert all(bytes(one.raw)[1:] in its_line for one, its_line in zip(found, split, strict=True))
+    assert b"\r" not in text
+
+
+@pytest.mark.parametrize("line_format", lines.FORMATS)
+def test_a_pretty_printed_list_becomes_lines_of_json(line_format: str) -> None:
+    """Every line of a list in pretty print is a JSON document of its own."""
+    pretty = json.dumps(json.loads(eventlist([event("a"), event("b", **NAMED)])), indent=2).replace("\n", "\r\n")
+
+    text = lines.render(decode(pretty.encode()).events, line_format)
+
+    documents = [json.loads(each) for each in text.splitlines()]
+    assert [document.get("event", document)["user"]["username"] for document in documents] == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_item_is_one_line(name: str) -> None:
+    """Whatever the body, the line is the log backend's, byte for byte."""
+    text = lines.render(events(event(), HOSTILE[name], event()), "log")
+
+    assert text.split(b"\n")[1] == b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + HOSTILE[name][1:]
+    assert text.count(b"\n") == 3
+
+
+def test_no_events_are_no_lines() -> None:
+    """Nothing gives nothing."""
+    assert lines.render([], "log") == b""

@@ -1,0 +1,170 @@
+"""Names: one-to-one, safe and bounded, whatever a user is called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from eventlists import PROPERTY, names
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditsplit.names import ABSENT, MAX_BYTES, NO_USER, encode
+
+SAFE = re.compile(r"(?:[a-z0-9@:-]|%[0-9A-F]{2})(?:[a-z0-9_.@:-]|%[0-9A-F]{2})*(?:~[0-9a-f]{64})?")
+
+
+def folded(name: str) -> str:
+    """Return what a disk that ignores case and normalises Unicode makes of a name."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("alice", "alice"),
+        ("Alice", "%41lice"),
+        ("alice@example.com", "alice@example.com"),
+        ("system:serviceaccount:ns:x", "system:serviceaccount:ns:x"),
+        ("system:node:ip-10-0-0-1.eu_1", "system:node:ip-10-0-0-1.eu_1"),
+        ("a/b", "a%2Fb"),
+        ("a\\b", "a%5Cb"),
+        ("../../etc/passwd", "%2E.%2F..%2Fetc%2Fpasswd"),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
+        ("...", "%2E.%2E"),
+        (".hidden", "%2Ehidden"),
+        ("ends.", "ends%2E"),
+        ("_no-user", "%5Fno-user"),
+        ("_rejected", "%5Frejected"),
+        ("a_b", "a_b"),
+        ("none", "none"),
+        ("Carol Test User", "%43arol%20%54est%20%55ser"),
+        ("%41lice", "%2541lice"),
+        ("a~b", "a%7Eb"),
+        ("k=v,w+x", "k%3Dv%2Cw%2Bx"),
+        ("\0", "%00"),
+        ("a\nb", "a%0Ab"),
+        ("\U0001f600", "%F0%9F%98%80"),
+        ("\u00fcn\u00ef", "%C3%BCn%C3%AF"),
+        ("\ud800", "%ED%A0%80"),
+        ("\u212a", "%E2%84%AA"),
+    ],
+)
+def test_known_names(value: str, name: str) -> None:
+    """A name that needs no encoding looks the same, and every other byte is %XX."""
+    assert encode(value) == name
+
+
+@given(names)
+@PROPERTY
+def test_a_name_is_safe_and_bounded(value: str) -> None:
+    """A name has 1 to 200 safe ASCII characters, begins with neither _ nor . and doesn't end with a dot."""
+    name = encode(value)
+
+    assert SAFE.fullmatch(name)
+    assert 1 <= len(name.encode("ascii")) <= MAX_BYTES == 200
+    assert not name.startswith(("_", "."))
+    assert not name.endswith(".")
+
+
+@given(names)
+@PROPERTY
+def test_a_name_can_be_read_back(value: str) -> None:
+    """Any URL decoder reads a whole name back, and the beginning of a shortened one."""
+    kept, mark, digest = encode(value).partition("~")
+    raw = value.encode("utf-8", "surrogatepass")
+
+    assert raw.startswith(unquote_to_bytes(kept))
+    assert digest == hashlib.sha256(raw).hexdigest() if mark else unquote_to_bytes(kept) == raw
+
+
+@given(st.lists(names, unique=True, max_size=20))
+@PROPERTY
+def test_different_values_have_different_names(values: list[str]) -> None:
+    """Two values never share a name, not on a disk that ignores case or normalises either."""
+    found = {folded(encode(value)) for value in values}
+
+    assert len(found) == len(values)
+
+
+@given(names)
+@PROPERTY
+def test_a_value_and_its_variants_have_different_names(value: str) -> None:
+    """What looks like another value (its name, another case, another form of Unicode) has a name of its own."""
+    name = encode(value)
+    variants = {
+        name,
+        name.lower(),
+        value.upper(),
+        value.lower(),
+        value.casefold(),
+        unicodedata.normalize("NFC", value),
+        unicodedata.normalize("NFD", value),
+        unicodedata.normalize("NFKC", value),
+        value + ".",
+        value + "\0",
+        "_" + value,
+        value[:-1] or "x",
+        value + value[-1],
+    } - {value}
+
+    assert folded(name) not in {folded(encode(variant)) for variant in variants}
+
+
+@given(st.text(st.characters(), min_size=200, max_size=260), st.text(min_size=1, max_size=3))
+@PROPERTY
+def test_long_values_that_end_differently_have_different_names(value: str, end: str) -> None:
+    """Shortened names differ also where all that was kept is the same."""
+    one, other = encode(value), encode(value + end)
+
+    assert folded(one) != folded(other)
+
+
+@given(names)
+@PROPERTY
+def test_no_value_takes_our_own_names(value: str) -> None:
+    """No user is called what stands for an event without a user, nor what our own folders are called."""
+    name = folded(encode(value))
+
+    assert name not in (NO_USER, "_rejected", ".auditsplit")
+
+
+def test_300_characters_are_shortened() -> None:
+    """300 characters keep their first 135, then ~ and the SHA-256 of them all."""
+    value = "a" * 300
+
+    assert encode(value) == "a" * 135 + "~" + hashlib.sha256(value.encode()).hexdigest()
+
+
+def test_only_what_does_not_fit_is_shortened() -> None:
+    """200 characters stay whole, 201 don't."""
+    whole, shortened = encode("a" * 200), encode("a" * 201)
+
+    assert whole == "a" * 200
+    assert (len(shortened), shortened[135]) == (200, "~")
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_no_escape_is_cut_in_two(before: int) -> None:
+    """Where the cut falls into %XX, the whole escape goes."""
+    name = encode("a" * before + "/" * 100)
+
+    kept = name.partition("~")[0]
+    assert re.fullmatch(r"a*(?:%2F)+", kept)
+    assert 133 <= len(kept) <= 135
+
+
+def test_an_empty_value_has_no_name() -> None:
+    """What stands for an absent value is the caller's choice, never an empty segment."""
+    with pytest.raises(ValueError, match="empty"):
+        encode("")
+
+
+def test_what_stands_for_absence_is_safe() -> None:
+    """The names for absent values are file names too; only the one for users is kept from them."""
+    assert NO_USER.startswith("_")
+    assert encode(ABSENT) == ABSENT

@@ -1,0 +1,377 @@
+"""Routing: two users never share a place, and no key leaves its template."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from eventlists import PROPERTY, event, eventlist, names
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from auditsplit.eventlist import Event, Head, ObjectReference, User, decode
+from auditsplit.names import NO_USER
+from auditsplit.routing import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate, Origin, event_time
+
+ARRIVED = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+ORIGIN = Origin("prod", ARRIVED)
+OURS = ("_rejected", ".auditsplit")
+
+TEMPLATES = [
+    "kube-audit-{user}/audit",
+    "{user}",
+    "{user}/{namespace}",
+    "{namespace}/{user}.log",
+    "{cluster}/{user}/{date}/{hour}",
+    "audit/user={user}/dt={date}/hour={hour}/{verb}-{date}.log.gz",
+    "{date}{user}{hour}",
+    "{user}.{year}{month}{day}",
+    "{level}/{stage}/{resource}/{user}..",
+]
+
+heads = st.builds(
+    Head,
+    level=st.none() | st.sampled_from(["Metadata", "metadata", "", ".."]) | names,
+    stage=st.none() | st.sampled_from(["Panic", "../x"]) | names,
+    verb=st.none() | st.just("") | names,
+    user=st.none() | st.builds(User, st.none() | st.just("") | names),
+    impersonatedUser=st.none() | st.builds(User, st.none() | st.just("") | names),
+    objectRef=st.none() | st.builds(ObjectReference, st.none() | st.just("") | names, st.none() | st.just("") | names),
+    requestReceivedTimestamp=st.none() | st.datetimes().map(lambda at: at.isoformat() + "Z") | names,
+    stageTimestamp=st.none() | st.datetimes().map(lambda at: at.isoformat() + "Z") | names,
+)
+origins = st.builds(Origin, st.sampled_from(["prod", "a.b", "x"]), st.just(ARRIVED))
+
+
+def head(username: str | None = "alice", **fields: str) -> Head:
+    """Return the head of an event by ``username``; none without one."""
+    return Head(user=User(username), **fields)  # type: ignore[arg-type]
+
+
+def decoded(*some: bytes) -> list[Event]:
+    """Return the items as decoded from a list."""
+    return decode(eventlist(some)).events
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field(field: str) -> None:
+    """Every field is the event's own value, as Kubernetes spells it where the name is safe."""
+    values = {
+        "user": "system:serviceaccount:ns:x",
+        "namespace": "team-a",
+        "cluster": "prod",
+        "verb": "list",
+        "resource": "configmaps",
+        "level": "RequestResponse",
+        "stage": "ResponseComplete",
+        "date": "2026-11-23",
+        "year": "2026",
+        "month": "11",
+        "day": "23",
+        "hour": "09",
+    }
+    [found] = decoded(event(values["user"], level=values["level"], stageTimestamp="2026-11-23T09:59:59.999999Z"))
+
+    assert KeyTemplate(f"a-{{{field}}}/b").key(found.head, ORIGIN) == f"a-{values[field]}/b"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("user", NO_USER),
+        ("namespace", "none"),
+        ("verb", "none"),
+        ("resource", "none"),
+        ("level", "none"),
+        ("stage", "none"),
+        ("date", "2030-01-02"),
+        ("hour", "03"),
+    ],
+)
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"x":1}',
+        b'{"verb":null,"level":null,"stage":null,"user":null,"objectRef":null,"stageTimestamp":null}',
+        b'{"verb":"","level":"","stage":"","user":{},"objectRef":{},"stageTimestamp":""}',
+        b'{"user":{"username":null},"objectRef":{"namespace":null,"resource":null}}',
+        b'{"user":{"username":""},"objectRef":{"namespace":"","resource":""}}',
+    ],
+    ids=["absent", "null", "empty", "null inside", "empty inside"],
+)
+def test_absent_values(item: bytes, field: str, value: str) -> None:
+    """Absent, null and empty are the same: ``none``, for a user a name that no user has, for a time the arrival."""
+    [found] = decoded(item)
+
+    assert KeyTemplate(f"{{{field}}}/x").key(found.head, ORIGIN) == f"{value}/x"
+
+
+def test_levels_and_stages_keep_kubernetes_spelling() -> None:
+    """Known words keep their capital letters; all else is encoded."""
+    template = KeyTemplate("{level}/{stage}")
+
+    assert template.key(head(level="Metadata", stage="RequestReceived"), ORIGIN) == "Metadata/RequestReceived"
+    assert template.key(head(level="METADATA", stage="../x"), ORIGIN) == "%4D%45%54%41%44%41%54%41/%2E.%2Fx"
+
+
+@pytest.mark.parametrize(
+    ("stage", "received", "expected"),
+    [
+        ("2026-11-23T11:29:49.380360Z", "2026-11-22T00:00:00Z", "2026-11-23T11:29:49.380360"),
+        ("2026-11-23T11:29:49Z", None, "2026-11-23T11:29:49"),
+        ("2026-11-23T11:29:49.123456789Z", None, "2026-11-23T11:29:49.123456"),
+        ("2026-11-23T01:30:00+02:00", None, "2026-11-22T23:30:00"),
+        ("2026-12-31T23:30:00-01:00", None, "2027-01-01T00:30:00"),
+        (None, "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("yesterday", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("2026-11-23T11:29:49", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("2026-11-23", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("2026-02-30T00:00:00Z", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("2016-12-31T23:59:60Z", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("0001-01-01T00:00:00+02:00", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("9999-12-31T23:59:59-02:00", "2026-11-22T00:00:00Z", "2026-11-22T00:00:00"),
+        ("0001-01-01T00:00:00Z", None, "0001-01-01T00:00:00"),
+        ("x" * 100_000, "\ud800", "2030-01-02T03:04:05"),
+        (None, None, "2030-01-02T03:04:05"),
+        ("../..", "2026", "2030-01-02T03:04:05"),
+    ],
+    ids=range(18),
+)
+def test_the_time_of_an_event(stage: str | None, received: str | None, expected: str) -> None:
+    """It is the stage's time, else the request's, else the arrival, whatever counts as a time, in UTC."""
+    time = event_time(Head(stageTimestamp=stage, requestReceivedTimestamp=received), ARRIVED)
+
+    assert time == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+    assert time.utcoffset() == timedelta(0)
+
+
+@given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)), st.integers(-1439, 1439))  # noqa: DTZ001 - the zone comes later
+@PROPERTY
+def test_the_place_is_by_utc(at: datetime, offset: int) -> None:
+    """Whatever the zone of a timestamp, date and hour are UTC's, and of fixed length."""
+    local = at.replace(tzinfo=UTC).astimezone(timezone(timedelta(minutes=offset)))
+
+    key = KeyTemplate("{date}/{hour}/{year}{month}{day}").key(head(stageTimestamp=local.isoformat()), ORIGIN)
+
+    assert key == f"{at.date().isoformat()}/{at.hour:02}/{at.date().isoformat().replace('-', '')}"
+
+
+@given(heads, heads, origins, origins, st.sampled_from(TEMPLATES))
+@PROPERTY
+def test_two_users_never_share_a_place(one: Head, other: Head, here: Origin, there: Origin, text: str) -> None:
+    """Whatever else their events have, two users' keys differ, on a disk that ignores case too."""
+    users = [(found.user and found.user.username) or None for found in (one, other)]
+    assume(users[0] != users[1])
+    template = KeyTemplate(text)
+
+    assert template.key(one, here).casefold() != template.key(other, there).casefold()
+
+
+@given(names, names, st.sampled_from(TEMPLATES))
+@PROPERTY
+def test_names_alone_make_two_places(one: str, other: str, text: str) -> None:
+    """With all else equal, two different names are two places, the absent one being a third."""
+    assume(one != other)
+    template = KeyTemplate(text)
+
+    keys = {template.key(head(username), ORIGIN).casefold() for username in (one, other, None)}
+
+    assert len(keys) == 3
+
+
+@given(heads, origins, st.sampled_from(TEMPLATES))
+@PROPERTY
+def test_a_key_stays_in_its_template(found: Head, origin: Origin, text: str) -> None:
+    """A key has the template's literal beginning and just its segments, each a plain file name of bounded length."""
+    key = KeyTemplate(text).key(found, origin)
+
+    segments = key.split("/")
+    assert key.startswith(text.partition("{")[0])
+    assert len(segments) == text.count("/") + 1
+    assert not {"", ".", ".."} & set(segments)
+    assert max(map(len, segments)) <= MAX_SEGMENT_BYTES
+    assert segments[0].lower() not in OURS
+    assert key.isascii()
+    assert key.isprintable()
+    assert "\\" not in key
+
+
+@given(st.lists(st.builds(Event, heads, st.just(memoryview(b"{}"))), max_size=12), st.sampled_from(TEMPLATES))
+@PROPERTY
+def test_grouping_keeps_every_event_in_order(events: list[Event], text: str) -> None:
+    """Each event is in its own key's group and in no other, in the order of the batch; so are the groups."""
+    template = KeyTemplate(text)
+
+    groups = template.group(events, ORIGIN)
+
+    keys = [template.key(found.head, ORIGIN) for found in events]
+    assert list(groups) == list(dict.fromkeys(keys))
+    for key, group in groups.items():
+        its_own = [found for found, its_key in zip(events, keys, strict=True) if its_key == key]
+        assert list(map(id, group)) == list(map(id, its_own))
+
+
+def test_events_without_a_user_have_a_place_of_their_own() -> None:
+    """A failed authentication has ``"user":{}``; no user name leads to the same place."""
+    template = KeyTemplate("kube-audit-{user}/audit")
+    [failed, named, encoded] = decoded(event(None), event(NO_USER), event("%5Fno-user"))
+
+    assert template.key(failed.head, ORIGIN) == "kube-audit-_no-user/audit"
+    assert template.key(named.head, ORIGIN) == "kube-audit-%5Fno-user/audit"
+    assert template.key(encoded.head, ORIGIN) == "kube-audit-%255%46no-user/audit"
+
+
+@pytest.mark.parametrize(
+    ("fields", "authenticated", "impersonated"),
+    [
+        ({}, "alice", "alice"),
+        ({"impersonatedUser": {"username": "bob"}}, "alice", "bob"),
+        ({"impersonatedUser": None}, "alice", "alice"),
+        ({"impersonatedUser": {}}, "alice", "alice"),
+        ({"impersonatedUser": {"username": ""}}, "alice", "alice"),
+        ({"impersonatedUser": {"username": "../../etc/passwd"}}, "alice", "%2E.%2F..%2Fetc%2Fpasswd"),
+        ({"user": {}, "impersonatedUser": {"username": "bob"}}, NO_USER, "bob"),
+        ({"user": {}}, NO_USER, NO_USER),
+    ],
+    ids=range(8),
+)
+def test_the_impersonated_user(fields: dict[str, object], authenticated: str, impersonated: str) -> None:
+    """``{user}`` is who authenticated; with ``user="impersonated"``, whom he acted as, where he did."""
+    [found] = decoded(event("alice", **fields))
+
+    assert KeyTemplate("{user}").key(found.head, ORIGIN) == authenticated
+    assert KeyTemplate("{user}", user="impersonated").key(found.head, ORIGIN) == impersonated
+
+
+def test_recorded_users_have_the_documented_places(recorded: list[bytes]) -> None:
+    """The recorded users' files are called as in the documents where the names are safe."""
+    template = KeyTemplate("kube-audit-{user}/audit")
+
+    keys = {key for body in recorded for key in template.group(decode(body).events, ORIGIN)}
+
+    assert keys == {
+        "kube-audit-%43arol%20%54est%20%55ser/audit",
+        "kube-audit-%E3%83%A6%E3%83%BC%E3%82%B6%E3%83%BC-%C3%BCn%C3%AF/audit",
+        "kube-audit-_no-user/audit",
+        "kube-audit-a%2Fb/audit",
+        "kube-audit-admin/audit",
+        "kube-audit-alice@example.com/audit",
+        "kube-audit-bob/audit",
+        "kube-audit-cert-admin/audit",
+        "kube-audit-system:anonymous/audit",
+        "kube-audit-system:apiserver/audit",
+        "kube-audit-system:serviceaccount:ns:x/audit",
+        "kube-audit-system:serviceaccount:team-a:deployer/audit",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *TEMPLATES,
+        "{user}+{date}/{namespace}",
+        "audit-{namespace}.{year}{month}{day}{hour}.log.gz",
+        "audit",
+        "A-Z/a_b.c@d:e=f+g,h-i/{verb}",
+        "x/_rejected/{user}",
+        "kube_{user}",
+        "a" * MAX_SEGMENT_BYTES,
+    ],
+)
+def test_good_templates(text: str) -> None:
+    """Templates in which no two users can meet are taken."""
+    key = KeyTemplate(text).key(head("Alice"), ORIGIN)
+
+    assert ("%41lice" in key) == ("{user}" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("{user}{namespace}", "could meet"),
+        ("{user}-{namespace}", "could meet"),
+        ("{user}.{namespace}", "could meet"),
+        ("{user}{date}{namespace}", "could meet"),
+        ("{user}@x:y_{verb}/z", "could meet"),
+        ("", "no name between two slashes"),
+        ("/", "no name between two slashes"),
+        ("/var/log/{user}", "no name between two slashes"),
+        ("{user}/", "no name between two slashes"),
+        ("a//{user}", "no name between two slashes"),
+        ("./{user}", "no name between two slashes"),
+        ("a/./{user}", "no name between two slashes"),
+        ("../{user}", "no name between two slashes"),
+        ("{user}/..", "no name between two slashes"),
+        ("{users}", r"no field \{users\}; there are \{user\}"),
+        ("{User}", "no field"),
+        ("{}", "no field"),
+        ("{0}", "no field"),
+        ("{user.__class__}", "no field"),
+        ("{user[0]}", "no field"),
+        ("{user!r}", "no field"),
+        ("{user:>5}", "no field"),
+        ("{date:%Y}", "no field"),
+        ("{user:{date}}", "no field"),
+        ("~{user}", "character other than"),
+        ("~/{user}", "character other than"),
+        ("{user} x", "character other than"),
+        ("{user}\n", "character other than"),
+        ("{user}\0", "character other than"),
+        ("a\\{user}", "character other than"),
+        ("\u00e9/{user}", "character other than"),
+        ("\u212a/{user}", "character other than"),
+        ("%41/{user}", "character other than"),
+        ("{{user}}", "character other than"),
+        ("$HOME/{user}", "character other than"),
+        ("_rejected", "own"),
+        ("_rejected/{user}", "own"),
+        ("_REJECTED/{user}", "own"),
+        (".auditsplit/{user}", "own"),
+        (".AuditSplit/lock", "own"),
+        ("{user", "write fields as"),
+        ("user}", "write fields as"),
+        ("{user}/{", "write fields as"),
+        ("a" * (MAX_SEGMENT_BYTES + 1), "can grow to 226 bytes"),
+        ("{user}" + "a" * 26, "can grow to 226 bytes"),
+        ("{namespace}/{date}{user}-{year}{month}{day}{hour}" + "a" * 8, "can grow to 229 bytes"),
+    ],
+)
+def test_bad_templates(text: str, mistake: str) -> None:
+    """Whatever could leave its place, or let two users meet, is refused with what to write instead."""
+    with pytest.raises(ValueError, match=mistake):
+        KeyTemplate(text)
+
+
+def test_all_mistakes_of_a_template_at_once() -> None:
+    """A template's mistakes come together, a line each."""
+    with pytest.raises(ValueError, match="no field") as caught:
+        KeyTemplate("/{users}/~/{user}{namespace}")
+
+    lines = str(caught.value).splitlines()
+    for mistake in ("no field {users}", "'/~/'", "between two slashes", "could meet"):
+        assert sum(mistake in each for each in lines) == 1, mistake
+
+
+@pytest.mark.parametrize("text", [".{user}/journal", "_{user}/x", "_re{user}/x", ".audit{user}", "_{date}{user}"])
+def test_no_user_reaches_the_stores_own_places(text: str) -> None:
+    """A template that a user name could complete to one of the store's own places is refused, or can't be completed."""
+    completions = ["auditsplit", "split", "rejected", "jected"]
+
+    keys = []
+    try:
+        template = KeyTemplate(text)
+        keys = [template.key(head(username), ORIGIN) for username in completions]
+    except ValueError:
+        pass
+
+    assert not [key for key in keys if key.lower().split("/")[0] in RESERVED]
+
+
+def test_a_places_name_can_be_read_back() -> None:
+    """What lies behind ``user=`` in a key is the user, for any URL decoder."""
+    [found] = decoded(event("a b/\u00e9"))
+
+    assert KeyTemplate("user={user}/x").key(found.head, ORIGIN) == "user=a%20b%2F%C3%A9/x"
+    assert json.loads(bytes(found.raw))["user"]["username"] == "a b/\u00e9"
