@@ -24,7 +24,7 @@ bench: .venv/ready ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/growth.py
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
-	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
