@@ -99,6 +99,12 @@ class KeyTemplate:
             group.append(event)
         return groups
 
+    @property
+    def max_bytes(self) -> int:
+        """The length of the longest key that it can give."""
+        fields = [_FIXED_BYTES.get(field, names.MAX_BYTES) for field in self._fields]
+        return sum(fields) + sum(len(literal) for literal, _ in _parse(self.text))
+
     def _render(self, found: Iterable[str]) -> str:
         return self.text.format_map(dict(zip(self._fields, found, strict=True)))
 

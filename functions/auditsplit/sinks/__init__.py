@@ -13,6 +13,7 @@ from auditsplit.sinks.options import Target
 _MODULES = {
     "file": "auditsplit.sinks.file.store",
     "memory": "auditsplit.sinks.memory",
+    "s3": "auditsplit.sinks.s3",
     "stdout": "auditsplit.sinks.stdout",
 }
 
