@@ -2,16 +2,22 @@ PYTHON ?= python3
 PORT ?= 8888
 BIN := .venv/bin
 
-.PHONY: run test check lock bench clean
+SERVERS := .cache/servers
+FAKE_GCS_SERVER := 1.56.0
+AZURITE := 3.37.0
+
+.PHONY: run test servers check lock bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
 
-test: .venv/ready ## all tests, with the coverage gate
+test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) ## the stores' server programs that no Python package has
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
 	$(BIN)/ruff check .
@@ -38,3 +44,11 @@ clean: ## remove what the other targets made, but not ./var
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+$(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
+	GOBIN=$(CURDIR)/.cache/bin go install github.com/fsouza/fake-gcs-server@v$(FAKE_GCS_SERVER)
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/azurite-$(AZURITE):
+	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
+	mkdir -p $(@D) && touch $@

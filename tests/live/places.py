@@ -1,0 +1,206 @@
+"""Places: a fresh spot in every kind of store, with what a test must see and break there that the function may not."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+from urllib.parse import quote
+
+import boto3
+import pytest
+from live import servers
+
+from auditsplit import sinks
+from auditsplit.errors import StoreError
+from auditsplit.sinks import Sink
+from auditsplit.sinks.file.store import FileSink
+from auditsplit.sinks.memory import MemorySink
+from auditsplit.sinks.objects.failures import Failure, ObjectError
+from auditsplit.sinks.objects.store import Bucket, ObjectSink
+
+_OWN_FOLDER = ".auditsplit"
+
+
+class Place(Protocol):
+    """A fresh spot in a store."""
+
+    def sink(self) -> Sink:
+        """Return the store as a new process would have it."""
+
+    def dying(self, puts: int) -> Sink:
+        """Return the store as a process has it that dies after ``puts`` of the batch's users."""
+
+    def dead(self) -> Sink:
+        """Return a store whose server, disk or memory isn't there."""
+
+    def held(self) -> dict[str, bytes]:
+        """Return what lies there by key, unpacked: everything, but for the file store's own folder."""
+
+
+class FilePlace:
+    """A folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which need not be there."""
+        self._folder = folder
+
+    def sink(self) -> Sink:
+        """See `Place.sink`."""
+        return _sink(f"file://{self._folder}/log?fsync=0")
+
+    def dying(self, puts: int) -> Sink:
+        """See `Place.dying`."""
+        sink = cast("FileSink", self.sink())
+        left, put = itertools.count(puts, -1), sink._put
+
+        def dying_put(key: str, chunk: bytes, offset: int) -> None:
+            if next(left) <= 0:
+                raise OSError("the process died")
+            put(key, chunk, offset)
+
+        sink._put = dying_put  # type: ignore[method-assign]
+        return sink
+
+    def dead(self) -> Sink:
+        """See `Place.dead`."""
+        self._folder.mkdir(exist_ok=True)
+        (self._folder / "file").touch()
+        return _sink(f"file://{self._folder}/file/log")
+
+    def held(self) -> dict[str, bytes]:
+        """See `Place.held`."""
+        root = self._folder / "log"
+        files = [path for path in root.rglob("*") if path.is_file() and _OWN_FOLDER not in path.parts]
+        return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+class MemoryPlace:
+    """A process."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._sink = cast("MemorySink", _sink("memory:"))
+
+    def sink(self) -> Sink:
+        """See `Place.sink`."""
+        self._sink.failure = None
+        return self._sink
+
+    def dying(self, puts: int) -> Sink:  # noqa: ARG002 - it stores a batch in one go
+        """See `Place.dying`."""
+        return self.dead()
+
+    def dead(self) -> Sink:
+        """See `Place.dead`."""
+        self._sink.failure = StoreError("there is no memory")
+        return self._sink
+
+    def held(self) -> dict[str, bytes]:
+        """See `Place.held`."""
+        return {**self._sink.objects, **self._sink.rejected}
+
+
+class ObjectPlace:
+    """A prefix of a bucket; ``fetch`` returns its objects with the prefix, by an administrator's means."""
+
+    def __init__(self, url: str, dead_url: str, fetch: Callable[[str], dict[str, bytes]]) -> None:
+        """Take the stores' URLs, with ``PREFIX`` where this place's goes."""
+        self.prefix = f"place-{uuid.uuid4()}/"
+        self.url = url.replace("PREFIX", self.prefix)
+        self._dead_url = dead_url.replace("PREFIX", self.prefix)
+        self._fetch = fetch
+
+    def sink(self) -> ObjectSink:
+        """See `Place.sink`."""
+        return cast("ObjectSink", _sink(self.url))
+
+    def dying(self, puts: int) -> ObjectSink:
+        """See `Place.dying`."""
+        sink = self.sink()
+        connect = sink._connect
+        sink._connect = lambda threads: DyingBucket(connect(threads), puts)
+        return sink
+
+    def dead(self) -> Sink:
+        """See `Place.dead`."""
+        return _sink(self._dead_url)
+
+    def held(self) -> dict[str, bytes]:
+        """See `Place.held`."""
+        found = self._fetch(self.prefix)
+        return {key.removeprefix(self.prefix): _unpacked(key, body) for key, body in found.items()}
+
+
+class DyingBucket:
+    """A bucket that takes ``puts`` objects and then no more."""
+
+    def __init__(self, bucket: Bucket, puts: int) -> None:
+        """Take over ``bucket``."""
+        self._bucket, self._left = bucket, itertools.count(puts, -1)
+
+    def put(self, key: str, body: bytes, content_type: str) -> bool:
+        """See `Bucket.put`."""
+        if next(self._left) <= 0:
+            raise ObjectError(Failure.NOT_ALLOWED, "the process died")
+        return self._bucket.put(key, body, content_type)
+
+    def probe(self, key: str) -> None:
+        """See `Bucket.probe`."""
+        self._bucket.probe(key)
+
+
+def s3_client(url: str, identity: str = "admin") -> Any:
+    """Return boto3's client for an identity of the S3 server."""
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=servers.REGION,
+        aws_access_key_id=identity,
+        aws_secret_access_key=servers.secret(identity),
+    )
+
+
+def s3_url(url: str, prefix: str = "PREFIX", **options: str) -> str:
+    """Return a store's URL in the tests' bucket on the S3 server at ``url``."""
+    named = {"endpoint_url": url, "region": servers.REGION, **options}
+    query = "&".join(f"{name}={quote(value, safe=':/,=')}" for name, value in named.items())
+    return f"s3://{servers.BUCKET}/{prefix}?{query}"
+
+
+def s3_place(request: pytest.FixtureRequest, identity: str = "admin", **options: str) -> ObjectPlace:
+    """Return a place on the S3 server; the process gets the credentials of ``identity``."""
+    url = request.getfixturevalue("s3_url")
+    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    environ.setenv("AWS_ACCESS_KEY_ID", identity)
+    environ.setenv("AWS_SECRET_ACCESS_KEY", servers.secret(identity))
+    client = s3_client(url)
+    if servers.BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=servers.BUCKET)
+
+    def fetch(prefix: str) -> dict[str, bytes]:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=servers.BUCKET, Prefix=prefix)
+        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        return {key: client.get_object(Bucket=servers.BUCKET, Key=key)["Body"].read() for key in keys}
+
+    dead = s3_url(f"http://127.0.0.1:{servers.free_port()}", **options)
+    return ObjectPlace(s3_url(url, **options), dead, fetch)
+
+
+PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
+    "file": lambda request: FilePlace(request.getfixturevalue("tmp_path")),
+    "memory": lambda _: MemoryPlace(),
+    "s3": s3_place,
+}
+"""By the store's scheme."""
+
+
+def _sink(url: str) -> Sink:
+    return sinks.from_url(url, {}, "authenticated")
+
+
+def _unpacked(key: str, body: bytes) -> bytes:
+    return gzip.decompress(body) if key.endswith(".gz") else body
