@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import boto3
 import pytest
+from azure.storage.blob import ContainerClient
+from google.cloud import storage
 from live import servers
 
 from auditsplit import sinks
@@ -190,8 +192,50 @@ def s3_place(request: pytest.FixtureRequest, identity: str = "admin", **options:
     return ObjectPlace(s3_url(url, **options), dead, fetch)
 
 
+def gcs_place(request: pytest.FixtureRequest, **options: str) -> Place:
+    """Return a place on the Google Cloud Storage server."""
+    url = request.getfixturevalue("gcs_url")
+    request.getfixturevalue("no_credentials").setenv("STORAGE_EMULATOR_HOST", url)
+    client = storage.Client(project="none")
+    if not client.lookup_bucket(servers.BUCKET):
+        client.create_bucket(servers.BUCKET)
+
+    def fetch(prefix: str) -> dict[str, bytes]:
+        return {
+            blob.name: blob.download_as_bytes(raw_download=True)
+            for blob in client.list_blobs(servers.BUCKET, prefix=prefix)
+        }
+
+    named = "&".join(f"{name}={value}" for name, value in options.items())
+    dead = f"http://127.0.0.1:{servers.free_port()}"
+    place = f"gs://{servers.BUCKET}/PREFIX?{named}"
+    return ObjectPlace(place, f"{place}&endpoint_url={dead}", fetch)
+
+
+def azure_place(request: pytest.FixtureRequest, **options: str) -> Place:
+    """Return a place on the Azure blob server."""
+    url = request.getfixturevalue("azure_url")
+    connection = f"AccountName={servers.AZURE_ACCOUNT};AccountKey={servers.AZURE_KEY}"
+    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    environ.setenv("AZURE_STORAGE_KEY", servers.AZURE_KEY)
+    client = ContainerClient.from_connection_string(f"{connection};BlobEndpoint={url}", servers.BUCKET)
+    if not client.exists():
+        client.create_container()
+
+    def fetch(prefix: str) -> dict[str, bytes]:
+        names = list(client.list_blob_names(name_starts_with=prefix))
+        return {name: client.download_blob(name).readall() for name in names}
+
+    named = "".join(f"&{name}={value}" for name, value in options.items())
+    place = f"az://{servers.BUCKET}/PREFIX?account={servers.AZURE_ACCOUNT}{named}"
+    dead = f"http://127.0.0.1:{servers.free_port()}/{servers.AZURE_ACCOUNT}"
+    return ObjectPlace(f"{place}&endpoint_url={url}", f"{place}&endpoint_url={dead}", fetch)
+
+
 PLACES: dict[str, Callable[[pytest.FixtureRequest], Place]] = {
+    "az": azure_place,
     "file": lambda request: FilePlace(request.getfixturevalue("tmp_path")),
+    "gs": gcs_place,
     "memory": lambda _: MemoryPlace(),
     "s3": s3_place,
 }

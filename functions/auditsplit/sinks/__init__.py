@@ -11,11 +11,14 @@ from auditsplit.routing import WhichUser
 from auditsplit.sinks.options import Target
 
 _MODULES = {
+    "az": "auditsplit.sinks.azure",
     "file": "auditsplit.sinks.file.store",
+    "gs": "auditsplit.sinks.gcs",
     "memory": "auditsplit.sinks.memory",
     "s3": "auditsplit.sinks.s3",
     "stdout": "auditsplit.sinks.stdout",
 }
+_EXTRAS = {"az": "azure", "gs": "gcs", "s3": "s3"}
 
 
 class Sink(Protocol):
@@ -45,6 +48,11 @@ def from_url(url: str, defaults: Mapping[str, str], user: WhichUser) -> Sink:
     target = Target(url, defaults, user)
     if target.scheme not in _MODULES:
         raise ValueError(f"no store has the scheme {target.scheme!r}; there are {', '.join(_MODULES)}")
-    sink: Sink = importlib.import_module(_MODULES[target.scheme]).from_target(target)
+    try:
+        module = importlib.import_module(_MODULES[target.scheme])
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(target.scheme)
+        raise ValueError(f"the store needs the package {error.name}; install auditsplit[{extra}]") from error
+    sink: Sink = module.from_target(target)
     target.check()
     return sink

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import boto3
@@ -32,8 +32,8 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.exceptions import HTTPClientError as BotoHTTPClientError
 from botocore.parsers import ResponseParserError
 
-from auditsplit.sinks.objects import store
-from auditsplit.sinks.objects.failures import Failure, ObjectError
+from auditsplit.sinks.objects import layout, store
+from auditsplit.sinks.objects.failures import Failure, ObjectError, Refusal, unanswered
 from auditsplit.sinks.objects.store import ObjectSink
 from auditsplit.sinks.options import Target
 
@@ -42,7 +42,6 @@ _log = logging.getLogger(__name__)
 _EXISTS, _UNKNOWN = 412, 501
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
-_MAX_TAGS = 10
 _WRONG_MD5 = "A" * 22 + "=="  # of no bytes that anybody knows
 _BY_CODE: Mapping[str, Failure] = {
     **dict.fromkeys(
@@ -151,17 +150,10 @@ def _put_options(target: Target) -> dict[str, Any]:
         "SSEKMSKeyId": key,
         "BucketKeyEnabled": target.flag("bucket_key", default=False),
         "StorageClass": target.text("storage_class", ""),
-        "Tagging": urlencode(_tags(target)),
+        "Tagging": urlencode(layout.tags(target)),
         "ExpectedBucketOwner": target.text("bucket_owner", ""),
     }
     return {name: value for name, value in options.items() if value}
-
-
-def _tags(target: Target) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in target.text("tags", "").split(",") if pair]
-    if len(pairs) > _MAX_TAGS or not all(name and equals for name, equals, _ in pairs):
-        target.mistakes.append(f"tags: write up to {_MAX_TAGS} as tags=team=security,kind=audit")
-    return {name: value for name, _, value in pairs}
 
 
 def _client(region: str, endpoint: str, *, path_style: bool, puts: int) -> Any:
@@ -180,15 +172,6 @@ def _client(region: str, endpoint: str, *, path_style: bool, puts: int) -> Any:
         raise ObjectError(classify_error(error), type(error).__name__) from error
 
 
-class _Answer(NamedTuple):
-    status: int
-    code: str
-    error: ClientError | None
-
-    def failed(self, key: str) -> ObjectError:
-        return ObjectError(classify(self.status, self.code), f"{self.status} {self.code} to the put of {key}")
-
-
 class S3Bucket:
     """A `Bucket` of S3; ``client`` is boto3's, ``options`` go with every put."""
 
@@ -203,28 +186,29 @@ class S3Bucket:
         Such servers refuse the condition (501), or ignore it.
         """
         condition = self._condition
-        answer = self._put(key, body, ContentType=content_type, **condition)
-        if answer.status == _UNKNOWN and condition:
+        refusal = self._put(key, body, ContentType=content_type, **condition)
+        if refusal and refusal.status == _UNKNOWN and condition:
             _log.warning("bucket %s knows no conditional put; putting without, which repeats no event", self._name)
             self._condition = {}
             return self.put(key, body, content_type)
-        if answer.error and answer.status != _EXISTS:
-            raise answer.failed(key) from answer.error
-        return answer.error is None
+        if refusal and refusal.status != _EXISTS:
+            raise refusal.of(key) from refusal.error
+        return refusal is None
 
     def probe(self, key: str) -> None:
         """See `Bucket.probe`; gives the checksum of other bytes, which S3 looks at once all else is right."""
-        answer = self._put(key, b"", ContentMD5=_WRONG_MD5, **self._condition)
-        if answer.error and answer.code != "BadDigest" and answer.status not in (_EXISTS, _UNKNOWN):
-            raise answer.failed(key) from answer.error
+        refusal = self._put(key, b"", ContentMD5=_WRONG_MD5, **self._condition)
+        if refusal and refusal.code != "BadDigest" and refusal.status not in (_EXISTS, _UNKNOWN):
+            raise refusal.of(key) from refusal.error
 
-    def _put(self, key: str, body: bytes, **more: str) -> _Answer:
+    def _put(self, key: str, body: bytes, **more: str) -> Refusal | None:
         try:
             self._client.put_object(Bucket=self._name, Key=key, Body=body, **self._options, **more)
         except ClientError as error:
             answer: Any = error.response
             status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            return _Answer(status, answer.get("Error", {}).get("Code", ""), error)
+            code = answer.get("Error", {}).get("Code", "")
+            return Refusal(classify(status, code), status, code, error)
         except (BotoCoreError, ResponseParserError) as error:
-            raise ObjectError(classify_error(error), f"{type(error).__name__} at the put of {key}") from error
-        return _Answer(200, "", None)
+            raise unanswered(classify_error(error), error, key) from error
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 from auditsplit.errors import StoreError
 
@@ -42,3 +43,21 @@ class ObjectError(StoreError):
         super().__init__(f"{failure.value}: {detail}")
         self.failure = failure
         self.detail = detail
+
+
+class Refusal(NamedTuple):
+    """A store's answer to a put that it did not do: HTTP's status, the store's own code, the driver's exception."""
+
+    failure: Failure
+    status: int
+    code: str
+    error: Exception
+
+    def of(self, key: str) -> ObjectError:
+        """Return what to raise from ``error``; ``key`` is the object's."""
+        return ObjectError(self.failure, f"{self.status} {self.code} to the put of {key}")
+
+
+def unanswered(failure: Failure, error: Exception, key: str) -> ObjectError:
+    """Return what to raise from a driver's exception that isn't an answer; its words may hold secrets, its name not."""
+    return ObjectError(failure, f"{type(error).__name__} at the put of {key}")

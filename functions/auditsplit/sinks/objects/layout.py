@@ -34,6 +34,7 @@ _NAME = "%Y%m%dT%H%M%S.%fZ"  # no colon: Hadoop's paths, and files on Windows, c
 _HASH_DIGITS = 32
 _NAME_BYTES = len("/20260131T235959.123456Z-") + _HASH_DIGITS + len(".jsonl.zst")
 _PREFIX = re.compile(r"[A-Za-z0-9._@:=+,-]+", re.ASCII)
+_MAX_TAGS = 10  # S3's bound, and Azure's
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -129,3 +130,11 @@ def _packing(target: Target) -> Packing:
     if name == "zstd" and not importlib.util.find_spec("zstandard"):
         target.mistakes.append("compress: zstd needs the package zstandard; install auditsplit[zstd]")
     return PACKINGS[name]
+
+
+def tags(target: Target) -> dict[str, str]:
+    """Return the option ``tags``, which goes with every object."""
+    pairs = [pair.partition("=") for pair in target.text("tags", "").split(",") if pair]
+    if len(pairs) > _MAX_TAGS or not all(name and equals for name, equals, _ in pairs):
+        target.mistakes.append(f"tags: write up to {_MAX_TAGS} as tags=team=security,kind=audit")
+    return {name: value for name, _, value in pairs}
