@@ -17,6 +17,7 @@ import urllib3.exceptions
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.exceptions import TimeoutError as AuthTimeoutError
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
@@ -59,10 +60,10 @@ def classify_error(error: Exception) -> Failure:
     match error:
         case TransportError() | requests.exceptions.SSLError():
             return Failure.UNREACHABLE
+        case AuthTimeoutError() | requests.exceptions.Timeout():
+            return Failure.SLOW
         case GoogleAuthError():
             return Failure.CLOCK if _SKEWED.search(str(error)) else Failure.CREDENTIALS
-        case requests.exceptions.Timeout():
-            return Failure.SLOW
         case requests.exceptions.ConnectionError(args=[urllib3.exceptions.ProtocolError(), *_]):
             return Failure.BROKEN
         case requests.exceptions.ConnectionError():
