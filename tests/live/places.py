@@ -133,8 +133,11 @@ class ObjectPlace:
 
     def held(self) -> dict[str, bytes]:
         """See `Place.held`."""
-        found = self._fetch(self.prefix)
-        return {key.removeprefix(self.prefix): _unpacked(key, body) for key, body in found.items()}
+        return {key: _unpacked(key, body) for key, body in self.raw().items()}
+
+    def raw(self) -> dict[str, bytes]:
+        """Return the objects as they lie there, by key below the prefix."""
+        return {key.removeprefix(self.prefix): body for key, body in self._fetch(self.prefix).items()}
 
 
 class DyingBucket:

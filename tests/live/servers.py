@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).parents[2]
-_WEED = Path(sys.executable).parent / "weed"
+PYTHON = Path(sys.executable)
+_WEED = PYTHON.parent / "weed"
 _FAKE_GCS = _ROOT / ".cache" / "bin" / "fake-gcs-server"
 _AZURITE = _ROOT / ".cache" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
 _START_S = 60.0
@@ -42,7 +43,7 @@ def allow(actions: Sequence[str], keys: str) -> dict[str, Any]:
 
 POLICIES = {
     "put-only": allow(["s3:PutObject"], "*"),
-    "alice-reads": allow(["s3:GetObject"], "policies/cluster=default/user=alice/*"),
+    "alice-reads": allow(["s3:GetObject"], "isolation/cluster=default/user=alice/*"),
 }
 """What the identities of those names may do; ``admin`` may do all, ``nobody`` nothing."""
 
