@@ -6,7 +6,7 @@ SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
 
-.PHONY: run test servers check lock bench clean
+.PHONY: run test servers check lock upload bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -28,11 +28,15 @@ bench: .venv/ready ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/objects.py
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	$(MAKE) upload
+
+upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
+	$(BIN)/uv pip compile -q pyproject.toml $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
 
 clean: ## remove what the other targets made, but not ./var
