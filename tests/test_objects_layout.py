@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -138,6 +139,16 @@ def test_mistakes_are_named(url: str, mistake: str) -> None:
     layouts.from_target(target)
 
     assert any(mistake in found for found in target.mistakes), target.mistakes
+
+
+def test_a_missing_package_for_zstd_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known at the start, not at the first batch."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    target = Target("s3://bucket?compress=zstd", {}, "authenticated")
+
+    layouts.from_target(target)
+
+    assert target.mistakes == ["compress: zstd needs the package zstandard; install auditsplit[zstd]"]
 
 
 @pytest.mark.parametrize("path", ["", "/"])

@@ -149,7 +149,7 @@ def test_all_mistakes_at_once() -> None:
     """Each mistake is named with its variable, so that one start shows them all."""
     found = mistakes(
         AUDIT_SINK="file:x",
-        AUDIT_SINKS="file:a s3:bucket file://host/x memory:?colour=red",
+        AUDIT_SINKS="file:a ftp:bucket file://host/x memory:?colour=red",
         AUDIT_KEY="../{users}",
         AUDIT_FORMAT="xml",
         AUDIT_PRESET="splunk",
@@ -166,7 +166,7 @@ def test_all_mistakes_at_once() -> None:
     text = "\n".join(found)
     for part in (
         "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
-        "'s3'; there are file, memory, stdout",
+        "'ftp'; there are az, file, gs, memory, s3, stdout",
         "file:///var/log",
         "colour: the memory: store has no such option",
         "there is no field {users}",
@@ -248,7 +248,7 @@ def test_an_empty_option_is_not_set() -> None:
         "file:a?max_size=3",
         "file:a?format=xml",
         "http://[::1",
-        "s3://bucket/prefix",
+        "ftp://bucket/prefix",
         "file:a%00b",
         "FILE:",
     ],

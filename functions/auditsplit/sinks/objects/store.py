@@ -38,6 +38,7 @@ CONNECT_S, READ_S = 3.0, 6.0
 _TRIES = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 _REMEMBERED = 256  # unfinished batches; the apiserver tries a batch for some minutes
+_random = random.SystemRandom()  # which forked workers do not share
 _log = logging.getLogger(__name__)
 
 
@@ -184,7 +185,7 @@ class Turn:
 
     def pause(self, longest_s: float) -> bool:
         """Wait for a random time of at most ``longest_s``, so that many don't come back at once; False if it ended."""
-        self._over.wait(min(self.left_s(), random.uniform(0, longest_s)))  # noqa: S311 - nobody gains by guessing it
+        self._over.wait(min(self.left_s(), _random.uniform(0, longest_s)))
         return not self._over.is_set() and self.left_s() > 0
 
 
