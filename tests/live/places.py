@@ -14,7 +14,6 @@ import boto3
 import pytest
 from azure.storage.blob import ContainerClient
 from google.cloud import storage
-from live import servers
 
 from auditsplit import sinks
 from auditsplit.errors import StoreError
@@ -23,6 +22,7 @@ from auditsplit.sinks.file.store import FileSink
 from auditsplit.sinks.memory import MemorySink
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.store import Bucket, ObjectSink
+from live import servers
 
 _OWN_FOLDER = ".auditsplit"
 

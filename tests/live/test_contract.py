@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from eventlists import event, eventlist
-from live.places import PLACES, Place
 
 from auditsplit import batch as batches
 from auditsplit.batch import Batch
 from auditsplit.errors import StoreError
 from auditsplit.sinks import Sink
+from live.places import PLACES, Place
 
 START = datetime(2026, 1, 31, 22, 59, 50, tzinfo=UTC)
 HOSTILE_USERS = [

@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from eventlists import event, eventlist
+from server import Server
+
 from live import places, servers
 from live.faults import proxy
-from server import Server
 
 SEED = 20261123
 BATCHES, EVENTS, USERS = 250, 400, 8

@@ -14,12 +14,12 @@ import pytest
 import zstandard
 from botocore.exceptions import ClientError
 from eventlists import event, eventlist
-from live import places, servers
 
 from auditsplit import batch as batches
 from auditsplit import sinks
 from auditsplit.batch import Batch
 from auditsplit.sinks.objects.failures import Failure, ObjectError
+from live import places, servers
 
 BUCKET = servers.BUCKET
 
