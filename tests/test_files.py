@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 from collections import Counter
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsplit import files
-from auditsplit.errors import BodyTooLarge, StoreError
+from auditsplit.errors import BodyTooLarge, StoreError, Undecodable
 from auditsplit.files import Done
 from auditsplit.routing import KeyTemplate
 from auditsplit.settings import Settings
@@ -216,6 +217,32 @@ def test_what_is_no_document_is_kept(data: bytes) -> None:
     assert done.counts == {"rejected": 1}
     assert "kept as memory:/_rejected/prod/" in done.complaints[0]
     assert list(sink.rejected.values()) == [data]
+
+
+def test_a_list_with_an_item_on_each_line() -> None:
+    """A list whose items stand on lines of their own, with their kinds, is one document, not lines of some."""
+    sink = store()
+    items = b",\n".join(LOG[:5])
+
+    done = split(b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[\n' + items + b"\n]}\n", sink)
+
+    assert totals(done) == {"events": 5}
+    assert stored(sink) == LOG[:5]
+    assert sink.rejected == {}
+
+
+def test_what_comes_before_a_break_is_stored() -> None:
+    """A compressed log that ends too early is split as far as it goes, and then said to be broken."""
+    sink = store()
+    log = [line("alice", auditID=hashlib.sha512(b"%d" % number).hexdigest()) for number in range(2000)]
+    packed = gzip.compress(b"\n".join(log))
+
+    with pytest.raises(Undecodable, match="gzip data ends too early"):
+        split(packed[: len(packed) // 2], sink)
+
+    found = stored(sink)
+    assert 500 < len(found) < 1500
+    assert found == log[: len(found)]
 
 
 def test_an_empty_file() -> None:

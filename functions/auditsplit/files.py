@@ -47,10 +47,11 @@ def _decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
 def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
     """Yield bodies, each with whether it has a document on each line; what comes before broken gzip data too."""
     piece: list[bytes] = []
-    size, lines = 0, False
+    size, lines, begun = 0, False, False  # begun: the first line begins a list that goes on
     try:
         while line := _line(stream, max_bytes):
-            lines = lines or (size <= _PIECE_BYTES and _is_document(line))
+            begun = begun or (not piece and b'"EventList"' in line and not _is_document(line))
+            lines = lines or (not begun and size <= _PIECE_BYTES and _is_document(line))
             if lines and piece and size + len(line) > _PIECE_BYTES:
                 yield b"".join(piece), True
                 piece, size = [], 0
