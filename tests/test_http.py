@@ -719,3 +719,17 @@ def test_any_request_is_answered(
     if answer.status == 200 and path not in ("/healthz", "/readyz"):
         assert method == "POST"
         assert sink_of(here).objects == LINES
+
+
+@pytest.mark.parametrize(("deployers", "told"), [(True, "until a deployer acts"), (False, "take events; see the log")])
+def test_readiness_tells_whose_matter_it_is(deployers: bool, told: str) -> None:  # noqa: FBT001
+    """A deployer's mistake stays until somebody acts; a store that is down comes back by itself."""
+    sink = MemorySink(KeyTemplate("{user}"))
+    sink.failure = StoreError("down")
+    sink.failure.deployers = deployers
+    here = Receiver(Settings(sinks=(sink,)))
+
+    answer = here.handle(Request("GET", "/readyz", {}, io.BytesIO(), "127.0.0.1"))
+
+    assert answer.status == 503
+    assert told in json.loads(answer.body)["detail"]

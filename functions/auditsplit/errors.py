@@ -111,3 +111,6 @@ class UnsupportedBody(SenderError):
 
 class StoreError(AuditsplitError):
     """A store did not take a batch; none of it, or only what a retry with the same bytes will find done."""
+
+    deployers: bool = False
+    """Whether it stays so until a deployer acts, where the store can tell."""

@@ -129,8 +129,9 @@ class Receiver:
             try:
                 sink.check()
             except StoreError as error:
+                whose = " until a deployer acts" if error.deployers else ""
                 _log.error("not ready: %s", error)
-                return _problem(503, "Store not available", f"{sink.name} does not take events; see the log", {})
+                return _problem(503, "Store not available", f"{sink.name} does not take events{whose}; see the log", {})
         return _json(200, {"status": "ready"})
 
 

@@ -42,6 +42,7 @@ class ObjectError(StoreError):
         """Compose the message of both."""
         super().__init__(f"{failure.value}: {detail}")
         self.failure = failure
+        self.deployers = failure.deployers
         self.detail = detail
 
 
