@@ -167,6 +167,8 @@ def test_all_mistakes_at_once() -> None:
     for part in (
         "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
         "'ftp'; there are az, file, gs, memory, s3, stdout",
+        "AUDIT_SINKS: ftp:bucket: ",
+        "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
         "colour: the memory: store has no such option",
         "there is no field {users}",
