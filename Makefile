@@ -36,7 +36,7 @@ lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the 
 	$(MAKE) upload
 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
-	$(BIN)/uv pip compile -q pyproject.toml $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra server $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
 
 clean: ## remove what the other targets made, but not ./var

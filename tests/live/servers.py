@@ -63,7 +63,7 @@ def seaweed(folder: Path) -> Iterator[str]:
     options += [f"-s3.config={settings}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     options += ["-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
     url = f"http://127.0.0.1:{port}"
-    with _running(_WEED, options, f"{url}/healthz", folder, WEED_S3_SSE_KEY="of-the-tests"):
+    with running(_WEED, options, f"{url}/healthz", folder, WEED_S3_SSE_KEY="of-the-tests"):
         yield url
 
 
@@ -88,7 +88,7 @@ def fake_gcs(folder: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port), "-backend", "memory"]
     options += ["-external-url", url, "-public-host", f"127.0.0.1:{port}", "-log-level", "error"]
-    with _running(_FAKE_GCS, options, f"{url}/_internal/healthcheck", folder):
+    with running(_FAKE_GCS, options, f"{url}/_internal/healthcheck", folder):
         yield url
 
 
@@ -99,7 +99,7 @@ def azurite(folder: Path) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
     options = ["--inMemoryPersistence", "--silent", "--disableTelemetry", "--skipApiVersionCheck"]
     options += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
-    with _running(_AZURITE, options, f"{url}?comp=list", folder):
+    with running(_AZURITE, options, f"{url}?comp=list", folder):
         yield url
 
 
@@ -115,7 +115,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(program: Path, options: Sequence[str], url: str, folder: Path, **environ: str) -> Iterator[None]:
+def running(program: Path, options: Sequence[str], url: str, folder: Path, **environ: str) -> Iterator[None]:
     """Run ``program`` until ``url`` answers, and end that very process afterwards."""
     log = folder / "server.log"
     with log.open("wb") as out:

@@ -1,0 +1,26 @@
+"""The command line: input and output only. Results go to standard output, talk to standard error.
+
+A command is a module here, and a line at the end of this one.
+"""
+
+from __future__ import annotations
+
+import click
+
+from auditsplit import telemetry
+from auditsplit.cli.receiver import check, token
+from auditsplit.cli.split import split
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="auditsplit")
+def main() -> None:
+    """Split Kubernetes audit EventLists into every user's own files.
+
+    The stores and all else are set in the environment, AUDIT_SINKS first; without it, files go below ./var/log.
+    """
+    telemetry.configure()
+
+
+for command in (check, split, token):
+    main.add_command(command)
