@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -210,6 +211,27 @@ def test_bad_lines_beyond_the_first_hundred_are_counted() -> None:
     assert raws(decoded) == [event("alice"), event("alice")]
     assert len(decoded.bad) == decoding.MAX_BAD
     assert decoded.more_bad == 1 + 5 + decoding.MAX_BAD + 1
+
+
+@pytest.mark.parametrize("item", [b"{}", b"1"])
+def test_what_is_no_item_takes_little_memory(item: bytes) -> None:
+    """Ten million of them take a few times the body's size, not thirty times."""
+    body = eventlist([b",".join([item] * 10_000_000)])
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(Undecodable):
+            decode(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * len(body)
+
+
+def test_no_more_lines_than_memory_allows() -> None:
+    """A body of a million lines is refused with what to do, whatever they are."""
+    with pytest.raises(Undecodable, match="more than 100000 lines; send them in several bodies"):
+        decode_lines(b"1\n" * 1_000_000)
 
 
 @pytest.mark.parametrize("item", [b"{}", b"1", b'{"x":1}'])

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from auditsplit import auth, body, fanout
+from auditsplit import auth, body, deadline, fanout
 from auditsplit.errors import (
     BrokenOff,
     MethodNotAllowed,
@@ -75,7 +75,8 @@ class Receiver:
     def handle(self, request: Request) -> Response:
         """Return the answer; never raises."""
         try:
-            return self._route(request)
+            with deadline.within(deadline.REQUEST_S):
+                return self._route(request)
         except SenderError as error:
             _log.warning("%d to %s: %s", error.status, request.peer, error.detail)
             _drain(request, error, self.settings.max_body_bytes)

@@ -15,6 +15,7 @@ import orjson
 
 from auditsplit import lines
 from auditsplit.batch import Batch
+from auditsplit.deadline import left_s
 from auditsplit.errors import StoreError
 from auditsplit.sinks.lock import TIMEOUT_S, StoreLock
 from auditsplit.sinks.options import Target
@@ -67,15 +68,15 @@ class StdoutSink:
             with self._lock.hold(self._timeout_s) as lock:
                 torn = os.fstat(lock).st_size > 0
                 os.pwrite(lock, b"writing", 0)
-                self._write(b"\n" + text if torn else text, time.monotonic() + self._timeout_s)
+                self._write(b"\n" + text if torn else text, left_s(self._timeout_s))
                 os.ftruncate(lock, 0)
         except OSError as error:
             raise StoreError(f"standard output: {error.strerror or error}") from error
 
-    def _write(self, text: bytes, deadline: float) -> None:
+    def _write(self, text: bytes, timeout_s: float) -> None:
         """Write by pieces that a pipe takes without blocking once it is said to be writable."""
-        rest = memoryview(text)
+        deadline, rest = time.monotonic() + timeout_s, memoryview(text)
         while rest:
             if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise TimeoutError(f"nobody read for {self._timeout_s:g} s")
+                raise TimeoutError(f"nobody read for {timeout_s:.3g} s")
             rest = rest[os.write(_STDOUT, rest[: select.PIPE_BUF]) :]
