@@ -102,6 +102,8 @@ BAD = {
     "object without names": b"{42}",
     "another kind": b'{"kind":"Pod","apiVersion":"audit.k8s.io/v1","level":"Metadata"}',
     "another version": b'{"kind":"Event","apiVersion":"audit.k8s.io/v1beta1","level":"Metadata"}',
+    "null as kind": b'{"kind":null,"level":"Metadata"}',
+    "null as version": b'{"level":"Metadata","apiVersion":null}',
     "another version alone": b'{"apiVersion":"audit.k8s.io/v1beta1","level":"Metadata"}',
     "a list": b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[]}',
     "number as user": b'{"level":"Metadata","user":42}',

@@ -213,6 +213,15 @@ def test_bad_lines_beyond_the_first_hundred_are_counted() -> None:
     assert decoded.more_bad == 1 + 5 + decoding.MAX_BAD + 1
 
 
+@pytest.mark.parametrize("second", [b"null", b"[]", eventlist([event()])[len(ENVELOPE) - 1 : -2]])
+def test_a_list_with_items_twice_is_refused(second: bytes) -> None:
+    """A parser takes the last of two, and the events of the first would be acknowledged and lost."""
+    body = eventlist([event(), event()]).rstrip()[:-1]
+
+    with pytest.raises(Undecodable, match="the EventList has items twice"):
+        decode(body + b',"items":' + second + b"}")
+
+
 @pytest.mark.parametrize("item", [b"{}", b"1"])
 def test_what_is_no_item_takes_little_memory(item: bytes) -> None:
     """Ten million of them take a few times the body's size, not thirty times."""

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from auditsplit import structure
 from auditsplit.errors import Undecodable
@@ -30,6 +31,9 @@ MAX_ITEMS = 100_000
 _FEW_BYTES = 16
 """Of a body for each comma in it, at least, if it is one of events; one of ``{},{},…`` has 3, and takes 30 times its
 size in memory once each item has an object of its own."""
+
+_ENVELOPE_BYTES = 256
+"""Of a list around its items, at most; with more, there may be a second ``items``, of which a parser tells nothing."""
 
 MAX_BAD = 100
 """The most bad items of one body that are told apart; kube-apiserver sends none."""
@@ -51,8 +55,8 @@ class ObjectReference(msgspec.Struct, gc=False):
 class Head(msgspec.Struct, gc=False):
     """Of an ``Event``, what routing needs; names, types and optionality are the API's."""
 
-    kind: Literal["Event"] | None = None
-    apiVersion: Literal["audit.k8s.io/v1"] | None = None  # noqa: N815 - the API's own name
+    kind: Literal["Event"] | UnsetType = UNSET
+    apiVersion: Literal["audit.k8s.io/v1"] | UnsetType = UNSET  # noqa: N815 - the API's own name
     level: str | None = None
     stage: str | None = None
     verb: str | None = None
@@ -96,7 +100,7 @@ class Decoded(msgspec.Struct, gc=False):
 class _Document(msgspec.Struct):
     kind: str | None = None
     apiVersion: str | None = None  # noqa: N815
-    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    items: list[msgspec.Raw] | UnsetType | None = UNSET
 
 
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -126,7 +130,7 @@ def decode(body: bytes) -> Decoded:
     _check_version(document)
     if document.kind == "Event":
         raws = (memoryview(body.strip()),)
-    elif document.items is msgspec.UNSET:
+    elif document.items is UNSET:
         raise Undecodable("the EventList has no items")
     return _sort_out(raws, several_lines=body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body)
 
@@ -151,8 +155,9 @@ def decode_lines(body: bytes) -> Decoded:
             continue
         found.events += decoded.events
         found.more_bad += decoded.more_bad
+        several = len(decoded.events) + len(decoded.bad) > 1
         for item in decoded.bad:
-            found.refuse(BadItem(index, item.reason, item.raw))
+            found.refuse(BadItem(index, f"item {item.index}: {item.reason}" if several else item.reason, item.raw))
         _expect_few(len(found.events))
     if found.bad and not found.events:
         raise Undecodable(f"none of the lines is an Event; line {found.bad[0].index}: {found.bad[0].reason}")
@@ -235,7 +240,9 @@ def _read_document(body: bytes) -> tuple[_Document, Iterable[memoryview]]:
     if commas < 2 * MAX_ITEMS or commas * _FEW_BYTES <= len(body):
         with contextlib.suppress(*_REFUSALS):
             document = _decode_document(body)
-            return document, map(memoryview, document.items or ())
+            items: list[memoryview] = [memoryview(item) for item in document.items or ()]
+            if document.items is UNSET or len(body) - sum(map(len, items)) - len(items) < _ENVELOPE_BYTES:
+                return document, items
     return _scan_document(body)
 
 
@@ -250,6 +257,8 @@ def _scan_document(body: bytes) -> tuple[_Document, Iterator[memoryview]]:
                 document.kind = _scalar("kind", body, span)
             case "apiVersion":
                 document.apiVersion = _scalar("apiVersion", body, span)
+            case "items" if document.items is not UNSET:
+                raise Undecodable("the EventList has items twice", span.start)
             case "items" if body[span.start : span.end] == b"null":
                 document.items = None
             case "items":
@@ -262,8 +271,8 @@ def _scan_head(raw: bytes) -> Head:
     """Return the head of an item by structure alone; the last of two equal names counts, as for the parsers."""
     scan = Scan(raw)
     found = _scan_fields(scan, scan.whole, _SHAPE)
-    kind, version = found.get("kind"), found.get("apiVersion")
-    if kind not in (None, "Event") or version not in (None, API_VERSION):
+    kind, version = found.get("kind", "Event"), found.get("apiVersion", API_VERSION)
+    if kind != "Event" or version != API_VERSION:
         raise Undecodable(f"expected an Event of {API_VERSION}, came {_name(kind)} of {_name(version)}")
     return msgspec.convert(found, Head)
 

@@ -44,6 +44,7 @@ NAMES = frozenset(
     }
 )
 _FILE_OPTION = "AUDIT_FILE_"
+_MAX_BODY_BYTES = 32 * 1024 * 1024  # a Cloud Run function takes no more
 _EPHEMERAL = {"AWS_LAMBDA_FUNCTION_NAME": "Lambda", "K_SERVICE": "Cloud Run"}
 
 
@@ -53,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True):
     sinks: tuple[Sink, ...]
     tokens: tuple[TokenHash, ...] = ()
     cluster: str = "default"
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = _MAX_BODY_BYTES
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -64,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True):
             sinks=_sinks(given, environ, mistakes),
             tokens=_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
-            max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(32 * 1024 * 1024)), mistakes),
+            max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(_MAX_BODY_BYTES)), mistakes),
         )
         if mistakes:
             raise SettingsError(*mistakes)
@@ -99,7 +100,10 @@ def _sinks(given: Mapping[str, str], environ: Mapping[str, str], mistakes: list[
         try:
             found.append(sinks.from_url(url, shared, cast("WhichUser", user)))
         except ValueError as error:
-            mistakes += [f"AUDIT_SINKS: {redacted(url)}: {line}" for line in str(error).splitlines()]
+            for line in str(error).splitlines():
+                mistake = line if line.startswith("AUDIT_") else f"AUDIT_SINKS: {redacted(url)}: {line}"
+                if mistake not in mistakes:  # a shared option is every store's
+                    mistakes.append(mistake)
     _expect_different(found, mistakes)
     return tuple(found)
 

@@ -25,6 +25,10 @@ _STDOUT = 1
 
 def from_target(target: Target) -> StdoutSink:
     """Return the store for a ``stdout:`` URL."""
+    try:
+        os.fstat(_STDOUT)
+    except OSError:
+        raise ValueError("standard output is closed; start the program with one") from None
     if target.host or target.path not in ("", "-"):
         target.mistakes.append(f"{target.url!r} names a place; write stdout:")
     return StdoutSink(target.line_format())
@@ -50,7 +54,7 @@ class StdoutSink:
         """See `Sink.reject`; the body is printed as a JSON line, its bytes as Latin-1 characters."""
         rejected = {"auditsplitRejected": digest, "cluster": cluster, "body": body.decode("latin-1")}
         self._print(orjson.dumps(rejected, option=orjson.OPT_APPEND_NEWLINE))
-        return f"stdout, as the line with auditsplitRejected {digest}"
+        return f"auditsplitRejected={digest}"
 
     def recover(self) -> None:
         """See `Sink.recover`; nothing is ever left."""
@@ -67,16 +71,21 @@ class StdoutSink:
         try:
             with self._lock.hold(self._timeout_s) as lock:
                 torn = os.fstat(lock).st_size > 0
+                deadline = time.monotonic() + left_s(self._timeout_s)
+                self._await_reader(deadline)
                 os.pwrite(lock, b"writing", 0)
-                self._write(b"\n" + text if torn else text, left_s(self._timeout_s))
+                self._write(b"\n" + text if torn else text, deadline)
                 os.ftruncate(lock, 0)
         except OSError as error:
             raise StoreError(f"standard output: {error.strerror or error}") from error
 
-    def _write(self, text: bytes, timeout_s: float) -> None:
+    def _write(self, text: bytes, deadline: float) -> None:
         """Write by pieces that a pipe takes without blocking once it is said to be writable."""
-        deadline, rest = time.monotonic() + timeout_s, memoryview(text)
+        rest = memoryview(text)
         while rest:
-            if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise TimeoutError(f"nobody read for {timeout_s:.3g} s")
+            self._await_reader(deadline)
             rest = rest[os.write(_STDOUT, rest[: select.PIPE_BUF]) :]
+
+    def _await_reader(self, deadline: float) -> None:
+        if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
+            raise TimeoutError(f"nobody read for {self._timeout_s:g} s, or for what was left of the request's time")
