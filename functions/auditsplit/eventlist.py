@@ -32,6 +32,9 @@ _FEW_BYTES = 16
 """Of a body for each comma in it, at least, if it is one of events; one of ``{},{},…`` has 3, and takes 30 times its
 size in memory once each item has an object of its own."""
 
+_SMALL_BYTES = 2 * 1024 * 1024
+"""Of a body that may well take 30 times its size; larger than the apiserver's usual ones."""
+
 _ENVELOPE_BYTES = 256
 """Of a list around its items, at most; with more, there may be a second ``items``, of which a parser tells nothing."""
 
@@ -236,8 +239,7 @@ def _on_one_line(raw: memoryview, text: bytes) -> memoryview:
 
 def _read_document(body: bytes) -> tuple[_Document, Iterable[memoryview]]:
     """Return the document, and its items in order."""
-    commas = body.count(b",")
-    if commas < 2 * MAX_ITEMS or commas * _FEW_BYTES <= len(body):
+    if len(body) < _SMALL_BYTES or body.count(b",") * _FEW_BYTES <= len(body):
         with contextlib.suppress(*_REFUSALS):
             document = _decode_document(body)
             items: list[memoryview] = [memoryview(item) for item in document.items or ()]
