@@ -295,6 +295,7 @@ def test_every_routing_field_is_found() -> None:
         apiVersion="audit.k8s.io/v1",
         impersonatedUser={"username": "bob", "groups": []},
         requestReceivedTimestamp="2026-11-23T11:29:48Z",
+        annotations={"audit.k8s.io/truncated": "true", "a.b/c": "d"},
     )
     fast = decode(eventlist([item]))
     with only_the_scan():
@@ -312,6 +313,7 @@ def test_every_routing_field_is_found() -> None:
         "objectRef": {"namespace": "team-a", "resource": "configmaps"},
         "requestReceivedTimestamp": "2026-11-23T11:29:48Z",
         "stageTimestamp": "2026-11-23T11:29:49.380360Z",
+        "annotations": {"audit.k8s.io/truncated": "true"},
     }
 
 

@@ -55,8 +55,14 @@ class ObjectReference(msgspec.Struct, gc=False):
     resource: str | None = None
 
 
+class Annotations(msgspec.Struct, gc=False, rename={"truncated": "audit.k8s.io/truncated"}):
+    """Of ``annotations``, what tells whether kube-apiserver left an event's bodies out."""
+
+    truncated: str | None = None
+
+
 class Head(msgspec.Struct, gc=False):
-    """Of an ``Event``, what routing needs; names, types and optionality are the API's."""
+    """Of an ``Event``, what routing and the figures need; names, types and optionality are the API's."""
 
     kind: Literal["Event"] | UnsetType = UNSET
     apiVersion: Literal["audit.k8s.io/v1"] | UnsetType = UNSET  # noqa: N815 - the API's own name
@@ -68,6 +74,7 @@ class Head(msgspec.Struct, gc=False):
     objectRef: ObjectReference | None = None  # noqa: N815
     requestReceivedTimestamp: str | None = None  # noqa: N815
     stageTimestamp: str | None = None  # noqa: N815
+    annotations: Annotations | None = None
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
@@ -119,6 +126,7 @@ _SHAPE: dict[str, Any] = {
     "user": _USER,
     "impersonatedUser": _USER,
     "objectRef": {"namespace": _STRING, "resource": _STRING},
+    "annotations": {"audit.k8s.io/truncated": _STRING},
 }
 
 

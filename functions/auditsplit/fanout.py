@@ -11,6 +11,7 @@ from auditsplit import batch as batches
 from auditsplit import eventlist
 from auditsplit.errors import StoreError, Undecodable
 from auditsplit.sinks import Sink
+from auditsplit.telemetry import observation
 
 T = TypeVar("T")
 
@@ -47,9 +48,11 @@ def receive(body: bytes, cluster: str, stores: Sequence[Sink], *, lines: bool = 
     that is none of audit events is kept, and raises `Undecodable`.
     """
     try:
-        batch = batches.read(body, cluster, lines=lines)
+        with observation.phase("split"):
+            batch = batches.read(body, cluster, lines=lines)
     except Undecodable as error:
         raise kept(error, body, cluster, stores) from error
+    observation.current().take(batch)
     bad = [(batches.digest(item.raw, cluster), item.raw) for item in batch.bad]
     if batch.more_bad:
         bad.append((batches.digest(body, cluster), body))
@@ -80,7 +83,8 @@ def _everywhere(stores: Sequence[Sink], do: Callable[[Sink], T]) -> list[T]:
     failed: list[StoreError] = []
     for store in stores:
         try:
-            found.append(do(store))
+            with observation.phase("store", store.name):
+                found.append(do(store))
         except StoreError as error:
             failed.append(error)
     if len(failed) > 1:

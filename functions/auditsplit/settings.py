@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast, get_args
@@ -37,12 +38,14 @@ NAMES = frozenset(
         "AUDIT_FORMAT",
         "AUDIT_KEY",
         "AUDIT_MAX_BODY_BYTES",
+        "AUDIT_METRICS_TOKEN",
         "AUDIT_PRESET",
         "AUDIT_SINKS",
         "AUDIT_TOKENS",
         "AUDIT_USER",
     }
 )
+_SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FILE_OPTION = "AUDIT_FILE_"
 _MAX_BODY_BYTES = 32 * 1024 * 1024  # a Cloud Run function takes no more
 _EPHEMERAL = {"AWS_LAMBDA_FUNCTION_NAME": "Lambda", "K_SERVICE": "Cloud Run"}
@@ -55,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True):
     tokens: tuple[TokenHash, ...] = ()
     cluster: str = "default"
     max_body_bytes: int = _MAX_BODY_BYTES
+    metrics_sha256: bytes | None = None
+    """Of the token that lets others than this machine read the metrics."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -66,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True):
             tokens=_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
             max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(_MAX_BODY_BYTES)), mistakes),
+            metrics_sha256=_metrics_token(given.get("AUDIT_METRICS_TOKEN", ""), mistakes),
         )
         if mistakes:
             raise SettingsError(*mistakes)
@@ -129,6 +135,18 @@ def _tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
     if len({token.sha256 for token in found}) < len(found):
         mistakes.append("AUDIT_TOKENS: one hash is named twice; a token is for one cluster, so make one for each")
     return tuple(found)
+
+
+def _metrics_token(text: str, mistakes: list[str]) -> bytes | None:
+    if not text:
+        return None
+    if found := _SHA256.fullmatch(text):
+        return bytes.fromhex(found[1])
+    mistakes.append(
+        "AUDIT_METRICS_TOKEN: expected sha256:<64 hex digits>, the hash of a token and not the token itself; "
+        'printf %s "$TOKEN" | sha256sum prints it'
+    )
+    return None
 
 
 def _cluster(text: str, mistakes: list[str]) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import click
 
-from auditsplit import telemetry
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
+from auditsplit.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,7 +19,7 @@ def main() -> None:
 
     The stores and all else are set in the environment, AUDIT_SINKS first; without it, files go below ./var/log.
     """
-    telemetry.configure()
+    logs.configure()
 
 
 for command in (check, split, token):

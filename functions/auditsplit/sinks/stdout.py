@@ -19,6 +19,7 @@ from auditsplit.deadline import left_s
 from auditsplit.errors import StoreError
 from auditsplit.sinks.lock import TIMEOUT_S, StoreLock
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 _STDOUT = 1
 
@@ -47,7 +48,9 @@ class StdoutSink:
 
     def write(self, batch: Batch) -> bool:
         """See `Sink.write`; always new, since standard output can't be asked what it got."""
-        self._print(lines.render(batch.events, self._format))
+        text = lines.render(batch.events, self._format)
+        self._print(text)
+        observation.wrote(self.name, len(text))
         return True
 
     def reject(self, cluster: str, digest: str, body: bytes) -> str:

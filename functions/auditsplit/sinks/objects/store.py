@@ -23,6 +23,7 @@ from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.layout import Layout
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 TIMEOUT_S = 12
 """For all puts of a batch, by default, or less where the request's deadline is sooner."""
@@ -78,14 +79,19 @@ class ObjectSink:
         """See `Sink.write`; the folders that an earlier try of this process finished are not put again."""
         groups = self._layout.group(batch)
         finished = self._remember(batch.id)
+        sizes: dict[str, int] = {}
 
         def store(folder: str, turn: Turn) -> bool:
             key, body = self._layout.render(batch.origin.cluster, folder, groups[folder])
+            sizes[folder] = len(body)
             created = self._put(key, body, self._layout.packing.content_type, turn)
             finished.add(folder)
             return created
 
-        created = self._side_by_side([partial(store, folder) for folder in groups if folder not in finished])
+        try:
+            created = self._side_by_side([partial(store, folder) for folder in groups if folder not in finished])
+        finally:
+            observation.wrote(self.name, sum(list(sizes.values())))  # a copy: late puts may still add
         self._finished.pop(batch.id, None)
         return any(created) or not groups
 
