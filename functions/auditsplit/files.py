@@ -29,7 +29,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, settings: Settings) -> I
     what is stored and still remembered (15 minutes in the file store) is not stored twice.
     """
     number = 0  # of the lines before the piece
-    for piece, lines in _pieces(_decompressed(stream), settings.max_body_bytes):
+    for piece, lines in _pieces(decompressed(stream), settings.max_body_bytes):
         first, number = number, number + piece.count(b"\n")
         try:
             receipt = fanout.receive(piece, cluster, settings.sinks, lines=lines)
@@ -51,7 +51,8 @@ def _place(item: fanout.Rejected, first: int, lines: bool) -> str:  # noqa: FBT0
     return f"line {first + item.index + 1}" if lines else f"item {item.index}"
 
 
-def _decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+    """Return what the stream reads as, unpacked where it is gzip."""
     return body.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 

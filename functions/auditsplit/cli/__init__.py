@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from auditsplit.cli import completeness
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 from auditsplit.telemetry import logs
@@ -22,5 +23,5 @@ def main() -> None:
     logs.configure()
 
 
-for command in (check, split, token):
+for command in (check, completeness.command, split, token):
     main.add_command(command)
