@@ -180,6 +180,17 @@ def encode(document: Kubeconfig) -> str:
     return yaml.dump(msgspec.to_builtins(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
+def redacted(document: Kubeconfig) -> Kubeconfig:
+    """Return the document for a human's eyes: its secrets are not in it."""
+    users = [NamedUser(named.name, _redacted(named.user)) for named in document.users]
+    return msgspec.structs.replace(document, users=users)
+
+
+def _redacted(user: User) -> User:
+    hidden = {name: "(not shown)" for name in ("token", "password", "client_key_data") if getattr(user, name)}
+    return msgspec.structs.replace(user, **hidden)
+
+
 def unknown(document: Any) -> Iterator[tuple[str, list[str]]]:
     """Yield the path of each field that the format doesn't have, with the fields that stand beside it."""
     yield from _unknown(document, msgspec.inspect.type_info(Kubeconfig), "")

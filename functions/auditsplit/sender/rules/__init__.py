@@ -17,13 +17,18 @@ from auditsplit.sender.kubeconfig import Kubeconfig
 from auditsplit.sender.rules import server, user
 from auditsplit.sender.rules.subject import ERROR, WARNING, Finding, Rule, Subject
 
+__all__ = ["ERROR", "RULES", "WARNING", "Finding", "check", "read"]
+
 RULES: tuple[Rule, ...] = (*server.RULES, *user.RULES)
 """Every rule but two: ``type`` and ``unknown-field`` are found while the document is read."""
 
 
-def check(document: Kubeconfig, path: Path) -> list[Finding]:
-    """Return what is wrong with the ``document`` that is or will be at ``path``, in the table's order."""
-    subject = Subject(document, path)
+def check(document: Kubeconfig, folder: Path, mode: int = 0) -> list[Finding]:
+    """Return what is wrong with the ``document``, in the table's order.
+
+    Its relative paths start at ``folder``; ``mode`` is that of its file, 0 where it isn't one.
+    """
+    subject = Subject(document, folder, mode)
     return [
         Finding(rule.level, rule.name, f"{rule.reason}: {rule.about(subject)}" if rule.about else rule.reason)
         for rule in RULES
@@ -31,12 +36,13 @@ def check(document: Kubeconfig, path: Path) -> list[Finding]:
     ]
 
 
-def read(text: str, path: Path) -> tuple[Kubeconfig, list[Finding]]:
-    """Return the kubeconfig in ``text``, read from ``path``, and what is wrong with it.
+def read(path: Path) -> tuple[Kubeconfig, list[Finding]]:
+    """Return the kubeconfig in the file, and what is wrong with it.
 
-    A field of another type leaves an empty document beside the finding. ``ValueError`` where it is no YAML mapping.
+    A field of another type leaves an empty document beside the finding. `OSError` where the file can't be read,
+    ``ValueError`` where it is no YAML mapping.
     """
-    parsed = kubeconfig.parse(text)
+    parsed = kubeconfig.parse(path.read_text("utf-8"))
     if not isinstance(parsed, dict | None):
         raise ValueError("this is no kubeconfig: expected a mapping with clusters, contexts, users")  # noqa: TRY004 - it is the text that is wrong
     strange = list(_strange(parsed))
@@ -45,7 +51,7 @@ def read(text: str, path: Path) -> tuple[Kubeconfig, list[Finding]]:
     except ValueError as error:
         reason = f"{error}; kube-apiserver doesn't start (put what looks like a number into quotes)"
         return Kubeconfig(), [Finding(ERROR, "type", reason), *strange]
-    return document, [*strange, *check(document, path)]
+    return document, [*strange, *check(document, path.parent, path.stat().st_mode)]
 
 
 def _strange(parsed: Any) -> Iterator[Finding]:

@@ -33,11 +33,11 @@ class Finding(NamedTuple):
 
 
 class Subject:
-    """A kubeconfig as the rules look at it; ``path`` is where it is or will be, and its folder that of its files."""
+    """A kubeconfig as the rules look at it: its relative paths start at ``folder``; ``mode`` is 0 without a file."""
 
-    def __init__(self, document: Kubeconfig, path: Path) -> None:
+    def __init__(self, document: Kubeconfig, folder: Path, mode: int = 0) -> None:
         """Take the document."""
-        self.document, self.path = document, path
+        self.document, self.folder, self.mode = document, folder, mode
         self.cluster: Cluster = document.cluster
         self.user: User = document.user
 
@@ -83,7 +83,7 @@ class Subject:
     def read(self, path: str) -> bytes | None:
         """Return what the file of that ``path`` has; None where this machine has none to read."""
         try:
-            return files.resolve(path, self.path.parent).read_bytes() if path else None
+            return files.resolve(path, self.folder).read_bytes() if path else None
         except OSError:
             return None
 

@@ -39,7 +39,7 @@ def _bad_token_file(subject: Subject) -> bool:
 def _readable(subject: Subject) -> bool:
     user = subject.user
     secret = user.token or user.password or user.client_key_data
-    return bool(secret) and subject.path.is_file() and bool(subject.path.stat().st_mode & 0o077)
+    return bool(secret) and bool(subject.mode & 0o077)
 
 
 def _kinds(user: User) -> list[str]:
