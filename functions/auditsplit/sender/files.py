@@ -12,8 +12,8 @@ _MODE = 0o600
 
 
 def resolve(path: str, folder: Path) -> Path:
-    """Return the place of a ``path`` in a kubeconfig: a relative one starts at the kubeconfig's own folder."""
-    return folder / path
+    """Return the absolute place of a ``path`` in a kubeconfig: a relative one starts at the kubeconfig's own folder."""
+    return (folder / path).absolute()
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:
