@@ -83,7 +83,7 @@ _SERVER: tuple[Rule, ...] = (
             s.cluster.server
             and (s.url.scheme not in ("http", "https") or not s.host or re.search(r"[\0-\x20\x7f]", s.cluster.server))
         ),
-        "the server is no URL of http or https; write https://host[:port][/clusters/<cluster>]",
+        "the server is no URL of http or https: kube-apiserver doesn't start, or sends nothing; write https://host[:port][/clusters/<cluster>]",
     ),
     Rule(
         ERROR,

@@ -99,7 +99,7 @@ _USER: tuple[Rule, ...] = (
         ERROR,
         "token-file-content",
         _bad_token_file,
-        "the tokenFile has no token, or more than one line; kube-apiserver fails to send anything",
+        "the tokenFile has no token, or more than one line; kube-apiserver doesn't start, or fails to send anything",
     ),
     Rule(
         ERROR,
@@ -140,13 +140,14 @@ _USER: tuple[Rule, ...] = (
         ERROR,
         "auth-provider",
         lambda s: s.user.auth_provider is not None,
-        "auth-provider is none that kube-apiserver has; use exec or tokenFile",
+        "auth-provider names none that kube-apiserver has, so that doesn't start; use exec or tokenFile",
     ),
     Rule(
         ERROR,
         "impersonation",
         lambda s: s.user.as_ or s.user.as_uid or s.user.as_groups or s.user.as_user_extra,
-        "as, as-uid, as-groups and as-user-extra are for apiservers; the function knows none of them; leave them out",
+        "as, as-uid, as-groups and as-user-extra are for apiservers alone, and without an as kube-apiserver doesn't "
+        "start; leave them out",
     ),
     Rule(
         WARNING,
