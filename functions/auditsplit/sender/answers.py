@@ -44,29 +44,21 @@ class Answer(NamedTuple):
         status = self.status
         if status in _DELIVERED:
             return [] if self.cluster else [_stranger()]
-        if status in _TO_A_GET and self.location:
-            return [
-                self._finding(
-                    f"a redirect to {self._to()}: kube-apiserver follows it with a GET without a body, "
-                    "and every batch is lost without a word; name the last URL itself"
-                )
-            ]
-        if status in _AGAIN and self.location:
-            return [self._repeated()]
-        reason = _REASONS.get(
-            status, "the receiver is in trouble" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
-        )
-        return [self._finding(": ".join(part for part in (reason, self._detail()) if part))]
+        if self.location and status in (*_TO_A_GET, *_AGAIN):
+            return [self._redirect()]
+        trouble = "the receiver is in trouble" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        reason = ": ".join(part for part in (_REASONS.get(status, trouble), self._detail()) if part)
+        told = f"{status}, {reason}" if reason else f"{status}"
+        return [Finding(ERROR, "answer", f"{told}; after 5 tries kube-apiserver drops the batch")]
 
-    def _repeated(self) -> Finding:
-        if self.same_host:
-            reason = f"a redirect to {self._to()}: each batch is posted twice; name that URL itself"
-            return Finding(WARNING, "answer", f"{self.status}, {reason}")
-        return self._finding(f"a redirect to {self._to()}: kube-apiserver posts there, but without the credentials")
-
-    def _finding(self, reason: str) -> Finding:
-        lost = "" if self.status in (*_TO_A_GET, *_AGAIN) else "; after 5 tries kube-apiserver drops the batch"
-        return Finding(ERROR, "answer", f"{self.status}, {reason}{lost}" if reason else f"{self.status}{lost}")
+    def _redirect(self) -> Finding:
+        told = f"{self.status}, a redirect to {self._to()}"
+        if self.status in _TO_A_GET:
+            lost = "kube-apiserver follows it with a GET without a body, and every batch is lost without a word"
+            return Finding(ERROR, "answer", f"{told}: {lost}; name the last URL itself")
+        if not self.same_host:
+            return Finding(ERROR, "answer", f"{told}: kube-apiserver posts there, but without the credentials")
+        return Finding(WARNING, "answer", f"{told}: each batch is posted twice; name that URL itself")
 
     def _to(self) -> str:
         return _UNPRINTABLE.sub("?", self.location.partition("?")[0])[:200]
