@@ -403,8 +403,14 @@ def test_what_cant_be_checked(name: str, content: bytes | None) -> None:
         ("echo a >&2; exit 3", "exit 3: a"),
         ("echo s3cret", "expected an ExecCredential of client.authentication.k8s.io/v1"),
         ("echo '[]'", "expected an ExecCredential"),
-        ('echo \'{"apiVersion":"v2","kind":"ExecCredential","status":{"token":"s3cret"}}\'', "expected an ExecCredential"),
-        (f'echo \'{{"apiVersion":"{EXEC_API_VERSION}","kind":"ExecCredential","status":{{}}}}\'', "expected an ExecCredential"),
+        (
+            'echo \'{"apiVersion":"v2","kind":"ExecCredential","status":{"token":"s3cret"}}\'',
+            "expected an ExecCredential",
+        ),
+        (
+            f'echo \'{{"apiVersion":"{EXEC_API_VERSION}","kind":"ExecCredential","status":{{}}}}\'',
+            "expected an ExecCredential",
+        ),
         ("exec sleep 5", "no end after 0.5 s"),
     ],
 )
