@@ -18,7 +18,7 @@ from auditsplit.cli import main
 from live import webhook
 from live.webhook import Certificates
 
-TOKEN, OTHER = "token-of-the-tests", "token-of-staging"
+TOKEN, OTHER = "token-of-the-probes-own-tests", "token-of-the-tests-for-staging"
 TOKENS = f"{TokenHash.of('prod', TOKEN)} {TokenHash.of('staging', OTHER)}"
 
 
@@ -107,7 +107,7 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"'"$KIND"'","status
 
 def test_an_unknown_token(function: tuple[int, Path], certificates: Certificates) -> None:
     """401, with what the function says of it; the token itself is not shown."""
-    Path("token").write_text("a-token-nobody-knows")
+    Path("token").write_text("a-token-that-nobody-knows")
 
     result = probing("prod", *trusting(function[0], certificates), "--token-from", "token")
 
