@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -120,6 +122,15 @@ def test_a_broken_document_says_where(token: str) -> None:
         parse(f"a: b\ntoken: {token}\n")
 
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_receiver_imports_nothing_of_it() -> None:
+    """Nor YAML: a cold start has no time for what only the command line wants."""
+    script = "import sys, auditsplit.http; print([name for name in sys.modules if 'sender' in name or name == 'yaml'])"
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+    assert ran.stdout == b"[]\n"
 
 
 # kubeconfigs/
