@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from auditsplit.cli import completeness
+from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 from auditsplit.telemetry import logs
@@ -23,5 +24,11 @@ def main() -> None:
     logs.configure()
 
 
-for command in (check, completeness.command, split, token):
+for command in (
+    check,
+    completeness.command,
+    kubeconfig,
+    split,
+    token,
+):
     main.add_command(command)
