@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection
+from http import HTTPStatus
 
 from auditsplit.telemetry.observation import Observation
 
@@ -51,9 +52,10 @@ def count(seen: Observation, status: int, clusters: Collection[str]) -> None:
     _bytes_in.labels(cluster).inc(seen.bytes_in)
     _received.labels(cluster).inc(seen.events)
     _truncated.labels(cluster).inc(seen.truncated)
-    if status == 200:  # noqa: PLR2004 - the only status that acknowledges
-        (_again if seen.again else _stored).labels(cluster).inc(seen.events)
-        _rejected.labels(cluster).inc(seen.rejected)
+    stored = status == HTTPStatus.OK  # 0 is counted too, so that the first loss is a rise and no beginning
+    _stored.labels(cluster).inc(seen.events if stored and not seen.again else 0)
+    _again.labels(cluster).inc(seen.events if stored and seen.again else 0)
+    _rejected.labels(cluster).inc(seen.rejected if stored else 0)
     if seen.delay_s is not None:
         _delays.labels(cluster).observe(seen.delay_s)
     for store, size_bytes in seen.bytes_out.items():
