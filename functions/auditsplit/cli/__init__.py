@@ -8,6 +8,8 @@ from __future__ import annotations
 import click
 
 from auditsplit import telemetry
+from auditsplit.cli.flags import flags
+from auditsplit.cli.policy import policy
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 
@@ -22,5 +24,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (check, split, token):
+for command in (check, flags, policy, split, token):
     main.add_command(command)
