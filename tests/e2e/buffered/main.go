@@ -98,6 +98,7 @@ func drive(path string) (map[string]float64, error) {
 	if err := backend.Run(stop); err != nil {
 		return nil, err
 	}
+	fmt.Fprintln(os.Stderr, "started")
 	offered := 0
 	start, from := time.Now(), 0.0
 	for _, phase := range scenario.Phases {
