@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
+from auditsplit.cli import main
 from auditsplit.sender.flags import OBJECT_BYTES
 from auditsplit.sender.policy import PROFILES
 from auditsplit.sender.simulation import TICK_S, Backend, Kind, Outcome, Phase, Receiver, simulate
@@ -280,3 +283,41 @@ def test_profiles_record_bodies_where_they_say() -> None:
         "example": "Metadata",
         "gce": "RequestResponse",
     }
+
+
+def test_the_static_pods_patch_adds_to_what_kubeadm_has() -> None:
+    """By Kubernetes' own strategic merge: kubeadm's flags and mounts stay, ours come after them."""
+    container = {
+        "name": "kube-apiserver",
+        "image": "registry.k8s.io/kube-apiserver:v1.37.2",
+        "command": ["kube-apiserver", "--advertise-address=192.0.2.1"],
+        "volumeMounts": [{"name": "k8s-certs", "mountPath": "/etc/kubernetes/pki", "readOnly": True}],
+    }
+    volumes = [{"name": "k8s-certs", "hostPath": {"path": "/etc/kubernetes/pki", "type": "DirectoryOrCreate"}}]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "kube-apiserver", "namespace": "kube-system"},
+        "spec": {"containers": [container], "volumes": volumes, "hostNetwork": True},
+    }
+    change = CliRunner().invoke(main, ["flags", "--rate", "20", "--platform", "local", "--format", "static-pod"]).stdout
+
+    patched = patch(pod, change)
+
+    [after] = patched["spec"]["containers"]
+    assert (after["command"], after["image"]) == (container["command"], container["image"])
+    assert "--audit-webhook-mode=batch" in after["args"]
+    assert {mount["mountPath"] for mount in after["volumeMounts"]} == {"/etc/kubernetes/pki", "/etc/kubernetes/audit"}
+    assert {volume["name"] for volume in patched["spec"]["volumes"]} == {"k8s-certs", "audit"}
+    assert patch(patched, change) == patched
+
+
+def patch(pod: dict[str, Any], change: str) -> dict[str, Any]:
+    """Return the pod as kubeadm patches it."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(change)
+        file.flush()
+        command = [str(PROGRAM), "patch", file.name]
+        answer = subprocess.run(command, input=json.dumps(pod).encode(), capture_output=True, check=True)
+    document: dict[str, Any] = json.loads(answer.stdout)
+    return document

@@ -164,8 +164,8 @@ def _throttle(load: Load, batch: int, sizing: Sizing) -> tuple[float, int, str]:
         qps,
         burst,
         (
-            f"{least}. {qps:g} a second pass {qps * batch:g} events/s; the receiver may get {burst} batches at once, and"
-            f" have {math.ceil(burst + qps * load.latency)} open"
+            f"{least}. {qps:g} a second pass {qps * batch:g} events/s; the receiver may get {burst} batches at once,"
+            f" and have {math.ceil(burst + qps * load.latency)} open"
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -59,7 +60,7 @@ def kubeconfig_files(kubeconfig: Mapping[str, Any], folder: str) -> list[str]:
     named += [user.get(key) for user in users for key in ("tokenFile", "client-certificate", "client-key")]
     commands = [(user.get("exec") or {}).get("command") for user in users]
     named += [command for command in commands if command and "/" in command]  # others are looked for in PATH
-    return [str(PurePosixPath(folder, name)) for name in named if name]
+    return [posixpath.normpath(posixpath.join(folder, name)) for name in named if name]  # a hostPath takes no ..
 
 
 def command_line(flags: Mapping[str, str]) -> str:
