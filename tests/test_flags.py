@@ -8,6 +8,7 @@ import re
 import pytest
 from click.testing import CliRunner, Result
 from conftest import DATA
+from eventlists import PROPERTY
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -120,6 +121,7 @@ LOADS = st.builds(
 ).map(lambda load: load._replace(peak=load.rate * load.peak))
 
 
+@PROPERTY
 @given(
     LOADS,
     st.sampled_from(list(PLATFORMS.values())),
@@ -142,6 +144,7 @@ def test_no_list_is_over_the_platforms_limit(load: Load, platform: Platform, max
     assert made.max_event_bytes >= load.event_bytes
 
 
+@PROPERTY
 @given(LOADS, st.sampled_from(["recommended", "documented"]))
 def test_the_throttle_passes_the_load_and_the_pauses_outlast_the_outage(load: Load, sizing: Sizing) -> None:
     """The numbers as written in the flags, not only as computed."""
@@ -158,6 +161,7 @@ def test_the_throttle_passes_the_load_and_the_pauses_outlast_the_outage(load: Lo
     assert survived(float(values["audit-webhook-initial-backoff"].removesuffix("s"))) >= load.outage
 
 
+@PROPERTY
 @given(st.binary(max_size=200).map(lambda data: data.decode("latin-1")), st.text(max_size=100))
 def test_escaping_at_most_doubles_json(hostile: str, other: str) -> None:
     """So the bound for Lambda holds for any list, hostile ones too."""

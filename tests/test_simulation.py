@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,10 +146,11 @@ BACKENDS = st.builds(
     batch_throttle_burst=st.integers(1, 50),
     initial_backoff=st.floats(0.1, 10),
 )
-PHASES = st.lists(st.builds(Phase, st.floats(0.1, 3), st.floats(0, 2000)), min_size=1, max_size=3)
+PHASES = st.lists(st.builds(Phase, st.floats(0.1, 1), st.floats(0, 1000)), min_size=1, max_size=2)
 KINDS = st.sampled_from(list(Kind))
 
 
+@PROPERTY
 @given(PHASES, BACKENDS, KINDS, st.floats(0, 3))
 def test_every_event_has_one_fate(phases: list[Phase], backend: Backend, kind: Kind, end: float) -> None:
     """Delivered, dropped or lost; no batch is over its size, and the buffer never over its own."""
@@ -159,6 +161,7 @@ def test_every_event_has_one_fate(phases: list[Phase], backend: Backend, kind: K
     assert outcome.most_buffered <= backend.batch_buffer_size
 
 
+@PROPERTY
 @given(PHASES, BACKENDS)
 def test_the_throttle_is_kept(phases: list[Phase], backend: Backend) -> None:
     """No more batches leave in a time than the burst and the rate allow."""
@@ -171,6 +174,7 @@ def test_the_throttle_is_kept(phases: list[Phase], backend: Backend) -> None:
         assert number + 1 <= later + 1e-6
 
 
+@PROPERTY
 @given(PHASES, BACKENDS)
 def test_without_a_throttle_nothing_is_dropped(phases: list[Phase], backend: Backend) -> None:
     """However small the buffer."""

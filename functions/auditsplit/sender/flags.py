@@ -88,14 +88,15 @@ def survived(initial_backoff: float) -> float:
 def flags_for(load: Load, platform: Platform, max_body: int, sizing: Sizing, chosen: Chosen) -> Flags:
     """Return the flags for ``load``; `SettingsError` says what can't be had, and what to change."""
     list_bytes = platform.list_bytes(max_body)
-    event_bytes, batch, size_reasons = _sizes(load, platform, list_bytes, chosen)
+    event_bytes = _event_bytes(load, platform, list_bytes, chosen)
+    batch = _batch(platform, list_bytes, event_bytes, chosen)
     wait = DEFAULTS.batch_max_wait if chosen.batch_max_wait is None else chosen.batch_max_wait
     qps, burst, throttle_reason = _throttle(load, batch, sizing)
     buffer, buffer_reason = _buffer(load, sizing, chosen)
     backoff, backoff_reason = _backoff(load, chosen)
     filled = batch / load.rate
     reasons = (
-        *size_reasons,
+        *_size_reasons(load, platform, list_bytes, event_bytes, batch),
         f"batch-max-wait: an event waits {min(filled, wait):.3g} s at most ({batch} events come in {filled:.3g} s)",
         buffer_reason,
         throttle_reason,
@@ -105,10 +106,9 @@ def flags_for(load: Load, platform: Platform, max_body: int, sizing: Sizing, cho
     return Flags(backend, event_bytes, list_bytes, reasons)
 
 
-def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> tuple[int, int, tuple[str, ...]]:
-    """Return an event's and a batch's most, of which the product fits the platform."""
-    room = list_bytes - LIST_HEAD
-    largest = min(room, MAX_EVENT_BYTES)
+def _event_bytes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> int:
+    """Return the size over which an event loses its bodies: 16 times the usual one, within reason."""
+    largest = min(list_bytes - LIST_HEAD, MAX_EVENT_BYTES)
     if load.event_bytes > largest:
         raise SettingsError(
             f"--event-size: events of {load.event_bytes:,} bytes don't fit: {platform.title} takes lists of"
@@ -124,6 +124,12 @@ def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> t
             f"--max-event-size: {event_bytes:,} is less than the usual event's {load.event_bytes:,} bytes: most events"
             " would lose their bodies. Write more, or record fewer bodies by the policy"
         )
+    return event_bytes
+
+
+def _batch(platform: Platform, list_bytes: int, event_bytes: int, chosen: Chosen) -> int:
+    """Return how many events of ``event_bytes`` may be in a list, the apiserver's own number at most."""
+    room = list_bytes - LIST_HEAD
     fitting = room // event_bytes
     batch = chosen.batch_max_size or min(DEFAULTS.batch_max_size, fitting)
     if batch > fitting:
@@ -131,8 +137,12 @@ def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> t
             f"--batch-max-size: {batch} events of up to {event_bytes:,} bytes are {batch * event_bytes:,}, and"
             f" {platform.title} takes {list_bytes:,}; write at most {fitting}, or --max-event-size {room // batch}"
         )
+    return batch
+
+
+def _size_reasons(load: Load, platform: Platform, list_bytes: int, event_bytes: int, batch: int) -> tuple[str, ...]:
     escaped = f", where a byte of it may become {platform.growth}" if platform.escapes else ""
-    reasons = (
+    return (
         f"limit: {platform.source}{escaped}; so a list may have {list_bytes:,} bytes",
         (
             f"batch-max-size x truncate-max-event-size: {batch} x {event_bytes:,} = {batch * event_bytes:,} bytes at"
@@ -144,7 +154,6 @@ def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> t
             ' its bodies and is marked, one that is larger still is dropped (plugin="truncate")'
         ),
     )
-    return event_bytes, batch, reasons
 
 
 def _throttle(load: Load, batch: int, sizing: Sizing) -> tuple[float, int, str]:
