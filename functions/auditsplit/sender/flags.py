@@ -23,7 +23,7 @@ LIST_HEAD = 128
 MAX_EVENT_BYTES = 10 * MIB
 """``truncate-max-batch-size``: the apiserver doesn't start with a ``truncate-max-event-size`` above it."""
 OBJECT_BYTES = 2 * KIB
-"""What an event takes of the apiserver's heap beside its text; 1.6 kB are measured with small ones."""
+"""What an event takes of the apiserver's heap beside its text; 1.5 kB are measured with small ones."""
 PAUSES = sum(FACTOR**number for number in range(ATTEMPTS - 1))
 """Pauses between a batch's attempts, in initial backoffs, without jitter: 1 + 1.5 + 2.25 + 3.375."""
 
