@@ -8,7 +8,9 @@ from __future__ import annotations
 import click
 
 from auditsplit.cli import completeness
+from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
+from auditsplit.cli.policy import policy
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 from auditsplit.telemetry import logs
@@ -27,7 +29,9 @@ def main() -> None:
 for command in (
     check,
     completeness.command,
+    flags,
     kubeconfig,
+    policy,
     split,
     token,
 ):
