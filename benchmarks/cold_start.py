@@ -6,6 +6,7 @@ tells: Lambda gives a whole core to a start, and to requests as much of one as t
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import statistics
@@ -22,12 +23,12 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # likewise, with their servers and builders
 
+from benchmarks.objects import s3_server
 from eventlists import event, eventlist
 from lambdaevents import Sent, function_url
 from live import places, runtime_api
 
 from auditsplit import auth
-from benchmarks.objects import s3_server
 
 _ROOT = Path(__file__).parents[1]
 _BUNDLE = {"x86_64": "lambda-x86_64", "aarch64": "lambda-arm64"}[platform.machine()]
@@ -93,8 +94,8 @@ def cold(task: Path, sinks: str, log: Path, number: int) -> Times:
             cpu.append(sum(process.cpu_times()[:2]))
             if outcome.document.get("statusCode") != 200:  # noqa: PLR2004 - HTTP's
                 raise RuntimeError(f"expected 200, came {outcome}; {function.log}")
-    start, first, second = (1000 * (end - begin) for begin, end in zip(wall, wall[1:], strict=False))
-    start_cpu, first_cpu, _ = (1000 * (end - begin) for begin, end in zip(cpu, cpu[1:], strict=False))
+    start, first, second = (1000 * (end - begin) for begin, end in itertools.pairwise(wall))
+    start_cpu, first_cpu, _ = (1000 * (end - begin) for begin, end in itertools.pairwise(cpu))
     return Times(start, start_cpu, first, first_cpu, second)
 
 

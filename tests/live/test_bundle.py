@@ -228,6 +228,7 @@ def test_the_source_is_what_lies_in_functions(source: Path) -> None:
         (["lambda-arm64", "--extra", "s4"], "s4"),
         (["lambda-arm64", "--compiler", sys.executable, "--python", "3.99"], "the bundle is for 3.99"),
         (["lambda-arm64", "--compiler", "/none"], "does not run"),
+        (["functions", "--compiler", sys.executable], "by itself"),
     ],
 )
 def test_a_mistake_is_told(arguments: list[str], told: str, tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ class ObjectSink:
 
     def _side_by_side(self, jobs: Sequence[Callable[[Turn], bool]]) -> list[bool]:
         """Return what the jobs return, done on the pool; `ObjectError` if one fails or all take too long."""
-        turn = Turn(deadline.left_s(self._timeout_s))
+        timeout_s = deadline.left_s(self._timeout_s)
+        turn = Turn(timeout_s)
         futures = [self._pool.submit(job, turn) for job in jobs]
         try:
             _, late = wait(futures, timeout=turn.left_s())
@@ -141,7 +142,7 @@ class ObjectSink:
         if turn.error:
             raise ObjectError(turn.error.failure, self._told(turn.error.detail, futures)) from turn.error
         if late:
-            raise ObjectError(Failure.SLOW, self._told(f"over {self._timeout_s:g} s", futures))
+            raise ObjectError(Failure.SLOW, self._told(f"over {timeout_s:.3g} s", futures))
         return [future.result() for future in futures]
 
     def _told(self, detail: str, futures: Sequence[Future[bool]]) -> str:
