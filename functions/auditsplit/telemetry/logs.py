@@ -1,7 +1,9 @@
 """Logs: one JSON object a line on standard error, in the format that the platform reads.
 
 ``severity``, ``message`` and ``time`` are what `Google's collectors
-<https://cloud.google.com/logging/docs/structured-logging>`_ look for. On Lambda the line of a batch is also in the
+<https://cloud.google.com/logging/docs/structured-logging>`_ look for, ``level`` is what `Lambda's log levels
+<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_ go by: a line without it counts
+as INFO. On Lambda the line of a batch is also in the
 `embedded metric format
 <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>`_,
 so that CloudWatch makes metrics of it without another call.
@@ -51,6 +53,7 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "severity": record.levelname,
+            "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
             **fields,
