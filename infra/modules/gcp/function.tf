@@ -32,6 +32,7 @@ resource "google_secret_manager_secret_iam_member" "elasticsearch" {
 }
 
 resource "google_cloudfunctions2_function" "this" {
+  # checkov:skip=CKV_GCP_124: the apiserver comes from elsewhere; ingress narrows it where it doesn't
   project     = var.project_id
   location    = var.region
   name        = var.name
