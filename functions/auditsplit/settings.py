@@ -44,7 +44,8 @@ NAMES = frozenset(
     }
 )
 _FILE_OPTION = "AUDIT_FILE_"
-_EPHEMERAL = {"AWS_LAMBDA_FUNCTION_NAME": "Lambda", "K_SERVICE": "Cloud Run"}
+_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+_EPHEMERAL = {_LAMBDA: "Lambda", "K_SERVICE": "Cloud Run"}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True):
         mistakes = list(_unknown(given))
         settings = cls(
             sinks=_sinks(given, environ, mistakes),
-            tokens=_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
+            tokens=_tokens(given.get("AUDIT_TOKENS", ""), environ, mistakes),
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
             max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(32 * 1024 * 1024)), mistakes),
         )
@@ -115,8 +116,12 @@ def _expect_different(found: list[Sink], mistakes: list[str]) -> None:
         places.add(place)
 
 
-def _tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
+def _tokens(text: str, environ: Mapping[str, str], mistakes: list[str]) -> tuple[TokenHash, ...]:
     found = []
+    if not text and _LAMBDA in environ:
+        mistakes.append(
+            "AUDIT_TOKENS: not set; on Lambda every sender needs one, which 'auditsplit token <cluster>' prints"
+        )
     for number, entry in enumerate(text.replace(",", " ").split(), 1):
         try:
             found.append(TokenHash.parse(entry))

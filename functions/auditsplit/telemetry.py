@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, with ``severity`` as Google's collectors read it."""
+"""Logs: one JSON object a line on standard error, with ``severity`` for Google's collectors, ``level`` for Amazon's."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ class _JsonLines(logging.Formatter):
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "severity": record.levelname,
+            "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
         }

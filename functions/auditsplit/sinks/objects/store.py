@@ -17,6 +17,7 @@ from functools import partial
 from itertools import count
 from typing import Protocol
 
+from auditsplit import deadline
 from auditsplit.batch import Batch
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.failures import Failure, ObjectError
@@ -127,7 +128,7 @@ class ObjectSink:
 
     def _side_by_side(self, jobs: Sequence[Callable[[Turn], bool]]) -> list[bool]:
         """Return what the jobs return, done on the pool; `ObjectError` if one fails or all take too long."""
-        turn = Turn(self._timeout_s)
+        turn = Turn(deadline.left_s(self._timeout_s))
         futures = [self._pool.submit(job, turn) for job in jobs]
         try:
             _, late = wait(futures, timeout=turn.left_s())
