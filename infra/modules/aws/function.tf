@@ -38,7 +38,7 @@ resource "aws_lambda_function" "this" {
   filename         = var.package_file
   source_code_hash = filebase64sha256(var.package_file)
   handler          = "lambda_function.ingest"
-  runtime          = "python3.13"
+  runtime          = var.runtime
   architectures    = [var.architecture]
   memory_size      = var.memory_mb
   timeout          = var.timeout_s

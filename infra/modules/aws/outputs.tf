@@ -4,10 +4,10 @@ output "endpoint" {
 }
 
 output "kubeconfig_commands" {
-  description = "What to run next, by cluster: writes the kubeconfig for kube-apiserver."
+  description = "What to run next, by cluster: takes the token on standard input and writes the kubeconfig for kube-apiserver."
   value = {
     for cluster in distinct([for token in var.tokens : split("=", token)[0]]) :
-    cluster => "auditsplit kubeconfig ${cluster} --server ${trimsuffix(aws_lambda_function_url.this.function_url, "/")}"
+    cluster => "auditsplit kubeconfig ${cluster} --server ${trimsuffix(aws_lambda_function_url.this.function_url, "/")} --token-from -"
   }
 }
 

@@ -35,6 +35,17 @@ variable "architecture" {
   }
 }
 
+variable "runtime" {
+  description = "Lambda's Python that the zip is built for, which `make bundle LAMBDA_PYTHON=3.13` says."
+  type        = string
+  default     = "python3.13"
+
+  validation {
+    condition     = can(regex("^python3[.]1[1-4]$", var.runtime))
+    error_message = "runtime: write python3.11 to python3.14, the one that the zip is built for."
+  }
+}
+
 variable "tokens" {
   description = "Who may send: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it. Hashes of random tokens, so no secrets."
   type        = list(string)

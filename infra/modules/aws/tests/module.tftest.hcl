@@ -134,7 +134,7 @@ run "the_url_is_open_and_the_function_itself_is_not" {
   }
 
   assert {
-    condition     = sort(keys(output.kubeconfig_commands)) == tolist(["dev.eu", "prod"]) && output.kubeconfig_commands["prod"] == "auditsplit kubeconfig prod --server https://abc.lambda-url.eu-central-1.on.aws"
+    condition     = sort(keys(output.kubeconfig_commands)) == tolist(["dev.eu", "prod"]) && output.kubeconfig_commands["prod"] == "auditsplit kubeconfig prod --server https://abc.lambda-url.eu-central-1.on.aws --token-from -"
     error_message = "Each cluster has one line to run next."
   }
 }
@@ -232,6 +232,7 @@ run "every_mistake_is_named" {
   variables {
     name                      = "Audit"
     architecture              = "riscv"
+    runtime                   = "nodejs22.x"
     tokens                    = ["the-token-itself"]
     bucket_name               = "My_Bucket"
     prefix                    = "../audit/"
@@ -254,6 +255,7 @@ run "every_mistake_is_named" {
   expect_failures = [
     var.name,
     var.architecture,
+    var.runtime,
     var.tokens,
     var.bucket_name,
     var.prefix,
