@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PORT ?= 8888
+LAMBDA_PYTHON ?= 3.13
 BIN := .venv/bin
 
 SERVERS := .cache/servers
@@ -7,7 +8,7 @@ FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
 SCANNERS := .cache/scanners
 
-.PHONY: run test infra scan servers check lock upload bench clean
+.PHONY: run test infra scan servers check lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -52,6 +53,11 @@ lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
 	$(BIN)/uv pip compile -q pyproject.toml --extra server $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
+
+bundle: .venv/ready ## dist/: zips for Lambda and Cloud Functions; STORES="s3 zstd", and COMPILER=python3.13 for bytecode
+	$(BIN)/python infra/bundle.py lambda-x86_64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
+	$(BIN)/python infra/bundle.py lambda-arm64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
+	$(BIN)/python infra/bundle.py functions $(addprefix --extra ,$(or $(STORES),gcs))
 
 clean: ## remove what the other targets made, but not ./var
 	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -27,7 +27,7 @@ every_kind = pytest.mark.parametrize("wrap", KINDS.values(), ids=KINDS)
 @every_kind
 @PROPERTY
 @given(body=st.binary(), in_base64=st.booleans(), path=st.sampled_from(["/", "/clusters/prod", "/healthz"]))
-def test_a_request_is_the_same_whoever_sends_it(wrap: Wrap, body: bytes, in_base64: bool, path: str) -> None:
+def test_a_request_is_the_same_whoever_sends_it(wrap: Wrap, body: bytes, path: str, *, in_base64: bool) -> None:
     """Method, path without a stage, headers, sender, and the very bytes of the body."""
     body = body if in_base64 else body.decode(errors="replace").encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}", "X-Empty": ""}
@@ -143,7 +143,7 @@ def test_no_claimed_address_lets_anyone_in() -> None:
 
 
 def test_lambda_does_without_the_framework() -> None:
-    """Neither it, nor Flask, nor a store's library that is not asked for, is imported; the time of a start is theirs."""
+    """Neither it, nor Flask, nor a store's library that is not asked for, takes of the time of a start."""
     program = (
         "import sys, lambda_function;"
         "print(sorted({'functions_framework', 'flask', 'boto3', 'click', 'yaml', 'google.auth'} & set(sys.modules)))"

@@ -182,7 +182,7 @@ def test_a_store_that_hangs_is_told_before_lambda_ends_the_function(place: Objec
 
 def test_every_mistake_in_the_settings_is_the_error_of_the_start(start: START) -> None:
     """Lambda shows it: what is wrong, what to write instead, and little of a stack."""
-    function = start(AUDIT_TOKENS="", AUDIT_SINKS="s3:bucket", AUDIT_TOKEN="x")
+    function = start(AUDIT_TOKENS="", AUDIT_SINKS="s3:bucket", AUDIT_SINK="s3://x")
 
     outcome = function.outcome()
 
@@ -190,7 +190,7 @@ def test_every_mistake_in_the_settings_is_the_error_of_the_start(start: START) -
     assert outcome.document["errorType"] == "SettingsError"
     message = outcome.document["errorMessage"]
     assert message.startswith("auditsplit can't start with these settings:\n")
-    assert all(name in message for name in ("AUDIT_TOKEN: ", "AUDIT_TOKENS: not set", "write s3://bucket/prefix"))
+    assert all(name in message for name in ("AUDIT_SINK: ", "AUDIT_TOKENS: not set", "write s3://bucket/prefix"))
     assert not any("settings.py" in frame for frame in outcome.document["stackTrace"])
     assert function.process.wait(10) == 1
 
