@@ -22,7 +22,7 @@ test: .venv/ready servers ## all tests, with the coverage gate
 infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, apply; TF_PLUGIN_DIR is a folder of providers where Terraform's registry is out of reach
 	terraform version >/dev/null || { echo "make infra needs Terraform 1.9 or newer on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
 	terraform fmt -check -diff -recursive infra
-	$(BIN)/pytest tests/infra
+	$(BIN)/pytest tests/deploy
 
 scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernetes manifest
 	$(SCANNERS)/bin/hadolint Dockerfile
