@@ -42,6 +42,7 @@ bench: .venv/ready ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/cold_start.py
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -42,6 +42,8 @@ def main(bundle: str, extras: Sequence[str], python: str, compiler: str | None, 
 
     To build for Lambda on arm64, with S3 as the store: infra/bundle.py lambda-arm64 --extra s3
     """
+    if compiler and bundle == "functions":
+        raise click.BadParameter("Google's build compiles the source by itself", param_hint="--compiler")
     if compiler:
         _expect_version(compiler, python)
     with tempfile.TemporaryDirectory(prefix="auditsplit-bundle-") as folder:

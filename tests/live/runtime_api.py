@@ -45,6 +45,7 @@ class RuntimeApi(ThreadingHTTPServer):
         self.timeout_s = timeout_s
         self.events: SimpleQueue[tuple[str, bytes] | None] = SimpleQueue()
         self.outcomes: SimpleQueue[tuple[str, Outcome]] = SimpleQueue()
+        self.ready = threading.Event()  # once the runtime has begun to ask for events
 
     @property
     def address(self) -> str:
@@ -59,6 +60,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer ``runtime/invocation/next`` once there is an event; with 500 where none comes any more."""
+        self.server.ready.set()
         event = self.server.events.get()
         if event is None:
             self._answer(500)
@@ -110,6 +112,11 @@ class Function:
     def log(self) -> str:
         """Return what it wrote so far."""
         return self._log.read_text()
+
+    def wait_ready(self) -> None:
+        """Return once it takes events; ``RuntimeError`` where it does not within the time for one."""
+        if not self._api.ready.wait(self._api.timeout_s):
+            raise RuntimeError(f"the function did not start: {self.log[-2000:]}")
 
     def invoke(self, event: object) -> Outcome:
         """Return what becomes of ``event``; ``ValueError`` where Lambda would not take one so large."""

@@ -40,7 +40,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 
     def build(bundle: str, *options: str) -> Path:
         into = tmp_path_factory.mktemp("bundle")
-        command = [servers.PYTHON, ROOT / "infra" / "bundle.py", bundle, "--into", into, *options]
+        command: list[str | Path] = [servers.PYTHON, ROOT / "infra" / "bundle.py", bundle, "--into", into, *options]
         told = subprocess.run(command, cwd=into, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
         made = into / f"auditsplit-{bundle}.zip"
         assert told == [hashlib.sha256(made.read_bytes()).hexdigest(), str(made)]
@@ -89,7 +89,7 @@ def fresh_python(folder: Path, *packages: str | Path) -> Path:
     """Return the Python of a new environment with these packages, in the lock's versions, and nothing else."""
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     python = folder / "bin" / "python"
-    locked = ["--quiet", "--python", python, "-c", ROOT / "requirements.lock"]
+    locked: list[str | Path] = ["--quiet", "--python", python, "-c", ROOT / "requirements.lock"]
     subprocess.run([UV, "pip", "install", *locked, *packages], check=True)
     return python
 
@@ -105,6 +105,12 @@ def names_of(bundle: Path) -> set[str]:
     """Return the files in a zip."""
     with zipfile.ZipFile(bundle) as opened:
         return set(opened.namelist())
+
+
+def modules() -> set[str]:
+    """Return the files of functions/ that are Python's."""
+    folder = ROOT / "functions"
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
 
 
 def lines_of(place: ObjectPlace) -> Counter[bytes]:
@@ -139,10 +145,7 @@ def test_the_source_for_cloud_functions_runs_with_its_requirements(
     with zipfile.ZipFile(source) as bundle:
         bundle.extractall(folder)
     python = fresh_python(tmp_path / "venv", "--require-hashes", "-r", folder / "requirements.txt")
-    assert modules_of(python, "functions_framework", "auditsplit", "boto3", "awslambdaric") == [
-        "functions_framework",
-        "boto3",
-    ]
+    assert modules_of(python, "functions_framework", "auditsplit", "boto3") == ["functions_framework", "boto3"]
 
     environ = {**clean, "AUDIT_SINKS": place.url}
     with server.serving(tmp_path, environ, main=folder / "main.py", programs=python.parent) as running:
@@ -179,9 +182,7 @@ def test_lambdas_bundle_has_what_it_needs_and_no_more(for_elsewhere: Path) -> No
     assert {"lambda_function.py", "auditsplit", "boto3", "orjson"} <= top
     assert not {"main.py", "requirements.txt", "bin", "tests", "flask", "functions_framework", "google", "pytest"} & top
     assert not [name for name in names if re.search(r"__pycache__|/RECORD$|/INSTALLER$|^\.", name)]
-    assert {str(path.relative_to(ROOT / "functions")) for path in (ROOT / "functions").rglob("*.py")} - names == {
-        "main.py"
-    }
+    assert modules() - names == {"main.py"}
     assert any(name.startswith("orjson-") and "LICENSE" in name for name in names)
 
 
@@ -213,10 +214,7 @@ def test_the_source_is_what_lies_in_functions(source: Path) -> None:
         pinned = set(re.findall(r"^(\S+==\S+)", bundle.read("requirements.txt").decode(), re.MULTILINE))
     locked = set(re.findall(r"^(\S+==\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
 
-    assert names_of(source) == {
-        *(path.relative_to(ROOT / "functions").as_posix() for path in (ROOT / "functions").rglob("*.py")),
-        "requirements.txt",
-    }
+    assert names_of(source) == {*modules(), "requirements.txt"}
     assert pinned <= locked
     names = {pin.partition("==")[0] for pin in pinned}
     assert {"boto3", "functions-framework"} <= names
@@ -230,11 +228,12 @@ def test_the_source_is_what_lies_in_functions(source: Path) -> None:
         (["lambda-arm64", "--extra", "s4"], "s4"),
         (["lambda-arm64", "--compiler", sys.executable, "--python", "3.99"], "the bundle is for 3.99"),
         (["lambda-arm64", "--compiler", "/none"], "does not run"),
+        (["functions", "--compiler", sys.executable], "by itself"),
     ],
 )
 def test_a_mistake_is_told(arguments: list[str], told: str, tmp_path: Path) -> None:
     """And leaves no bundle behind."""
-    command = [servers.PYTHON, ROOT / "infra" / "bundle.py", *arguments, "--into", tmp_path / "dist"]
+    command: list[str | Path] = [servers.PYTHON, ROOT / "infra" / "bundle.py", *arguments, "--into", tmp_path / "dist"]
 
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
 

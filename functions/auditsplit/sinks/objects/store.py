@@ -97,7 +97,11 @@ class ObjectSink:
         return place
 
     def recover(self) -> None:
-        """See `Sink.recover`; nothing is left unfinished: an object is there whole, or not at all."""
+        """See `Sink.recover`; an object is there whole or not at all, so only the driver is made ready.
+
+        That takes its time, of which a function has more (Lambda: a whole core) at its start than for a request.
+        """
+        self._connected()
 
     def check(self) -> None:
         """See `Sink.check`; leaves no object behind."""
@@ -128,7 +132,8 @@ class ObjectSink:
 
     def _side_by_side(self, jobs: Sequence[Callable[[Turn], bool]]) -> list[bool]:
         """Return what the jobs return, done on the pool; `ObjectError` if one fails or all take too long."""
-        turn = Turn(deadline.left_s(self._timeout_s))
+        timeout_s = deadline.left_s(self._timeout_s)
+        turn = Turn(timeout_s)
         futures = [self._pool.submit(job, turn) for job in jobs]
         try:
             _, late = wait(futures, timeout=turn.left_s())
@@ -137,7 +142,7 @@ class ObjectSink:
         if turn.error:
             raise ObjectError(turn.error.failure, self._told(turn.error.detail, futures)) from turn.error
         if late:
-            raise ObjectError(Failure.SLOW, self._told(f"over {self._timeout_s:g} s", futures))
+            raise ObjectError(Failure.SLOW, self._told(f"over {timeout_s:.3g} s", futures))
         return [future.result() for future in futures]
 
     def _told(self, detail: str, futures: Sequence[Future[bool]]) -> str:
