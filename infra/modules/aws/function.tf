@@ -51,11 +51,6 @@ resource "aws_lambda_function" "this" {
     variables = local.environment
   }
 
-  logging_config {
-    log_format = "Text" # the function's own lines are JSON already
-    log_group  = aws_cloudwatch_log_group.this.name
-  }
-
   dynamic "vpc_config" {
     for_each = var.vpc[*]
 
@@ -65,7 +60,10 @@ resource "aws_lambda_function" "this" {
     }
   }
 
-  depends_on = [aws_iam_role_policy.this]
+  depends_on = [
+    aws_cloudwatch_log_group.this, # Lambda takes the group of the function's name
+    aws_iam_role_policy.this,
+  ]
 }
 
 resource "aws_lambda_function_url" "this" {

@@ -59,6 +59,16 @@ variable "tokens" {
     condition     = alltrue([for token in var.tokens : can(regex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=sha256:[0-9a-f]{64}$", token))])
     error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it; the token itself belongs into the kubeconfig only."
   }
+
+  validation {
+    condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
+    error_message = "tokens: one hash stands there twice; a token is for one cluster, so make one for each."
+  }
+
+  validation {
+    condition     = length(join(" ", var.tokens)) <= 3000
+    error_message = "tokens: they have more than 3,000 bytes, and Lambda takes 4 kB of settings in all; drop what is no longer sent, or deploy a second function."
+  }
 }
 
 variable "bucket_name" {

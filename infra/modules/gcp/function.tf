@@ -6,7 +6,8 @@ locals {
 resource "google_service_account" "this" {
   project      = var.project_id
   account_id   = var.name
-  display_name = "auditsplit: creates audit events' objects below ${var.prefix}/ of ${local.bucket}"
+  display_name = "auditsplit"
+  description  = "Creates audit events' objects"
 }
 
 # The whole of what the code may do: create objects below the prefix. To replace one would take storage.objects.delete.
@@ -16,8 +17,8 @@ resource "google_storage_bucket_iam_member" "create" {
   member = google_service_account.this.member
 
   condition {
-    title       = "below ${var.prefix}"
-    description = "Objects of auditsplit's own prefix"
+    title       = "auditsplit"
+    description = "Objects below its own prefix"
     expression  = "resource.type == \"storage.googleapis.com/Object\" && resource.name.startsWith(\"projects/_/buckets/${local.bucket}/objects/${var.prefix}/\")"
   }
 }

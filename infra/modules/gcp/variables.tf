@@ -52,6 +52,11 @@ variable "tokens" {
     condition     = alltrue([for token in var.tokens : can(regex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=sha256:[0-9a-f]{64}$", token))])
     error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it; the token itself belongs into the kubeconfig only."
   }
+
+  validation {
+    condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
+    error_message = "tokens: one hash stands there twice; a token is for one cluster, so make one for each."
+  }
 }
 
 variable "bucket_name" {

@@ -300,3 +300,26 @@ run "a_zip_for_the_other_processor" {
 
   expect_failures = [var.package_file]
 }
+
+run "one_hash_for_two_clusters" {
+  command = plan
+
+  variables {
+    tokens = [
+      "prod=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+      "dev=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    ]
+  }
+
+  expect_failures = [var.tokens]
+}
+
+run "more_tokens_than_lambdas_settings_hold" {
+  command = plan
+
+  variables {
+    tokens = [for number in range(40) : "cluster-${number}=sha256:${sha256(tostring(number))}"]
+  }
+
+  expect_failures = [var.tokens]
+}

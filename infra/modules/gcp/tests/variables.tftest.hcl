@@ -100,3 +100,16 @@ run "what_goes_together" {
 
   expect_failures = [var.tokens, var.min_instances, var.elasticsearch_api_key_secret]
 }
+
+run "one_hash_for_two_clusters" {
+  command = plan
+
+  variables {
+    tokens = [
+      "prod=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+      "dev=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    ]
+  }
+
+  expect_failures = [var.tokens]
+}
