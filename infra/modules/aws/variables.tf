@@ -188,7 +188,7 @@ variable "memory_mb" {
 
   validation {
     condition     = var.memory_mb >= 256 && var.memory_mb <= 10240 && floor(var.memory_mb) == var.memory_mb
-    error_message = "memory_mb: write 256 to 10240; a request of Lambda's 6 MB needs 256."
+    error_message = "memory_mb: write 256 to 10240; with less, a request of 6 MB has too little memory beside the libraries, and too little processor."
   }
 }
 
