@@ -12,15 +12,16 @@ from typing import Any
 
 from live import servers
 
+_OTHERS = ("AWS_", "AUDIT_", "TF_CLI_ARGS", "TF_DATA_DIR", "TF_VAR_", "TF_WORKSPACE")
 _ACCOUNT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return this environment for Terraform, without its cloud's settings.
+    """Return this environment for Terraform, without what would change what is applied, or where.
 
     ``TF_PLUGIN_DIR`` names a folder with providers where Terraform's registry is out of reach.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "AUDIT_", "TF_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
     plugins = os.environ.get("TF_PLUGIN_DIR")
     init = {"TF_CLI_ARGS_init": f"-plugin-dir={plugins}"} if plugins else {}
     return {**kept, **init, "TF_IN_AUTOMATION": "1", "TF_CLI_ARGS": "-no-color", "CHECKPOINT_DISABLE": "1", **more}
@@ -31,12 +32,11 @@ def run(folder: Path, *arguments: str, environ: Mapping[str, str] | None = None)
     told = subprocess.run(
         ["terraform", f"-chdir={folder}", *arguments],
         env=dict(environ or environment()),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         check=False,
         text=True,
     )
-    assert told.returncode == 0, told.stdout
+    assert told.returncode == 0, told.stdout + told.stderr
     return told.stdout
 
 

@@ -183,7 +183,8 @@ def test_the_role_may_put_below_the_prefix_and_nothing_else(deployed: Deployed, 
 def largest(recorded: list[bytes]) -> tuple[bytes, int]:
     """Return a list as large as Lambda takes one in base64, made of recorded events, and the number of its events."""
     items = [item for raw in recorded for item in json.loads(raw)["items"]]
-    left, chosen = (runtime_api.MAX_BYTES - 4096) * 3 // 4, []
+    left = (runtime_api.MAX_BYTES - 4096) * 3 // 4
+    chosen: list[bytes] = []
     for number in itertools.count():
         item = json.dumps({**items[number % len(items)], "auditID": f"id-{number}"}, separators=(",", ":")).encode()
         left -= len(item) + 1
