@@ -27,7 +27,7 @@ Event = Mapping[str, Any]
 """What Lambda hands over: the JSON document, decoded."""
 
 _OF_THE_CONNECTION = ("content-length", "connection")
-_DEFAULT_STAGE = "$default"
+_DEFAULT_STAGE = "/$default"
 
 
 class NoRequest(AuditsplitError):
@@ -42,9 +42,12 @@ def request_of(event: Event) -> Request:
             f"expected a request from a Function URL, an API Gateway or a load balancer, came {_described(event)}; "
             "let nothing else invoke this function"
         )
-    headers = _headers(event)
-    method, path, peer = _line(event, context, headers)
-    return Request(method, unquote(path) or "/", headers, io.BytesIO(_body(event)), peer)
+    try:
+        headers = _headers(event)
+        method, path, peer = _line(event, context, headers)
+        return Request(method, unquote(path) or "/", headers, io.BytesIO(_body(event)), peer)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NoRequest(f"expected an event as AWS documents it, and it is none: {error}") from error
 
 
 def answer_to(event: Event, response: Response) -> dict[str, Any]:
@@ -74,8 +77,9 @@ def _line(event: Event, context: Event, headers: Mapping[str, str]) -> tuple[str
 
 def _without_stage(path: str, context: Event) -> str:
     """Return ``path`` without the stage, which an HTTP API leaves in it unless it is the default or has a domain."""
-    stage = context.get("stage", _DEFAULT_STAGE)
-    return path.removeprefix(f"/{stage}") if path == f"/{stage}" or path.startswith(f"/{stage}/") else path
+    prefix = f"/{context.get('stage')}"
+    named = prefix != _DEFAULT_STAGE and (path == prefix or path.startswith(prefix + "/"))
+    return path.removeprefix(prefix) if named else path
 
 
 def _headers(event: Event) -> dict[str, str]:
@@ -90,12 +94,11 @@ def _headers(event: Event) -> dict[str, str]:
 
 def _body(event: Event) -> bytes:
     text = event.get("body") or ""
-    if not event.get("isBase64Encoded"):
-        return str(text).encode("utf-8", "surrogatepass")
-    try:
+    if not isinstance(text, str):
+        raise TypeError(f"its body is a {type(text).__name__}")
+    if event.get("isBase64Encoded"):
         return base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise NoRequest("expected a body in base64, as isBase64Encoded says, and it is none") from error
+    return text.encode(errors="surrogatepass")
 
 
 def _described(event: object) -> str:
