@@ -6,8 +6,9 @@ BIN := .venv/bin
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
+SCANNERS := .cache/scanners
 
-.PHONY: run test servers check lock upload bundle bench clean
+.PHONY: run test infra scan servers check lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -17,6 +18,17 @@ test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, apply; TF_PLUGIN_DIR is a folder of providers where Terraform's registry is out of reach
+	terraform version >/dev/null || { echo "make infra needs Terraform 1.9 or newer on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
+	terraform fmt -check -diff -recursive infra
+	$(BIN)/pytest tests/deploy
+
+scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernetes manifest
+	$(SCANNERS)/bin/hadolint Dockerfile
+	$(SCANNERS)/bin/kubernetes-validate --strict infra/kubernetes/*.yaml
+	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
+	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) ## the stores' server programs that no Python package has
 
@@ -36,6 +48,8 @@ bench: .venv/ready ## every figure in benchmarks/README.md, measured here
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
+	$(BIN)/uv pip compile -q infra/scanners.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate $(UPGRADE) -o infra/scanners.lock
 	$(MAKE) upload
 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
@@ -55,6 +69,11 @@ clean: ## remove what the other targets made, but not ./var
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(SCANNERS)/ready: infra/scanners.lock | .venv/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SCANNERS)
+	$(BIN)/uv pip install --quiet --python $(SCANNERS)/bin/python --require-hashes -r infra/scanners.lock
 	touch $@
 
 $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
