@@ -68,12 +68,12 @@ class Target:
         self.mistakes.append(f"format: {text!r} is none of {', '.join(FORMATS)}")
         return "log"
 
-    def key(self, default: str) -> KeyTemplate:
-        """Return the option ``key``."""
+    def key(self, default: str, option: str = "key") -> KeyTemplate:
+        """Return the option ``key``, or one that a store calls otherwise."""
         try:
-            return KeyTemplate(self.text("key", default), user=self._user)
+            return KeyTemplate(self.text(option, default), user=self._user)
         except ValueError as error:
-            self.mistakes += [f"key: {line}" for line in str(error).splitlines()]
+            self.mistakes += [f"{option}: {line}" for line in str(error).splitlines()]
             return KeyTemplate(default, user=self._user)
 
     def check(self) -> None:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -62,7 +62,7 @@ def render(event: Event, origin: Origin, without: Collection[str] = (), reason: 
     found = None if without else fields.read(event.raw)
     if found is None:
         return _salvaged(event, origin, text, without, reason)
-    return _joined({**_header(found, event, origin, text)}, found.member)
+    return _joined(_header(found, event, origin, text), found.member)
 
 
 def less(without: Collection[str], reason: str) -> frozenset[str] | None:
@@ -81,11 +81,11 @@ def rejected(origin: Origin, body: bytes, reason: str) -> bytes:
     """Return the document for a body that is no event, or that was one and was refused; the body goes in as base64."""
     document = {
         **_common(origin, origin.arrived),
-        "event": {"kind": "pipeline_error", "dataset": DATASET, "module": "kubernetes", **_ingested(origin)},
+        "event": {"kind": "pipeline_error", "dataset": DATASET, "module": "kubernetes", "ingested": origin.arrived},
         "error": {"message": printable(reason)[:_MAX_REASON]},
         "auditsplit": _base64(body),
     }
-    return orjson.dumps(document)
+    return _json(document)
 
 
 def _salvaged(event: Event, origin: Origin, text: str | None, without: Collection[str], reason: str) -> bytes:
@@ -103,8 +103,12 @@ def _salvaged(event: Event, origin: Origin, text: str | None, without: Collectio
     return _joined(header, found.member)
 
 
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+
+
 def _joined(header: dict[str, Any], member: bytes) -> bytes:
-    return b'%b,"kubernetes":{"audit":%b}}' % (orjson.dumps(header)[:-1], member)
+    return b'%b,"kubernetes":{"audit":%b}}' % (_json(header)[:-1], member)
 
 
 def _head(event: Event) -> Audit:
@@ -121,7 +125,7 @@ def _header(found: Found, event: Event, origin: Origin, text: str | None) -> dic
         "dataset": DATASET,
         "module": "kubernetes",
         "outcome": _outcome(audit, found.decision),
-        **_ingested(origin),
+        "ingested": origin.arrived,
     }
     if audit.verb:
         facts["action"] = audit.verb
@@ -139,7 +143,7 @@ def _header(found: Found, event: Event, origin: Origin, text: str | None) -> dic
 
 def _common(origin: Origin, time: datetime) -> dict[str, Any]:
     return {
-        "@timestamp": _iso(time),
+        "@timestamp": time,
         "ecs": {"version": ECS},
         "data_stream": {"type": "logs", "dataset": DATASET, "namespace": origin.cluster.replace("-", "_")},
         "orchestrator": {"type": "kubernetes", "cluster": {"name": origin.cluster}},
@@ -178,14 +182,6 @@ def _outcome(audit: Audit, decision: str | None) -> str:
     if decision == "forbid" or (code and code >= _LEAST_FAILURE):
         return "failure"
     return "success" if code else "unknown"
-
-
-def _ingested(origin: Origin) -> dict[str, str]:
-    return {"ingested": _iso(origin.arrived)}
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _base64(line: bytes) -> dict[str, str]:

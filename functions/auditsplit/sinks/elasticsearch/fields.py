@@ -116,9 +116,7 @@ def read(raw: memoryview) -> Found | None:
     end = b',"annotations":%b}' % member  # where kube-apiserver writes them; the comma tells it from a string's inside
     if not text.endswith(end):
         return None
-    return Found(
-        audit, b'%b,"annotations":%b}' % (text[: -len(end)], annotations.text), annotations.decision, []
-    )
+    return Found(audit, b'%b,"annotations":%b}' % (text[: -len(end)], annotations.text), annotations.decision, [])
 
 
 def salvage(text: bytes, without: Collection[str]) -> Found:
@@ -129,7 +127,7 @@ def salvage(text: bytes, without: Collection[str]) -> Found:
     """
     audit = Audit()
     decision = None
-    left_out = dict.fromkeys(name for name in BODIES if name in without)
+    left_out: dict[str, None] = {}
     for token, span in structure.members(text, structure.whole(text)):
         name, value = _name(token), text[span.start : span.end]
         left_out.pop(name, None)

@@ -16,14 +16,14 @@ from functools import lru_cache
 
 from auditsplit.batch import Batch
 from auditsplit.eventlist import Event
-from auditsplit.routing import KeyTemplate, WhichUser, event_time
+from auditsplit.routing import KeyTemplate, event_time
 
 DEFAULT_TARGET = "kube-audit-{user}"
 
 MAX_BYTES = 255 - len(".ds-" + "-2026.11.23-000001")
 """The longest name: 255 bytes are the bound of the indices behind a data stream, which add to its name."""
 
-_LITERAL = re.compile(r"[a-z0-9._@=+-]*", re.ASCII)
+_LITERAL = re.compile(r"[a-z0-9._@=+/-]*", re.ASCII)
 _START = re.compile(r"[a-z0-9]", re.ASCII)
 _PREFIX_BYTES = 3
 _HASH_MARK = "~"  # `names.encode` leaves none in a value but before its own hash, which has another domain
@@ -31,21 +31,21 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Streams:
-    """A checked template of data streams; ``ValueError`` names every mistake in it, a line each."""
+    """The data streams of a template; ``ValueError`` names every mistake in it, a line each."""
 
-    def __init__(self, text: str = DEFAULT_TARGET, *, user: WhichUser = "authenticated") -> None:
-        """Check ``text``; ``user`` is that of `KeyTemplate`."""
-        mistakes = list(_mistakes(text))
+    def __init__(self, template: KeyTemplate) -> None:
+        """Check that all names it gives are legal; a ``/`` in it, which is not, becomes ``=``."""
+        mistakes = _mistakes(template.text)
         if mistakes:
             raise ValueError("\n".join(mistakes))
-        self._template = KeyTemplate(text, user=user)
-        self.text = text
-        self._prefix = text.partition("{")[0]
+        self._template = template
+        self.text = template.text
+        self._prefix = legal(template.text.partition("{")[0])
 
     @property
     def patterns(self) -> list[str]:
         """What matches all the data streams that can come of it, and no more than it must."""
-        return [f"{self._prefix}*"] if "{" in self.text else [self.text, self.rejected]
+        return [f"{self._prefix}*"] if "{" in self.text else [self._prefix, self.rejected]
 
     @property
     def rejected(self) -> str:
@@ -68,7 +68,7 @@ class Streams:
 @lru_cache(maxsize=4096)
 def legal(name: str) -> str:
     """Return the rendered ``name`` as Elasticsearch takes it, of `MAX_BYTES` or less; two never become one."""
-    lowered = name.replace(":", "%3a").lower()
+    lowered = name.replace("/", "=").replace(":", "%3a").lower()
     if len(lowered) <= MAX_BYTES:
         return lowered
     digest = hashlib.sha256(b"data stream\0" + name.encode()).hexdigest()
@@ -77,17 +77,14 @@ def legal(name: str) -> str:
 
 
 def _mistakes(text: str) -> list[str]:
-    prefix = text.partition("{")[0]
+    """Return what is wrong with a template for data streams beyond what `KeyTemplate` refuses."""
     found = []
+    prefix = text.partition("{")[0]
     if not _START.match(text) or len(prefix) < _PREFIX_BYTES:
         found.append(f"{text!r} must begin with {_PREFIX_BYTES} or more of a-z 0-9 before its first field")
-    for literal in re.sub(r"\{[^{}]*\}", "\0", text).split("\0"):
+    for literal in re.split(r"\{[^{}]*\}", text):
         if not _LITERAL.fullmatch(literal):
-            found.append(f"{literal!r} has a character other than a-z 0-9 . _ @ = + -; data streams have no others")
+            found.append(f"{literal!r} has a character other than a-z 0-9 . _ @ = + - /; data streams have no others")
     if len(text) > MAX_BYTES:
         found.append(f"it has over {MAX_BYTES} bytes")
-    try:
-        KeyTemplate(text)
-    except ValueError as error:
-        found += str(error).splitlines()
     return found

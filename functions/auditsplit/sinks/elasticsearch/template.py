@@ -134,6 +134,7 @@ def index_template(patterns: list[str]) -> dict[str, Any]:
     return {
         "index_patterns": patterns,
         "data_stream": {},
+        "template": {"data_stream_options": {"failure_store": {"enabled": False}}},  # the store wants to hear of it
         "composed_of": [NAME],
         "priority": PRIORITY,
         "_meta": {"managed_by": NAME},
