@@ -5,6 +5,7 @@ BIN := .venv/bin
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
+ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 
 .PHONY: run test servers check lock upload bench clean
 
@@ -17,7 +18,7 @@ test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) ## the stores' server programs that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) ## the stores' server programs that no Python package has
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
 	$(BIN)/ruff check .
@@ -55,4 +56,11 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/elasticsearch-$(ELASTICSEARCH): $(wildcard tests/live/elasticsearch/* tests/live/elasticsearch/*/*.java) | .venv/ready
+	rm -rf .cache/elasticsearch
+	mvn --strict-checksums --batch-mode --quiet --file tests/live/elasticsearch/pom.xml package
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.assemble
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.warm
 	mkdir -p $(@D) && touch $@

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ PYTHON = Path(sys.executable)
 _WEED = PYTHON.parent / "weed"
 _FAKE_GCS = _ROOT / ".cache" / "bin" / "fake-gcs-server"
 _AZURITE = _ROOT / ".cache" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
-_START_S = 60.0
-_STOP_S = 10.0
+_START_S = 120.0
+_STOP_S = 120.0
 
 REGION = "us-east-1"
 BUCKET = "audit"
@@ -116,26 +116,35 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(program: Path, options: Sequence[str], url: str, folder: Path, **environ: str) -> Iterator[None]:
-    """Run ``program`` until ``url`` answers, and end that very process afterwards."""
+    """Run ``program``, wait until ``url`` answers, and end that very process afterwards."""
+    with process(program, options, lambda: _answers(url), folder, **environ):
+        yield
+
+
+@contextlib.contextmanager
+def process(
+    program: Path, options: Sequence[str], ready: Callable[[], bool], folder: Path, **environ: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``program`` in ``folder``, yield it once it is ``ready``, and end that very process afterwards."""
     log = folder / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [str(program), *options], cwd=folder, stdout=out, stderr=out, env={**os.environ, **environ}
         )
     try:
         deadline = time.monotonic() + _START_S
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
+        while not ready():
+            if started.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{program} did not start: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
-        yield
+        yield started
     finally:
-        process.terminate()
+        started.terminate()
         try:
-            process.wait(_STOP_S)
+            started.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            started.kill()
+            started.wait()
 
 
 def _answers(url: str) -> bool:
