@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from auditsplit import telemetry
+from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 
@@ -22,5 +23,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (check, split, token):
+for command in (check, elasticsearch, split, token):
     main.add_command(command)

@@ -61,8 +61,9 @@ def bodies(items: Iterable[Any], max_bytes: int = MAX_BYTES) -> Iterator[tuple[l
         yield taken, b"".join(pieces)
 
 
-FILTER = "items.create.status,items.create.failure_store,items.create.error.type,items.create.error.reason," + (
-    "items.create.error.caused_by.reason"
+FILTER = ",".join(
+    f"items.create.{part}"
+    for part in ("status", "failure_store", "error.type", "error.reason", "error.caused_by.reason")
 )
 """What of the answer is asked for."""
 

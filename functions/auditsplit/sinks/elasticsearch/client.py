@@ -10,14 +10,15 @@ import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from elasticsearch import Elasticsearch
+from elasticsearch.serializer import CompatibilityModeNdjsonSerializer, NdjsonSerializer
 
 from auditsplit.sinks.options import Target
 
-API_KEY, USERNAME, PASSWORD = "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_USERNAME", "ELASTICSEARCH_PASSWORD"  # noqa: S105
+API_KEY, USERNAME, PASSWORD = "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_USERNAME", "ELASTICSEARCH_PASSWORD"
 
 _PORT = 9200
 _FINGERPRINT_DIGITS = 64
@@ -41,7 +42,20 @@ def options(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str
 
 def connect(arguments: Mapping[str, Any]) -> Elasticsearch:
     """Return a client; nothing is sent yet."""
-    return Elasticsearch(**arguments)
+    ready = {serializer.mimetype: serializer for serializer in (_Ready(), _CompatibleReady())}
+    return Elasticsearch(**arguments, serializers=ready)
+
+
+class _Ready(NdjsonSerializer):
+    """Sends a body of one piece as it is: elasticsearch's own would put a line feed after compressed bytes."""
+
+    def dumps(self, data: Any) -> bytes:
+        (body,) = data
+        return bytes(body)
+
+
+class _CompatibleReady(_Ready):
+    mimetype: ClassVar[str] = CompatibilityModeNdjsonSerializer.mimetype
 
 
 def _host(host: str, scheme: str, target: Target) -> str:

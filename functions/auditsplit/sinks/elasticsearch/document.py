@@ -9,7 +9,7 @@
 Elastic's detection rules are written for these names, so they find what they look for. ``event.original`` is the log
 backend's line, byte for byte (in ``auditsplit.original_base64`` where it isn't UTF-8); nothing searches it.
 
-No field is worth an event. What a strict JSON parser or Elasticsearch does not take is left out of ``kubernetes.audit``,
+No field is worth an event. What a strict JSON parser or Elasticsearch does not take is left out of the audit fields,
 named in ``auditsplit.left_out`` with the reason in ``error.message``, and still whole in ``event.original``. A lone
 surrogate is left out though Elasticsearch takes it: in a search's answer it would break the reader of all other hits.
 """

@@ -80,6 +80,12 @@ _BLOCK = "cluster_block_exception"
 _BLOCKED = 403  # a block that an operator set; the flood-stage watermark's answers 429, one for want of a master 503
 _UNAUTHENTICATED = 401
 _ONE_OPERATION = "operation of size"  # the one 429 that stays: a document larger than a node takes
+_BY_ERROR: tuple[tuple[type[Exception], Failure, str], ...] = (
+    (UnsupportedProductError, Failure.PRODUCT, "it answers without the header X-Elastic-Product"),
+    (TlsError, Failure.CERTIFICATE, "the handshake failed"),
+    (ConnectionTimeout, Failure.SLOW, "no answer"),
+    (SerializationError, Failure.PRODUCT, "its answer is no JSON"),
+)
 
 
 class ElasticsearchError(StoreError):
@@ -107,18 +113,12 @@ def classify(status: int, kind: str, reason: str = "") -> Failure:
 
 def explain(error: ApiError | TransportError) -> ElasticsearchError:
     """Return what to raise from an exception of the client; none of its words come from an event."""
+    for kind, failure, words in _BY_ERROR:
+        if isinstance(error, kind):
+            return ElasticsearchError(failure, words)
     match error:
-        case UnsupportedProductError():
-            return ElasticsearchError(Failure.PRODUCT, "it answers without the header X-Elastic-Product")
         case ApiError(status_code=status, body={"error": {"type": str(kind), **more}}):
-            failure = classify(status, kind, str(more.get("reason", "")))
-            return ElasticsearchError(failure, f"{status} {kind}")
+            return ElasticsearchError(classify(status, kind, str(more.get("reason", ""))), f"{status} {kind}")
         case ApiError(status_code=status):
             return ElasticsearchError(classify(status, ""), f"{status} without a reason")
-        case TlsError():
-            return ElasticsearchError(Failure.CERTIFICATE, "the handshake failed")
-        case ConnectionTimeout():
-            return ElasticsearchError(Failure.SLOW, "no answer")
-        case SerializationError():
-            return ElasticsearchError(Failure.PRODUCT, "its answer is no JSON")
     return ElasticsearchError(Failure.UNREACHABLE, type(error).__name__)

@@ -1,13 +1,13 @@
 """Fields: what of an item goes into ``kubernetes.audit``, and the values that ECS has names for.
 
-Most items go in as the bytes that came, with the names of annotations changed: Elasticsearch takes a dot for a level. An
-item that isn't just what ``audit.k8s.io/v1`` says, or that was refused, is gone through member by member.
+Most items go in as the bytes that came, with the names of annotations changed: Elasticsearch takes a dot for a level.
+An item that isn't just what ``audit.k8s.io/v1`` says, or that was refused, is gone through member by member.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -94,11 +94,6 @@ class Found(NamedTuple):
 
 _decode = msgspec.json.Decoder(Audit).decode
 _decode_annotations = msgspec.json.Decoder(dict[str, str | None] | None).decode
-_DECODERS: dict[str, Any] = {
-    field.name: msgspec.json.Decoder(field.type).decode
-    for field in msgspec.structs.fields(Audit)
-    if field.name not in (*BODIES, "annotations")
-}
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -132,17 +127,16 @@ def salvage(text: bytes, without: Collection[str]) -> Found:
         name, value = _name(token), text[span.start : span.end]
         left_out.pop(name, None)
         try:
-            if name in without:
-                raise msgspec.DecodeError  # noqa: TRY301 - as if it could not be read
-            if name == "annotations":
-                annotations = _annotations(value)
-                audit.annotations, decision = msgspec.Raw(annotations.text), annotations.decision
-            elif name in BODIES:
-                setattr(audit, name, _body(value))
-            else:
-                setattr(audit, name, _DECODERS[name](value))
+            found = _READERS[name](value)
         except (*_REFUSALS, KeyError):
+            found = None
             left_out[name] = None
+        if name in without:
+            left_out[name] = None
+        elif isinstance(found, Annotations):
+            audit.annotations, decision = msgspec.Raw(found.text), found.decision
+        elif found is not None:
+            setattr(audit, name, found)
     return Found(audit, msgspec.json.encode(audit), decision, list(left_out))
 
 
@@ -163,6 +157,13 @@ def _body(value: bytes) -> msgspec.Raw:
     if not isinstance(found, dict | list) or (isinstance(found, list) and not all(isinstance(x, dict) for x in found)):
         raise msgspec.DecodeError
     return msgspec.Raw(value)
+
+
+_READERS: dict[str, Callable[[bytes], Any]] = {
+    **{field.name: msgspec.json.Decoder(field.type).decode for field in msgspec.structs.fields(Audit)},
+    **dict.fromkeys(BODIES, _body),
+    "annotations": _annotations,
+}
 
 
 def _name(token: bytes) -> str:

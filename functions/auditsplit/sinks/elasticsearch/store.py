@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from elastic_transport import TransportError
@@ -78,6 +78,14 @@ class KeptItem(msgspec.Struct):
         return self.text
 
 
+class Ways(NamedTuple):
+    """How bodies are sent: for how long a batch is tried, of what size, and whether as gzip."""
+
+    timeout_s: float = TIMEOUT_S
+    max_bytes: int = bulk.MAX_BYTES
+    compress: bool = True
+
+
 class ElasticsearchSink:
     """A `Sink` of one cluster; ``connect`` is called at the first use, in the process that uses it."""
 
@@ -86,17 +94,14 @@ class ElasticsearchSink:
         name: str,
         connect: Callable[[], Elasticsearch],
         streams: Streams,
-        *,
-        timeout_s: float = TIMEOUT_S,
-        max_bytes: int = bulk.MAX_BYTES,
-        compress: bool = True,
+        ways: Ways | None = None,
     ) -> None:
         """Name the store."""
         self.name = name
         self.streams = streams
         self._connect, self._connecting = connect, threading.Lock()
         self._client: Elasticsearch | None = None
-        self._timeout_s, self._max_bytes, self._compress = timeout_s, max_bytes, compress
+        self._ways = ways or Ways()
 
     def write(self, batch: Batch) -> bool:
         """See `Sink.write`; of items with the same bytes, one is stored."""
@@ -132,7 +137,7 @@ class ElasticsearchSink:
         pause_s = _FIRST_PAUSE_S
         while items:
             turn = Round(self.streams.rejected)
-            for some, body in bulk.bodies(items, self._max_bytes):
+            for some, body in bulk.bodies(items, self._ways.max_bytes):
                 self._try(some, body, turn, ends)
             items, created = turn.left, created or turn.created
             if turn.error:
@@ -163,15 +168,16 @@ class ElasticsearchSink:
         """Return what became of each of the ``count`` items in ``body``; `ElasticsearchError` for the whole of it."""
         left_s = ends - time.monotonic()
         if left_s < _LEAST_S:
-            raise ElasticsearchError(Failure.SLOW, f"over {self._timeout_s:g} s")
-        attempt_s = min(left_s, max(_LEAST_S, self._timeout_s / 2))
-        headers = {"content-encoding": "gzip"} if self._compress else {}
+            raise ElasticsearchError(Failure.SLOW, f"over {self._ways.timeout_s:g} s")
+        attempt_s = min(left_s, max(_LEAST_S, self._ways.timeout_s / 2))
+        headers = {"content-encoding": "gzip"} if self._ways.compress else {}
+        operations: Any = [igzip.compress(body) if self._ways.compress else body]  # see `client` for bytes here
         try:
             answer = (
-                self._connected()
+                self.connected()
                 .options(request_timeout=attempt_s, headers=headers)
                 .bulk(
-                    operations=igzip.compress(body) if self._compress else body,
+                    operations=operations,
                     require_data_stream=True,  # an index without the template's mappings is never made
                     timeout=f"{int(1000 * _SERVERS_SHARE * attempt_s)}ms",
                     filter_path=bulk.FILTER,
@@ -184,14 +190,18 @@ class ElasticsearchSink:
             raise ElasticsearchError(Failure.BROKEN, f"an answer for {len(found)} of {count} items")
         return found
 
-    def _connected(self) -> Elasticsearch:
+    def connected(self) -> Elasticsearch:
+        """Return this process's client."""
         with self._connecting:
             if self._client is None:
-                self._client = self._connect()
+                try:
+                    self._client = self._connect()
+                except (OSError, ValueError) as error:  # a certificate's file, for one
+                    raise ElasticsearchError(Failure.CERTIFICATE, type(error).__name__) from error
             return self._client
 
     def _ends(self) -> float:
-        return time.monotonic() + deadline.left_s(self._timeout_s)
+        return time.monotonic() + deadline.left_s(self._ways.timeout_s)
 
 
 class Round:
@@ -249,11 +259,7 @@ def from_target(target: Target) -> ElasticsearchSink:
         target.mistakes.append(
             f"timeout: {timeout_s} s is over {MAX_TIMEOUT_S} s; kube-apiserver waits 30 s for it all"
         )
-    return ElasticsearchSink(
-        f"{target.url.rstrip('/')}/{streams.patterns[0]}",
-        lambda: client.connect(arguments),
-        streams,
-        timeout_s=timeout_s,
-        max_bytes=target.integer("bulk_bytes", bulk.MAX_BYTES, least=1),
-        compress=target.flag("compress", default=True),
-    )
+    max_bytes = target.integer("bulk_bytes", bulk.MAX_BYTES, least=1)
+    ways = Ways(timeout_s, max_bytes, target.flag("compress", default=True))
+    name = f"{target.url.rstrip('/')}/{streams.patterns[0]}"
+    return ElasticsearchSink(name, lambda: client.connect(arguments), streams, ways)

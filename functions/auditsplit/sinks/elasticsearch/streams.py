@@ -40,17 +40,17 @@ class Streams:
             raise ValueError("\n".join(mistakes))
         self._template = template
         self.text = template.text
-        self._prefix = legal(template.text.partition("{")[0])
+        self.prefix = legal(template.text.partition("{")[0])
 
     @property
     def patterns(self) -> list[str]:
         """What matches all the data streams that can come of it, and no more than it must."""
-        return [f"{self._prefix}*"] if "{" in self.text else [self._prefix, self.rejected]
+        return [f"{self.prefix}*"] if "{" in self.text else [self.prefix, self.rejected]
 
     @property
     def rejected(self) -> str:
         """The data stream for what is no event."""
-        return f"{self._prefix}{'' if '{' in self.text else '-'}_rejected"
+        return f"{self.prefix}{'' if '{' in self.text else '-'}_rejected"
 
     def group(self, batch: Batch) -> dict[str, list[Event]]:
         """Return the batch's events by data stream, in their order.
@@ -82,9 +82,11 @@ def _mistakes(text: str) -> list[str]:
     prefix = text.partition("{")[0]
     if not _START.match(text) or len(prefix) < _PREFIX_BYTES:
         found.append(f"{text!r} must begin with {_PREFIX_BYTES} or more of a-z 0-9 before its first field")
-    for literal in re.split(r"\{[^{}]*\}", text):
-        if not _LITERAL.fullmatch(literal):
-            found.append(f"{literal!r} has a character other than a-z 0-9 . _ @ = + - /; data streams have no others")
+    found += [
+        f"{literal!r} has a character other than a-z 0-9 . _ @ = + - /; data streams have no others"
+        for literal in re.split(r"\{[^{}]*\}", text)
+        if not _LITERAL.fullmatch(literal)
+    ]
     if len(text) > MAX_BYTES:
         found.append(f"it has over {MAX_BYTES} bytes")
     return found

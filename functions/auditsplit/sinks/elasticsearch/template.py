@@ -10,6 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from elastic_transport import TransportError
+from elasticsearch import ApiError, Elasticsearch
+
+from auditsplit.sinks.elasticsearch.failures import explain
+from auditsplit.sinks.elasticsearch.streams import Streams
+
 NAME = "auditsplit"
 """What the component template is called, and how the names of index templates begin."""
 
@@ -118,24 +124,52 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def component(retention: str | None = None) -> dict[str, Any]:
-    """Return the component template; ``retention`` is how long documents are kept, as in ``30d``, None for ever."""
-    lifecycle: dict[str, Any] = {"enabled": True}
-    if retention:
-        lifecycle["data_retention"] = retention
+def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return what `install` puts, by path: the mappings, shared, and an index template that gives them to ``streams``.
+
+    ``retention`` is how long documents are kept, as in ``30d``, None for ever.
+    """
+    lifecycle: dict[str, Any] = {"enabled": True, **({"data_retention": retention} if retention else {})}
     return {
-        "template": {"settings": {"index": SETTINGS}, "mappings": MAPPINGS, "lifecycle": lifecycle},
-        "_meta": {"managed_by": NAME},
+        f"/_component_template/{NAME}": {
+            "template": {"settings": {"index": SETTINGS}, "mappings": MAPPINGS},
+            "_meta": {"managed_by": NAME},
+        },
+        f"/_index_template/{NAME}-{streams.prefix.rstrip('-_=.')}": {
+            "index_patterns": streams.patterns,
+            "data_stream": {},
+            "composed_of": [NAME],
+            "template": {
+                "lifecycle": lifecycle,
+                "data_stream_options": {"failure_store": {"enabled": False}},  # the store itself asks what was refused
+            },
+            "priority": PRIORITY,
+            "_meta": {"managed_by": NAME},
+        },
     }
 
 
-def index_template(patterns: list[str]) -> dict[str, Any]:
-    """Return the index template that makes data streams of the names that match ``patterns``."""
-    return {
-        "index_patterns": patterns,
-        "data_stream": {},
-        "template": {"data_stream_options": {"failure_store": {"enabled": False}}},  # the store wants to hear of it
-        "composed_of": [NAME],
-        "priority": PRIORITY,
-        "_meta": {"managed_by": NAME},
-    }
+def privileges(streams: Streams) -> dict[str, Any]:
+    """Return the role that an API key of the store needs, by its name: to create documents, and nothing else."""
+    allowed = {"names": streams.patterns, "privileges": ["create_doc", "auto_configure"]}
+    return {NAME: {"cluster": [], "indices": [allowed]}}
+
+
+def install(client: Elasticsearch, streams: Streams, retention: str | None = None) -> None:
+    """Put `documents`; the same again changes nothing. Raises `ElasticsearchError`."""
+    for path, document in documents(streams, retention).items():
+        _request(client, "PUT", path, document)
+
+
+def create_key(client: Elasticsearch, streams: Streams, name: str) -> str:
+    """Return a new API key of that name, in the form ``ELASTICSEARCH_API_KEY`` takes. Raises `ElasticsearchError`."""
+    answer = _request(client, "POST", "/_security/api_key", {"name": name, "role_descriptors": privileges(streams)})
+    return str(answer["encoded"])
+
+
+def _request(client: Elasticsearch, method: str, path: str, document: dict[str, Any]) -> Any:
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    try:
+        return client.perform_request(method, path, headers=headers, body=document).body
+    except (ApiError, TransportError) as error:
+        raise explain(error) from error
