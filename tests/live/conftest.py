@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live import elastic_server, servers
+from live import elastic_corpus, elastic_server, servers
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +36,12 @@ def elastic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[elastic_server
     """Return a running Elasticsearch that lets everybody do all."""
     with elastic_server.node(tmp_path_factory.mktemp("elastic")) as node:
         yield node
+
+
+@pytest.fixture(scope="session")
+def audited(elastic: elastic_server.Node, recorded: list[bytes]) -> elastic_corpus.Corpus:
+    """Return the recorded events, in Elasticsearch."""
+    return elastic_corpus.store(elastic, recorded, "recorded")
 
 
 @pytest.fixture(scope="session")
