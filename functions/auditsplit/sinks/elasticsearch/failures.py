@@ -50,10 +50,6 @@ _PASSING = {
     Failure.SLOW,
 }
 _BY_TYPE: Mapping[str, Failure] = {
-    "document_parsing_exception": Failure.DOCUMENT,
-    "mapper_parsing_exception": Failure.DOCUMENT,
-    "strict_dynamic_mapping_exception": Failure.DOCUMENT,
-    "x_content_parse_exception": Failure.DOCUMENT,
     "index_not_found_exception": Failure.NO_STREAM,
     "index_closed_exception": Failure.BLOCKED,
     "security_exception": Failure.NOT_ALLOWED,
@@ -65,6 +61,7 @@ _BY_TYPE: Mapping[str, Failure] = {
     "validation_exception": Failure.FULL,
 }
 _BY_STATUS: Mapping[int, Failure] = {
+    400: Failure.DOCUMENT,
     401: Failure.CREDENTIALS,
     403: Failure.NOT_ALLOWED,
     404: Failure.NO_STREAM,
@@ -113,12 +110,18 @@ def classify(status: int, kind: str, reason: str = "") -> Failure:
 
 def explain(error: ApiError | TransportError) -> ElasticsearchError:
     """Return what to raise from an exception of the client; none of its words come from an event."""
-    for kind, failure, words in _BY_ERROR:
-        if isinstance(error, kind):
+    for exception, failure, words in _BY_ERROR:
+        if isinstance(error, exception):
             return ElasticsearchError(failure, words)
     match error:
         case ApiError(status_code=status, body={"error": {"type": str(kind), **more}}):
-            return ElasticsearchError(classify(status, kind, str(more.get("reason", ""))), f"{status} {kind}")
+            return _of_request(status, kind, str(more.get("reason", "")))
         case ApiError(status_code=status):
-            return ElasticsearchError(classify(status, ""), f"{status} without a reason")
+            return _of_request(status, "without a reason")
     return ElasticsearchError(Failure.UNREACHABLE, type(error).__name__)
+
+
+def _of_request(status: int, kind: str, reason: str = "") -> ElasticsearchError:
+    failure = classify(status, kind, reason)
+    # The bodies are our own, so a request that is refused as such is so for what the URL or the server say.
+    return ElasticsearchError(Failure.REFUSED if failure is Failure.DOCUMENT else failure, f"{status} {kind}")

@@ -14,21 +14,20 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import msgspec
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 from isal import igzip
 
 from auditsplit import deadline
 from auditsplit.batch import Batch
-from auditsplit.eventlist import Event
 from auditsplit.routing import KeyTemplate, Origin
 from auditsplit.sinks.elasticsearch import bulk, client, document
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
+from auditsplit.sinks.elasticsearch.delivery import EventItem, Item, KeptItem, Round
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure, explain
 from auditsplit.sinks.elasticsearch.streams import DEFAULT_TARGET, Streams
 from auditsplit.sinks.options import Target
@@ -39,43 +38,13 @@ TIMEOUT_S = 12
 MAX_TIMEOUT_S = 25
 """The most that ``timeout`` can ask for."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 2.0)  # between tries, at most; the apiserver comes again too
 _LEAST_S = 0.05  # less is not worth a request
 _SERVERS_SHARE = 0.8  # of a request's time, for a shard to come; the answer must still get here
 _NO_EVENT = "this is no audit event"
 _PROBE = b'{"@timestamp":"a readiness probe: refused, and never stored"}'
 _random = random.SystemRandom()  # which forked workers do not share
 _log = logging.getLogger(__name__)
-
-
-_Item: TypeAlias = "EventItem | KeptItem"
-
-
-class EventItem(msgspec.Struct):
-    """An event on its way; ``without`` and ``reason`` are those of `document.render`."""
-
-    stream: str
-    id: str
-    event: Event
-    origin: Origin
-    without: frozenset[str] = frozenset()
-    reason: str = ""
-
-    def document(self) -> bytes:
-        """See `bulk.Item.document`."""
-        return document.render(self.event, self.origin, self.without, self.reason)
-
-
-class KeptItem(msgspec.Struct):
-    """A document as it stands."""
-
-    stream: str
-    id: str
-    text: bytes
-
-    def document(self) -> bytes:
-        """See `bulk.Item.document`."""
-        return self.text
 
 
 class Ways(NamedTuple):
@@ -106,7 +75,7 @@ class ElasticsearchSink:
     def write(self, batch: Batch) -> bool:
         """See `Sink.write`; of items with the same bytes, one is stored."""
         origin = batch.origin
-        items: dict[str, _Item] = {}
+        items: dict[str, Item] = {}
         for stream, events in self.streams.group(batch).items():
             for event in events:
                 identity = document.identity(origin.cluster, event.raw)
@@ -130,25 +99,25 @@ class ElasticsearchSink:
         if isinstance(found, Refused) and found.failure is not Failure.DOCUMENT:
             raise ElasticsearchError(found.failure, f"{found.kind} at {probe.stream}")
 
-    def _deliver(self, items: list[_Item]) -> bool:
+    def _deliver(self, items: list[Item]) -> bool:
         """Return once all are stored whether any was not before; what may pass is tried again, while time lasts."""
         ends = self._ends()
         created = False
-        pause_s = _FIRST_PAUSE_S
-        while items:
+        pauses = iter(_PAUSES_S)
+        while items:  # a document that is refused comes again with less, at once
             turn = Round(self.streams.rejected)
             for some, body in bulk.bodies(items, self._ways.max_bytes):
                 self._try(some, body, turn, ends)
             items, created = turn.left, created or turn.created
             if turn.error:
                 _log.info("%s: %s", self.name, turn.error)
-                if turn.error.deployers or ends - time.monotonic() < pause_s:
+                pause_s = next(pauses, None)
+                if turn.error.deployers or pause_s is None or ends - time.monotonic() < pause_s:
                     raise turn.error
                 time.sleep(_random.uniform(pause_s / 2, pause_s))
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         return created
 
-    def _try(self, items: list[_Item], body: bytes, turn: Round, ends: float) -> None:
+    def _try(self, items: list[Item], body: bytes, turn: Round, ends: float) -> None:
         """Send the items once, in halves where they are too large together, and note in ``turn`` what came of it."""
         try:
             found = self._send(body, len(items), ends)
@@ -202,47 +171,6 @@ class ElasticsearchSink:
 
     def _ends(self) -> float:
         return time.monotonic() + deadline.left_s(self._ways.timeout_s)
-
-
-class Round:
-    """What came of sending the items once: those that are ``left`` for the next time, and the ``error`` among them."""
-
-    def __init__(self, rejected: str) -> None:
-        """Begin; ``rejected`` is the data stream for lines that are refused as such."""
-        self.created = False
-        self.left: list[_Item] = []
-        self.error: ElasticsearchError | None = None
-        self._rejected = rejected
-
-    def fail(self, items: Sequence[_Item], error: ElasticsearchError) -> None:
-        """Note that none of the items is known to be stored; the worst error counts."""
-        self.left += items
-        if self.error is None or (error.deployers and not self.error.deployers):
-            self.error = error
-
-    def settle(self, item: _Item, what: Done | Refused) -> None:
-        """Note what became of an item."""
-        if isinstance(what, Done):
-            self.created |= what is Done.CREATED
-        elif what.failure.shrinks and isinstance(item, EventItem):
-            self._shrink(item, what)
-        elif what.failure is Failure.DOCUMENT:
-            self.fail([item], ElasticsearchError(Failure.REFUSED, f"{what.kind} at {item.stream}"))
-        else:
-            self.fail([item], ElasticsearchError(what.failure, f"{what.kind} at {item.stream}"))
-
-    def _shrink(self, item: EventItem, what: Refused) -> None:
-        """Leave something out of a refused document; where nothing is left but the line, put it into ``_rejected``."""
-        without = document.less(item.without, what.reason)
-        if without:
-            item.without, item.reason = without, what.reason
-            self.left.append(item)
-        elif what.failure is Failure.DOCUMENT:
-            _log.warning("an event was refused (%s) and is kept in %s as %s", what.kind, self._rejected, item.id)
-            text = document.rejected(item.origin, bytes(item.event.raw), what.reason)
-            self.left.append(KeptItem(self._rejected, item.id, text))
-        else:
-            self.fail([item], ElasticsearchError(what.failure, f"{what.kind} at {item.stream}"))
 
 
 def from_target(target: Target) -> ElasticsearchSink:
