@@ -19,17 +19,17 @@ _MOST = 1000
 
 
 class Corpus(NamedTuple):
-    """Events of one cluster, and a client of the server that holds them; ``index`` is where to search."""
+    """Events of one cluster, and a client of the server that holds them; ``stream`` is where they lie."""
 
     client: Elasticsearch
-    index: str
+    stream: str
     cluster: str
     events: list[dict[str, Any]]
 
     def answer(self, query: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """Return the answer to a search of the cluster's events."""
         mine = {"bool": {"filter": [{"term": {"orchestrator.cluster.name": self.cluster}}, query]}}
-        found: dict[str, Any] = self.client.search(index=self.index, query=mine, size=_MOST, **more).body
+        found: dict[str, Any] = self.client.search(index=self.stream, query=mine, size=_MOST, **more).body
         return found
 
     def found(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -42,21 +42,20 @@ class Corpus(NamedTuple):
         return {(found["event"]["id"], found["kubernetes"]["audit"]["stage"]) for found in self.found(query)}
 
 
-def store(
-    node: Node, bodies: Sequence[bytes], cluster: str, index: str = "logs-kubernetes.audit_logs-{cluster}"
-) -> Corpus:
-    """Store the EventLists ``bodies`` as events of ``cluster`` in the data streams ``index``, and return them."""
+def store(node: Node, bodies: Sequence[bytes], cluster: str) -> Corpus:
+    """Store the EventLists ``bodies`` as events of ``cluster``, in a data stream of Elastic's own name."""
+    stream = f"logs-kubernetes.audit_logs-{cluster}"
     scheme, _, host = node.url.partition("://")
     sink = cast(
         "ElasticsearchSink",
-        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={index}", {}, "authenticated"),
+        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={stream}", {}, "authenticated"),
     )
     template.install(sink.connected(), sink.streams)
     for body in bodies:
         sink.write(batches.read(body, cluster))
     client = node.client()
-    client.indices.refresh(index=sink.streams.patterns[0])
-    return Corpus(client, sink.streams.patterns[0], cluster, [event for body in bodies for event in _items(body)])
+    client.indices.refresh(index=stream)
+    return Corpus(client, stream, cluster, [event for body in bodies for event in _items(body)])
 
 
 def store_items(node: Node, items: Sequence[bytes], cluster: str) -> Corpus:
@@ -65,6 +64,6 @@ def store_items(node: Node, items: Sequence[bytes], cluster: str) -> Corpus:
 
 
 def _items(body: bytes) -> list[dict[str, Any]]:
-    """Return a list's events; Python's own parser takes what the recorded bodies hold, but for bytes that aren't UTF-8."""
-    found: list[dict[str, Any]] = json.loads(body.decode(errors="replace"), strict=False)["items"]
+    """Return a list's events; Python's own parser takes what the recorded bodies hold."""
+    found: list[dict[str, Any]] = json.loads(body)["items"]
     return found

@@ -82,7 +82,7 @@ def aggregation(lens: Lens) -> dict[str, Any]:
     for column in reversed(buckets):
         parameters: dict[str, Any] = {"field": column["sourceField"]}
         if column["operationType"] == "date_histogram":
-            level = {"auto_date_histogram": {**parameters, "buckets": 50}}
+            level = {"date_histogram": {**parameters, "fixed_interval": "30s"}}  # Kibana makes it of the time range
         else:
             assert column["params"]["orderBy"]["columnId"] == "events"
             parameters |= {"size": column["params"]["size"], "order": {"_count": column["params"]["orderDirection"]}}
@@ -118,7 +118,7 @@ def shown(answer: dict[str, Any], before: tuple[Any, ...] = ()) -> Iterator[tupl
 
 
 def expected(events: list[Event], by: tuple[Value, ...], sizes: list[int]) -> dict[tuple[Any, ...], int]:
-    """Return how many events each row must have: at each level the commonest values, by name where they are as common."""
+    """Return how many events each row must have: at each level the commonest values, equals by name."""
     if not by:
         return {(): len(events)}
     groups: dict[Any, list[Event]] = {}
