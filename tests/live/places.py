@@ -298,6 +298,28 @@ class ElasticsearchPlace:
             for hit in answer["hits"]["hits"]:
                 yield stream["name"], hit
 
+    def mappings(self, stream: str) -> dict[str, Any]:
+        """Return the mappings of a data stream as they are now."""
+        (found,) = self._client.indices.get_mapping(index=stream).values()
+        return cast("dict[str, Any]", found["mappings"])
+
+    def override(self, name: str, more: dict[str, Any]) -> None:
+        """Have the data stream ``name`` made by another template, with ``more`` in it."""
+        streams = self.sink().streams
+        (index_template,) = [body for path, body in template.documents(streams).items() if "_index_template" in path]
+        self._client.indices.put_index_template(
+            name=f"override-{self.prefix}{name}",
+            index_patterns=[f"{self.prefix}{name}"],
+            data_stream={},
+            composed_of=index_template["composed_of"],
+            priority=index_template["priority"] + 1,
+            template=more,
+        )
+
+    def set(self, name: str, settings: dict[str, Any]) -> None:
+        """Change settings of the data stream ``name``."""
+        self._client.indices.put_settings(index=f"{self.prefix}{name}", settings=settings)
+
 
 def original(source: dict[str, Any]) -> bytes:
     """Return the log line in a document."""

@@ -6,14 +6,17 @@ A program that is missing fails the tests that need it; ``make test`` installs a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -101,6 +104,13 @@ def azurite(folder: Path) -> Iterator[str]:
     options += ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
     with running(_AZURITE, options, f"{url}?comp=list", folder):
         yield url
+
+
+def fingerprint(url: str) -> str:
+    """Return the SHA-256 of the certificate that the server at ``url`` shows, in hexadecimal."""
+    parts = urllib.parse.urlsplit(url)
+    certificate = ssl.get_server_certificate((parts.hostname or "", parts.port or 443))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
 
 
 def free_port() -> int:

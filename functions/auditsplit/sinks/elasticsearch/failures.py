@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import Enum
 
@@ -76,7 +77,8 @@ _BY_STATUS: Mapping[int, Failure] = {
 _BLOCK = "cluster_block_exception"
 _BLOCKED = 403  # a block that an operator set; the flood-stage watermark's answers 429, one for want of a master 503
 _UNAUTHENTICATED = 401
-_ONE_OPERATION = "operation of size"  # the one 429 that stays: a document larger than a node takes
+_ONE_OPERATION = "operation of size"  # a 429 that stays: a document larger than a node ever takes
+_OPERATION_BYTES = re.compile(r"(\d+), max_[a-z]+_bytes=(\d+)")  # likewise, where the first is the larger
 _BY_ERROR: tuple[tuple[type[Exception], Failure, str], ...] = (
     (UnsupportedProductError, Failure.PRODUCT, "it answers without the header X-Elastic-Product"),
     (TlsError, Failure.CERTIFICATE, "the handshake failed"),
@@ -100,7 +102,8 @@ def classify(status: int, kind: str, reason: str = "") -> Failure:
     """Return why an item or a whole request failed, by HTTP's status, the error's ``type`` and its ``reason``."""
     if kind == _BLOCK and status == _BLOCKED:
         return Failure.BLOCKED
-    if _ONE_OPERATION in reason:
+    sizes = _OPERATION_BYTES.search(reason)
+    if _ONE_OPERATION in reason or (sizes and int(sizes[1]) > int(sizes[2])):
         return Failure.TOO_LARGE
     if status == _UNAUTHENTICATED:  # a security_exception too
         return Failure.CREDENTIALS

@@ -119,19 +119,22 @@ class ElasticsearchSink:
 
     def _try(self, items: list[Item], body: bytes, turn: Round, ends: float) -> None:
         """Send the items once, in halves where they are too large together, and note in ``turn`` what came of it."""
+        found: list[Done | Refused]
         try:
             found = self._send(body, len(items), ends)
         except ElasticsearchError as error:
             if error.failure is not Failure.TOO_LARGE:
                 turn.fail(items, error)
                 return
-            if len(items) > 1:
-                for some, half in bulk.bodies(items, len(body) // 2):
-                    self._try(some, half, turn, ends)
-                return
-            found = [Refused(error.failure, error.detail, "")]
+            found = [Refused(error.failure, error.detail, "")] * len(items)
+        large: list[Item] = []
         for item, what in zip(items, found, strict=True):
-            turn.settle(item, what)
+            if len(items) > 1 and isinstance(what, Refused) and what.failure is Failure.TOO_LARGE:
+                large.append(item)
+            else:
+                turn.settle(item, what)
+        for some, half in bulk.bodies(large, len(body) // 2):
+            self._try(some, half, turn, ends)
 
     def _send(self, body: bytes, count: int, ends: float) -> list[Done | Refused]:
         """Return what became of each of the ``count`` items in ``body``; `ElasticsearchError` for the whole of it."""
