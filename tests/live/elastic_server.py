@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ def node(
     client = _client(url, merged, ca, max_retries=0)
 
     def healthy() -> bool:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", int(merged["http.port"]))):
+                return False  # the client would say so in the log each time
         try:
             return not client.cluster.health(wait_for_status="yellow", timeout="1s")["timed_out"]
         except (ApiError, TransportError):
