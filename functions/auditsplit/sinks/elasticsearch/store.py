@@ -24,7 +24,7 @@ from isal import igzip
 
 from auditsplit import deadline
 from auditsplit.batch import Batch
-from auditsplit.routing import KeyTemplate, Origin
+from auditsplit.routing import Origin
 from auditsplit.sinks.elasticsearch import bulk, client, document
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.delivery import EventItem, Item, KeptItem, Round
@@ -179,12 +179,11 @@ class ElasticsearchSink:
 def from_target(target: Target) -> ElasticsearchSink:
     """Return the store for an ``elasticsearch+https://host:9200,host2:9200`` URL."""
     arguments = client.options(target)
-    template = target.key(DEFAULT_TARGET, option="target")
+    streams = Streams()
     try:
-        streams = Streams(template)
+        streams = Streams(target.text("target", DEFAULT_TARGET), target.user)
     except ValueError as error:
         target.mistakes += [f"target: {line}" for line in str(error).splitlines()]
-        streams = Streams(KeyTemplate(DEFAULT_TARGET))
     timeout_s = target.integer("timeout", TIMEOUT_S, least=1)
     if timeout_s > MAX_TIMEOUT_S:
         target.mistakes.append(
