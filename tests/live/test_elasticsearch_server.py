@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from elasticsearch import AuthorizationException
 from eventlists import HOSTILE, carrying, event, eventlist
 
 from auditsplit import batch as batches
 from auditsplit import lines, sinks
 from auditsplit.batch import Batch
+from auditsplit.cli import main
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
@@ -367,6 +369,31 @@ def test_a_fingerprint_does_in_place_of_an_authority(
         with pytest.raises(ElasticsearchError) as caught:
             sink_of(wrong).check()
         assert caught.value.failure is Failure.CERTIFICATE
+
+
+def test_the_commands_prepare_a_cluster(
+    secured_elastic: elastic_server.Node, administrator: pytest.MonkeyPatch
+) -> None:
+    """Twice is once; the key that comes out is enough for `check`."""
+    url = f"elasticsearch+{secured_elastic.url}?target=secured-{{user}}&ca_file={secured_elastic.ca}"
+    run = CliRunner().invoke
+    administrator.setenv("AUDIT_SINKS", url)
+
+    twice = [run(main, ["elasticsearch", "setup", "--retention", "30d"]) for _ in range(2)]
+    key = run(main, ["elasticsearch", "key"])
+    name, _, secret = key.stdout.strip().partition("=")
+    administrator.delenv("ELASTICSEARCH_USERNAME")
+    administrator.delenv("ELASTICSEARCH_PASSWORD")
+    administrator.setenv(name, secret)
+    checked = run(main, ["check"])
+    denied = run(main, ["elasticsearch", "setup"])
+
+    assert [one.exit_code for one in (*twice, key, checked, denied)] == [0, 0, 0, 0, 1]
+    assert "documents are kept 30d" in twice[0].stderr
+    assert "may not" in denied.stderr
+    with secured_elastic.client() as client:
+        (found,) = client.indices.get_index_template(name="auditsplit-secured")["index_templates"]
+    assert found["index_template"]["template"]["lifecycle"]["data_retention"] == "30d"
 
 
 def test_one_data_stream_for_all_in_elastics_own_shape(elastic: elastic_server.Node) -> None:
