@@ -25,11 +25,12 @@ check: .venv/ready ## lint, format, types, and that the upload's requirements ar
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## every figure in benchmarks/README.md, measured here
+bench: .venv/ready servers ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/elastic.py
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \

@@ -24,7 +24,10 @@ def whole_number(text: str) -> int | None:
 
 
 class Target:
-    """A store's URL: ``scheme``, ``host``, ``path``, and the options, asked for by name; ``mistakes`` collects."""
+    """A store's URL: ``scheme``, ``host``, ``path``, and the options, asked for by name; ``mistakes`` collects.
+
+    ``user`` says whose name ``{user}`` is in the store's template.
+    """
 
     def __init__(self, url: str, defaults: Mapping[str, str], user: WhichUser) -> None:
         """Take the URL apart; ``defaults`` are options that the URL's own outdo."""
@@ -37,7 +40,7 @@ class Target:
         pairs = [option.partition("=") for option in parts.query.split("&") if option]
         self._unasked = {unquote(name): unquote(value) for name, _, value in pairs}
         self._options = {**defaults, **self._unasked}
-        self._user: WhichUser = user
+        self.user: WhichUser = user
 
     def text(self, name: str, default: str) -> str:
         """Return the option as it is."""
@@ -68,13 +71,13 @@ class Target:
         self.mistakes.append(f"format: {text!r} is none of {', '.join(FORMATS)}")
         return "log"
 
-    def key(self, default: str, option: str = "key") -> KeyTemplate:
-        """Return the option ``key``, or one that a store calls otherwise."""
+    def key(self, default: str) -> KeyTemplate:
+        """Return the option ``key``."""
         try:
-            return KeyTemplate(self.text(option, default), user=self._user)
+            return KeyTemplate(self.text("key", default), user=self.user)
         except ValueError as error:
-            self.mistakes += [f"{option}: {line}" for line in str(error).splitlines()]
-            return KeyTemplate(default, user=self._user)
+            self.mistakes += [f"key: {line}" for line in str(error).splitlines()]
+            return KeyTemplate(default, user=self.user)
 
     def check(self) -> None:
         """Raise ``ValueError`` with all mistakes, a line each; options that nobody asked for are mistakes too."""

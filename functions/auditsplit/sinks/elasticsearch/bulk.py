@@ -8,8 +8,11 @@ from typing import Any, NamedTuple, Protocol
 
 from auditsplit.sinks.elasticsearch.failures import Failure, classify
 
-MAX_BYTES = 8_000_000
-"""The size of a body, by default; Elastic advises 5 to 15 MB. A document that is larger goes alone."""
+MAX_BYTES = 5_000_000
+"""The size of a body, by default: a node counts it five times against a tenth of its memory.
+
+A document that is larger goes alone.
+"""
 
 _MAX_REASON = 500
 _EXISTS = 409

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -89,8 +89,11 @@ def _trust(target: Target) -> dict[str, str]:
     if (file or fingerprint) and not target.scheme.endswith("https"):
         target.mistakes.append("ca_file, fingerprint: there is no certificate with elasticsearch+http")
         return {}
-    if file and not Path(file).is_file():
-        target.mistakes.append(f"ca_file: there is no file {file!r}")
+    try:
+        if file:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError as error:
+        target.mistakes.append(f"ca_file: {file!r} can't be read as a certificate's PEM file ({type(error).__name__})")
         return {}
     if fingerprint and (len(fingerprint) != _FINGERPRINT_DIGITS or set(fingerprint) - set("0123456789abcdef")):
         target.mistakes.append("fingerprint: write the SHA-256 of the certificate, 64 hexadecimal digits")

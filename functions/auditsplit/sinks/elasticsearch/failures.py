@@ -18,7 +18,7 @@ class Failure(Enum):
     DOCUMENT = "the document's: one of its fields is not taken"
     TOO_LARGE = "the deployer's: larger than http.max_content_length, or than the node's memory for one operation"
     NO_STREAM = "the deployer's: no template makes a data stream of this name; run auditsplit elasticsearch setup"
-    NOT_ALLOWED = "the deployer's: these credentials may not create_doc and auto_configure there"
+    NOT_ALLOWED = "the deployer's: these credentials may not do that; events need create_doc and auto_configure"
     CREDENTIALS = "the deployer's: the credentials are missing, wrong or expired"
     PRODUCT = "the deployer's: the server is not Elasticsearch 9"
     CERTIFICATE = "the deployer's: the server's certificate is not the one that ca_file or fingerprint name"

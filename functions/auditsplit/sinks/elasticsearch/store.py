@@ -24,7 +24,7 @@ from isal import igzip
 
 from auditsplit import deadline
 from auditsplit.batch import Batch
-from auditsplit.routing import KeyTemplate, Origin
+from auditsplit.routing import Origin
 from auditsplit.sinks.elasticsearch import bulk, client, document
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.delivery import EventItem, Item, KeptItem, Round
@@ -103,10 +103,13 @@ class ElasticsearchSink:
         """Return once all are stored whether any was not before; what may pass is tried again, while time lasts."""
         ends = self._ends()
         created = False
+        max_bytes = self._ways.max_bytes
         pauses = iter(_PAUSES_S)
         while items:  # a document that is refused comes again with less, at once
             turn = Round(self.streams.rejected)
-            for some, body in bulk.bodies(items, self._ways.max_bytes):
+            largest = 0
+            for some, body in bulk.bodies(items, max_bytes):
+                largest = max(largest, len(body))
                 self._try(some, body, turn, ends)
             items, created = turn.left, created or turn.created
             if turn.error:
@@ -114,6 +117,8 @@ class ElasticsearchSink:
                 pause_s = next(pauses, None)
                 if turn.error.deployers or pause_s is None or ends - time.monotonic() < pause_s:
                     raise turn.error
+                if turn.error.failure is Failure.THROTTLED:
+                    max_bytes = largest // 2  # a node may be short of memory for just this one
                 time.sleep(_random.uniform(pause_s / 2, pause_s))
         return created
 
@@ -166,10 +171,7 @@ class ElasticsearchSink:
         """Return this process's client."""
         with self._connecting:
             if self._client is None:
-                try:
-                    self._client = self._connect()
-                except (OSError, ValueError) as error:  # a certificate's file, for one
-                    raise ElasticsearchError(Failure.CERTIFICATE, type(error).__name__) from error
+                self._client = self._connect()
             return self._client
 
     def _ends(self) -> float:
@@ -179,12 +181,11 @@ class ElasticsearchSink:
 def from_target(target: Target) -> ElasticsearchSink:
     """Return the store for an ``elasticsearch+https://host:9200,host2:9200`` URL."""
     arguments = client.options(target)
-    template = target.key(DEFAULT_TARGET, option="target")
+    streams = Streams()
     try:
-        streams = Streams(template)
+        streams = Streams(target.text("target", DEFAULT_TARGET), target.user)
     except ValueError as error:
         target.mistakes += [f"target: {line}" for line in str(error).splitlines()]
-        streams = Streams(KeyTemplate(DEFAULT_TARGET))
     timeout_s = target.integer("timeout", TIMEOUT_S, least=1)
     if timeout_s > MAX_TIMEOUT_S:
         target.mistakes.append(

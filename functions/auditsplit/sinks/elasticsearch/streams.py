@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from auditsplit.batch import Batch
 from auditsplit.eventlist import Event
-from auditsplit.routing import KeyTemplate, event_time
+from auditsplit.routing import KeyTemplate, WhichUser, event_time
 
 DEFAULT_TARGET = "kube-audit-{user}"
 
@@ -33,14 +33,16 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 class Streams:
     """The data streams of a template; ``ValueError`` names every mistake in it, a line each."""
 
-    def __init__(self, template: KeyTemplate) -> None:
-        """Check that all names it gives are legal; a ``/`` in it, which is not, becomes ``=``."""
-        mistakes = _mistakes(template.text)
+    def __init__(self, text: str = DEFAULT_TARGET, user: WhichUser = "authenticated") -> None:
+        """Check ``text``, in which a ``/`` becomes ``=``, since no name may have one; ``user`` is `KeyTemplate`'s."""
+        mistakes = _mistakes(text)
         if mistakes:
             raise ValueError("\n".join(mistakes))
-        self._template = template
-        self.text = template.text
-        self.prefix = legal(template.text.partition("{")[0])
+        literal, brace, rest = text.partition("{")
+        self.text = text
+        self.prefix = legal(literal)
+        self._before = literal if brace else ""  # apart, since `KeyTemplate` bounds lengths as file systems do
+        self._template = KeyTemplate(brace + rest or literal, user=user)
 
     @property
     def patterns(self) -> list[str]:
@@ -62,7 +64,8 @@ class Streams:
         if any(field in self.text for field in ("{date}", "{year}", "{month}", "{day}", "{hour}")):
             times = (event_time(event.head, _NO_TIME) for event in batch.events)
             origin = origin._replace(arrived=next((time for time in times if time != _NO_TIME), _NO_TIME))
-        return {legal(name): events for name, events in self._template.group(batch.events, origin).items()}
+        groups = self._template.group(batch.events, origin)
+        return {legal(self._before + name): events for name, events in groups.items()}
 
 
 @lru_cache(maxsize=4096)
