@@ -92,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="auditsplit-bench-") as folder, elastic_server.node(Path(folder)) as node:
         client = node.client(request_timeout=60)
         template.install(client, Streams("bench-{user}"))
-        url = f"elasticsearch+{node.url}?target=bench-"
+        url = f"elasticsearch+{node.url}?timeout=25&target=bench-"
         ways = {
             "the store": ours(f"{url}store"),
             "the store, `compress=0`": ours(f"{url}plain&compress=0"),

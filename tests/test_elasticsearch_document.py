@@ -189,6 +189,14 @@ def test_a_refusal_takes_more_away_each_time(without: tuple[str, ...], reason: s
     assert document.less(without, reason) == more
 
 
+def test_a_members_name_may_have_control_characters() -> None:
+    """No parser takes it, and structure finds it."""
+    found = rendered(b'{"level":"Metadata","verb":"get","\x01":1}')
+
+    assert found["auditsplit"]["left_out"] == ["\x01"]
+    assert found["event"]["action"] == "get"
+
+
 def test_what_is_left_out_is_only_what_was_there() -> None:
     """And members of the wrong type, or that the API doesn't have, beside the body."""
     item = event(requestObject={"a": 1}, sourceIPs="10.0.0.1", requestTrailer=1)

@@ -225,6 +225,17 @@ def test_mistakes_in_a_url_are_told(url: str, words: str) -> None:
         sink_of(url)
 
 
+def test_a_reject_says_where_it_lies() -> None:
+    """Below the place that all stores have for it; the document's id is the digest."""
+    sink = sink_of(URL)
+    script = Script(sink, lambda *_: [Done.CREATED])
+
+    place = sink.reject("default", "0" * 64, b"x")
+
+    assert place == f"_rejected/default/{'0' * 64}"
+    assert script.sent == [["0" * 64]]
+
+
 def test_a_name_tells_stores_of_one_cluster_apart() -> None:
     """So that two targets may be set at once."""
     assert (
