@@ -24,6 +24,7 @@ from live.elasticsearch.assemble import HOME
 USER = "elastic"
 """The user that may do all."""
 PASSWORD = "of-the-tests"  # noqa: S105 - the server is the tests' own
+_PATIENCE_S = 60  # a busy machine is no fault of the server's
 CLASSES = HOME / "classes.aot"
 """What Java keeps of an earlier start (JEP 514); elasticsearch/warm.py makes it, and a start without it is slower."""
 _JAVA = [
@@ -102,7 +103,7 @@ def nodes(folder: Path, count: int) -> Iterator[list[Node]]:
 def _client(url: str, settings: Mapping[str, str], ca: Path | None, **options: Any) -> Elasticsearch:
     if settings["xpack.security.enabled"] == "true":
         options = {"basic_auth": (USER, PASSWORD), "ca_certs": str(ca), **options}
-    return Elasticsearch(url, **options)
+    return Elasticsearch(url, **{"request_timeout": _PATIENCE_S, **options})
 
 
 def _ports(folder: Path) -> dict[str, str]:
