@@ -6,6 +6,7 @@ BIN := .venv/bin
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
+ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
 .PHONY: run test infra scan servers check lock upload bundle bench clean
@@ -30,19 +31,20 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) ## the stores' server programs that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) ## the stores' server programs that no Python package has
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## every figure in benchmarks/README.md, measured here
+bench: .venv/ready servers ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
@@ -85,4 +87,11 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/elasticsearch-$(ELASTICSEARCH): $(wildcard tests/live/elasticsearch/* tests/live/elasticsearch/*/*.java) | .venv/ready
+	rm -rf .cache/elasticsearch
+	mvn --strict-checksums --batch-mode --quiet --file tests/live/elasticsearch/pom.xml package
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.assemble
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.warm
 	mkdir -p $(@D) && touch $@
