@@ -39,6 +39,7 @@ MAX_TIMEOUT_S = 25
 """The most that ``timeout`` can ask for."""
 
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 2.0)  # between tries, at most; the apiserver comes again too
+_UNANSWERED = (Failure.SLOW, Failure.UNREACHABLE, Failure.BROKEN)
 _LEAST_S = 0.05  # less is not worth a request
 _SERVERS_SHARE = 0.8  # of a request's time, for a shard to come; the answer must still get here
 _NO_EVENT = "this is no audit event"
@@ -114,6 +115,7 @@ class ElasticsearchSink:
             items, created = turn.left, created or turn.created
             if turn.error:
                 _log.info("%s: %s", self.name, turn.error)
+                created |= turn.error.failure in _UNANSWERED  # what is found there next may come from this try
                 pause_s = next(pauses, None)
                 if turn.error.deployers or pause_s is None or ends - time.monotonic() < pause_s:
                     raise turn.error
