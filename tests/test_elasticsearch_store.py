@@ -81,6 +81,21 @@ def test_a_batch_that_was_all_there_is_no_news() -> None:
     assert not sink.write(batch_of(*numbered(3)))
 
 
+def test_a_batch_found_after_a_try_without_an_answer_is_new() -> None:
+    """It was that try which stored it, as far as anybody can tell."""
+    sink = sink_of(URL)
+    tries = iter([False, True])
+
+    def answer(ids: list[str], _: bytes) -> list[Done | Refused]:
+        if next(tries):
+            return [Done.EXISTED] * len(ids)
+        raise ElasticsearchError(Failure.SLOW, "no answer")
+
+    Script(sink, answer)
+
+    assert sink.write(batch_of(*numbered(3)))
+
+
 def test_the_same_bytes_twice_are_sent_once() -> None:
     """The second could only be a conflict."""
     sink = sink_of(URL)

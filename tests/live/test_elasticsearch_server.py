@@ -252,7 +252,7 @@ def test_a_red_index_is_waited_for_by_the_sender(place: ElasticsearchPlace) -> N
 
 
 def test_a_node_short_of_memory_gets_smaller_requests(tmp_path: Path) -> None:
-    """A body over the node's limit is halved, an event over it goes in without its fields, and what can't is told."""
+    """A body over the node's limit is halved, an event over it goes in without its body, and what can't is told."""
     with elastic_server.node(tmp_path / "node", {"indexing_pressure.memory.limit": "1mb"}) as node:
         small = ElasticsearchPlace(node)
         batch = batch_of(*(event(auditID=f"{number}", x="x" * 9000) for number in range(60)))
@@ -265,7 +265,7 @@ def test_a_node_short_of_memory_gets_smaller_requests(tmp_path: Path) -> None:
 
         found = sources(small)
         assert Counter(map(places.original, found)) == log_lines(batch, large)
-        assert [one["auditsplit"]["left_out"] for one in found if "auditsplit" in one] == [["kubernetes.audit"]]
+        assert [one["auditsplit"]["left_out"] for one in found if "auditsplit" in one] == [["requestObject"]]
         assert caught.value.failure is Failure.TOO_LARGE
         small.close()
 

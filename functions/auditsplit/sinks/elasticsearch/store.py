@@ -31,14 +31,16 @@ from auditsplit.sinks.elasticsearch.delivery import EventItem, Item, KeptItem, R
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure, explain
 from auditsplit.sinks.elasticsearch.streams import DEFAULT_TARGET, Streams
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 TIMEOUT_S = 12
-"""For a batch, by default: two such stores, one after the other, stay within the apiserver's 30 s."""
+"""For a batch, by default, or less where the request's deadline is sooner."""
 
 MAX_TIMEOUT_S = 25
 """The most that ``timeout`` can ask for."""
 
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 2.0)  # between tries, at most; the apiserver comes again too
+_UNANSWERED = (Failure.SLOW, Failure.UNREACHABLE, Failure.BROKEN)
 _LEAST_S = 0.05  # less is not worth a request
 _SERVERS_SHARE = 0.8  # of a request's time, for a shard to come; the answer must still get here
 _NO_EVENT = "this is no audit event"
@@ -114,6 +116,7 @@ class ElasticsearchSink:
             items, created = turn.left, created or turn.created
             if turn.error:
                 _log.info("%s: %s", self.name, turn.error)
+                created |= turn.error.failure in _UNANSWERED  # what is found there next may come from this try
                 pause_s = next(pauses, None)
                 if turn.error.deployers or pause_s is None or ends - time.monotonic() < pause_s:
                     raise turn.error
@@ -149,6 +152,7 @@ class ElasticsearchSink:
         attempt_s = min(left_s, max(_LEAST_S, self._ways.timeout_s / 2))
         headers = {"content-encoding": "gzip"} if self._ways.compress else {}
         operations: Any = [igzip.compress(body) if self._ways.compress else body]  # see `client` for bytes here
+        observation.wrote(self.name, len(operations[0]))
         try:
             answer = (
                 self.connected()
