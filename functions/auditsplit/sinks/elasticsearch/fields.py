@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from auditsplit import structure
+from auditsplit.structure import Scan
 
 BODIES = ("requestObject", "responseObject")
 
@@ -122,7 +122,8 @@ def salvage(text: bytes, without: Collection[str]) -> Found:
     audit = Audit()
     decision = None
     left_out: dict[str, None] = {}
-    for token, span in structure.members(text, structure.whole(text)):
+    scan = Scan(text)
+    for token, span in scan.members(scan.whole):
         name, value = _name(token), text[span.start : span.end]
         left_out.pop(name, None)
         try:
