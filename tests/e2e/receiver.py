@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import ssl
 import threading
 import time
@@ -62,6 +63,13 @@ class Receiver(ThreadingHTTPServer):
         """What came as a POST, as every batch should."""
         return [posted for posted in self.got if posted.method == "POST"]
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Return the next connection; its first read shakes hands, in its own thread."""
+        plain, peer = super().get_request()
+        if self.tls is None:
+            return plain, peer
+        return self.tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), peer
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Keep silent of connections that broke, some of which is what it is for."""
 
@@ -69,12 +77,6 @@ class Receiver(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Receiver
-
-    def setup(self) -> None:
-        """Shake hands in the connection's own thread."""
-        if self.server.tls:
-            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
-        super().setup()
 
     def do_POST(self) -> None:
         """Keep a request, and answer it."""
