@@ -39,13 +39,11 @@ class Pki:
         """Return a client's context that trusts the authority."""
         return ssl.create_default_context(cafile=str(self.ca))
 
-    def serving(self, pair: Pair, *, client_certificates: bool = False) -> ssl.SSLContext:
-        """Return a server's context; with ``client_certificates`` it lets nobody in who has none of the authority."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    def serving(self, pair: Pair) -> ssl.SSLContext:
+        """Return a server's context; it asks for a client certificate of the authority, and does without one too."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.ca))
         context.load_cert_chain(pair.certificate, pair.key)
-        if client_certificates:
-            context.load_verify_locations(self.ca)
-            context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
     def _pair(self, name: str, *identities: str) -> Pair:
