@@ -33,6 +33,11 @@ class TokenHash(NamedTuple):
         return f"{self.cluster}=sha256:{self.sha256.hex()}"
 
     @classmethod
+    def of(cls, cluster: str, token: str) -> TokenHash:
+        """Return the hash of a ``token`` that is there already."""
+        return cls(cluster, _sha256(token))
+
+    @classmethod
     def parse(cls, text: str) -> TokenHash:
         """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError``, which doesn't repeat it, if nothing."""
         found = _ENTRY.fullmatch(text)
@@ -45,7 +50,7 @@ class TokenHash(NamedTuple):
 def new_token(cluster: str) -> tuple[str, TokenHash]:
     """Return a fresh token for ``cluster`` and its hash."""
     token = secrets.token_urlsafe(32)
-    return token, TokenHash(cluster, _sha256(token))
+    return token, TokenHash.of(cluster, token)
 
 
 def authorize(

@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True):
         mistakes = list(_unknown(given))
         settings = cls(
             sinks=_sinks(given, environ, mistakes),
-            tokens=_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
+            tokens=parse_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
             max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(32 * 1024 * 1024)), mistakes),
         )
@@ -115,7 +115,8 @@ def _expect_different(found: list[Sink], mistakes: list[str]) -> None:
         places.add(place)
 
 
-def _tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
+def parse_tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
+    """Return the hashes in ``AUDIT_TOKENS``; what is no entry is told in ``mistakes``, by its number."""
     found = []
     for number, entry in enumerate(text.replace(",", " ").split(), 1):
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from auditsplit import telemetry
+from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 
@@ -22,5 +23,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (check, split, token):
+for command in (check, kubeconfig, split, token):
     main.add_command(command)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from typing import NoReturn
 
 import click
 
+from auditsplit.auth import TokenHash
 from auditsplit.errors import SettingsError
-from auditsplit.settings import Settings
+from auditsplit.settings import Settings, parse_tokens
 
 MISUSE = 2
 """The exit code for a command, or a setting, that is wrong."""
@@ -19,6 +22,32 @@ def read_settings() -> Settings:
     try:
         return Settings.read(os.environ)
     except SettingsError as error:
-        for mistake in error.mistakes:
-            click.echo(mistake, err=True)
-        sys.exit(MISUSE)
+        refuse(error.mistakes)
+
+
+def known_tokens() -> tuple[TokenHash, ...]:
+    """Return the hashes that ``AUDIT_TOKENS`` has already; where one is wrong, say which and exit."""
+    mistakes: list[str] = []
+    known = parse_tokens(os.environ.get("AUDIT_TOKENS", ""), mistakes)
+    if mistakes:
+        refuse(mistakes)
+    return known
+
+
+def tokens_setting(known: Iterable[TokenHash], fresh: Iterable[TokenHash]) -> str:
+    """Return the setting with both; a token that is for two clusters is misuse."""
+    entries = list(dict.fromkeys([*known, *fresh]))
+    hashes = [entry.sha256 for entry in entries]
+    for entry in entries:
+        if hashes.count(entry.sha256) > 1:
+            refuse(
+                [f"the token for {entry.cluster!r} is another cluster's too; a token is for one, so make one for each"]
+            )
+    return f"AUDIT_TOKENS='{' '.join(map(str, entries))}'"
+
+
+def refuse(mistakes: Iterable[str]) -> NoReturn:
+    """Say what is wrong, and exit with `MISUSE`."""
+    for mistake in mistakes:
+        click.echo(mistake, err=True)
+    sys.exit(MISUSE)

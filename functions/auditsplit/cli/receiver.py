@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from pathlib import Path
 
 import click
 
 from auditsplit import auth
-from auditsplit.cli.environment import read_settings
-from auditsplit.errors import StoreError
+from auditsplit.cli.environment import known_tokens, read_settings, refuse, tokens_setting
+from auditsplit.cli.findings import tell
+from auditsplit.errors import SenderError, StoreError
+from auditsplit.sender import acceptance, rules
+from auditsplit.settings import Settings
+
+_FILE = click.Path(path_type=Path)
 
 
 @click.command()
-def check() -> None:
+@click.option(
+    "--kubeconfig", type=_FILE, help="Say too whether this webhook's kubeconfig would be let in, and as which cluster."
+)
+@click.option("--cluster", help="The cluster that the kubeconfig has to come in as.")
+def check(kubeconfig: Path | None, cluster: str | None) -> None:
     """Check the settings and the stores without serving.
 
-    Exits with 2 where a setting is wrong, with 1 where a store would not take events now.
+    Exits with 2 where a setting is wrong, with 1 where a store would not take events now, or the kubeconfig's sender
+    would not be let in.
     """
+    if cluster and not kubeconfig:
+        raise click.UsageError("--cluster wants --kubeconfig")
     settings = read_settings()
     failed = False
     for sink in settings.sinks:
@@ -30,7 +42,29 @@ def check() -> None:
     clusters = sorted({token.cluster for token in settings.tokens})
     senders = f"the clusters {', '.join(clusters)}, by token" if clusters else "anyone on this machine, without a token"
     click.echo(f"senders: {senders}")
+    if kubeconfig:
+        failed = not _lets_in(kubeconfig, cluster, settings) or failed
     sys.exit(1 if failed else 0)
+
+
+def _lets_in(path: Path, expected: str | None, settings: Settings) -> bool:
+    """Say whether the settings let in what the kubeconfig shows, as the ``expected`` cluster where one is."""
+    try:
+        document, findings = rules.read(path)
+    except (OSError, ValueError) as error:
+        refuse([f"{path}: {error}"])
+    if tell(findings, f"{path}: "):
+        return False
+    try:
+        cluster = acceptance.cluster_of(document, path.parent, settings)
+    except (SenderError, ValueError) as error:
+        click.echo(f"{path}: not let in: {error}", err=True)
+        return False
+    if expected not in (None, cluster):
+        click.echo(f"{path}: let in as the cluster {cluster!r}, not {expected!r}", err=True)
+        return False
+    click.echo(f"{path}: let in as the cluster {cluster}")
+    return True
 
 
 @click.command()
@@ -44,6 +78,6 @@ def token(cluster: str) -> None:
     if not auth.CLUSTER.fullmatch(cluster):
         raise click.BadParameter("write a-z 0-9 - . and at most 63 characters, as in prod-1", param_hint="CLUSTER")
     secret, fresh = auth.new_token(cluster)
-    known = os.environ.get("AUDIT_TOKENS", "").replace(",", " ").split()
+    setting = tokens_setting(known_tokens(), [fresh])
     click.echo(f"token: {secret}")
-    click.echo(f"AUDIT_TOKENS='{' '.join([*known, str(fresh)])}'")
+    click.echo(setting)
