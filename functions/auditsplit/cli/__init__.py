@@ -8,7 +8,9 @@ from __future__ import annotations
 import click
 
 from auditsplit import telemetry
+from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
+from auditsplit.cli.policy import policy
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
 
@@ -23,5 +25,5 @@ def main() -> None:
     telemetry.configure()
 
 
-for command in (check, kubeconfig, split, token):
+for command in (check, flags, kubeconfig, policy, split, token):
     main.add_command(command)

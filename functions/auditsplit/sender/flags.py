@@ -1,0 +1,190 @@
+"""The audit webhook flags for a load: sizes, rates and waits, with the arithmetic behind each.
+
+Two sizings. ``documented`` is the arithmetic of Kubernetes' auditing page (*Parameter tuning*), which is the least that
+can work: 200 events a second in batches of 100 are 2 batches a second, and 5 seconds of a slow receiver are 1,000
+events to buffer. ``recommended`` adds what v1.37's code makes useful, see `recommended`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+from auditsplit.errors import SettingsError
+from auditsplit.sender.platforms import Platform
+from auditsplit.sender.simulation import ATTEMPTS, FACTOR, JITTER, Backend
+
+Sizing = Literal["recommended", "documented"]
+
+DEFAULTS = Backend()
+KIB = 1024
+LIST_HEAD = 128
+"""Bytes of an EventList around its items; with kind, apiVersion and an empty metadata they are 81."""
+MAX_EVENT_BYTES = 10 * KIB * KIB
+"""``truncate-max-batch-size``: the apiserver doesn't start with a ``truncate-max-event-size`` above it."""
+OBJECT_BYTES = 2 * KIB
+"""What an event takes of the apiserver's heap beside its text."""
+PAUSES = sum(FACTOR**number for number in range(ATTEMPTS - 1))
+"""Pauses between a batch's attempts, in initial backoffs, without jitter: 1 + 1.5 + 2.25 + 3.375."""
+
+
+class Load(NamedTuple):
+    """What one apiserver sends and what its receiver is like: events a second, bytes, seconds."""
+
+    rate: float
+    peak: float
+    event_bytes: int
+    latency: float
+    outage: float
+
+
+class Chosen(NamedTuple):
+    """What the caller wants rather than the arithmetic's result; None where it is to decide."""
+
+    batch_max_size: int | None = None
+    batch_max_wait: float | None = None
+    buffer_size: int | None = None
+    max_event_bytes: int | None = None
+    initial_backoff: float | None = None
+
+
+class Flags(NamedTuple):
+    """The flags' values, and the reason of each: lines for a person, in the order of the flags."""
+
+    backend: Backend
+    max_event_bytes: int
+    list_bytes: int
+    reasons: tuple[str, ...]
+
+    def values(self) -> dict[str, str]:
+        """Return the webhook's flags by name, without the leading ``--``."""
+        backend = self.backend
+        return {
+            "audit-webhook-mode": "batch",
+            "audit-webhook-batch-max-size": str(backend.batch_max_size),
+            "audit-webhook-batch-max-wait": duration(backend.batch_max_wait),
+            "audit-webhook-batch-buffer-size": str(backend.batch_buffer_size),
+            "audit-webhook-batch-throttle-enable": "true",
+            "audit-webhook-batch-throttle-qps": f"{backend.batch_throttle_qps:g}",
+            "audit-webhook-batch-throttle-burst": str(backend.batch_throttle_burst),
+            "audit-webhook-truncate-enabled": "true",
+            "audit-webhook-truncate-max-event-size": str(self.max_event_bytes),
+            "audit-webhook-initial-backoff": duration(backend.initial_backoff),
+        }
+
+
+def duration(seconds: float) -> str:
+    """Return ``seconds`` as Go reads a duration: ``30s``, ``1500ms``."""
+    return f"{round(seconds)}s" if seconds == round(seconds) else f"{round(seconds * 1000)}ms"
+
+
+def survived(initial_backoff: float) -> float:
+    """Return the seconds between a batch's first and last attempt where each fails at once and no jitter helps."""
+    return initial_backoff * PAUSES
+
+
+def flags_for(load: Load, platform: Platform, max_body: int, sizing: Sizing, chosen: Chosen) -> Flags:
+    """Return the flags for ``load``; `SettingsError` says what can't be had, and what to change."""
+    list_bytes = platform.list_bytes(max_body)
+    event_bytes, batch, size_reasons = _sizes(load, platform, list_bytes, chosen)
+    wait = DEFAULTS.batch_max_wait if chosen.batch_max_wait is None else chosen.batch_max_wait
+    qps, burst, throttle_reason = _throttle(load, batch, sizing)
+    buffer, buffer_reason = _buffer(load, sizing, chosen)
+    backoff, backoff_reason = _backoff(load, chosen)
+    filled = batch / load.rate
+    reasons = (
+        *size_reasons,
+        f"batch-max-wait: an event waits {min(filled, wait):.3g} s at most ({batch} events come in {filled:.3g} s)",
+        buffer_reason,
+        throttle_reason,
+        backoff_reason,
+    )
+    backend = Backend(buffer, batch, wait, True, qps, burst, backoff)  # noqa: FBT003
+    return Flags(backend, event_bytes, list_bytes, reasons)
+
+
+def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> tuple[int, int, tuple[str, ...]]:
+    """Return an event's and a batch's most, of which the product fits the platform."""
+    room = list_bytes - LIST_HEAD
+    largest = min(room, MAX_EVENT_BYTES)
+    if load.event_bytes > largest:
+        raise SettingsError(
+            f"--event-size: events of {load.event_bytes:,} bytes don't fit: {platform.title} takes lists of"
+            f" {list_bytes:,} bytes ({platform.source}). Record fewer bodies (level Metadata, or Request for"
+            " RequestResponse, in the policy), or choose another --platform or a larger --max-body"
+        )
+    usual = max(16 * KIB, min(16 * load.event_bytes, 100 * KIB), 4 * load.event_bytes)
+    event_bytes = chosen.max_event_bytes or min(-(-usual // KIB) * KIB, largest)
+    if event_bytes > largest:
+        raise SettingsError(f"--max-event-size: {event_bytes:,} is over the {largest:,} bytes that fit; write less")
+    if event_bytes < load.event_bytes:
+        raise SettingsError(
+            f"--max-event-size: {event_bytes:,} is less than the usual event's {load.event_bytes:,} bytes: most events"
+            " would lose their bodies. Write more, or record fewer bodies by the policy"
+        )
+    fitting = room // event_bytes
+    batch = chosen.batch_max_size or min(DEFAULTS.batch_max_size, fitting)
+    if batch > fitting:
+        raise SettingsError(
+            f"--batch-max-size: {batch} events of up to {event_bytes:,} bytes are {batch * event_bytes:,}, and"
+            f" {platform.title} takes {list_bytes:,}; write at most {fitting}, or --max-event-size {room // batch}"
+        )
+    escaped = f", of which {platform.growth} bytes of request may be one of body" if platform.escapes else ""
+    return (
+        event_bytes,
+        batch,
+        (
+            f"limit: {platform.source}{escaped}; so a list may have {list_bytes:,} bytes",
+            f"batch-max-size x truncate-max-event-size: {batch} x {event_bytes:,} = {batch * event_bytes:,} bytes at"
+            f" most; {batch} x {load.event_bytes:,} = {batch * load.event_bytes:,} usually"
+            " (truncate-max-batch-size does nothing in batch mode)",
+            f"truncate-max-event-size: {event_bytes / load.event_bytes:.3g} times the usual event; a larger one loses"
+            " its bodies and is marked, one that is larger still is dropped (plugin=truncate)",
+        ),
+    )
+
+
+def _throttle(load: Load, batch: int, sizing: Sizing) -> tuple[float, int, str]:
+    """Return batches a second, the burst, and why.
+
+    Only the throttle makes the buffer fill up, so recommended is never less than the apiserver's own default.
+    """
+    documented = load.rate / batch
+    if sizing == "documented":
+        qps = math.ceil(documented * 1000) / 1000
+        least = f"{load.rate:g} events/s / {batch} a batch = {documented:.4g} a second"
+        return qps, max(1, math.ceil(qps * 1.5)), f"throttle-qps: {least}"
+    qps = max(DEFAULTS.batch_throttle_qps, math.ceil(load.peak / batch))
+    reason = (
+        f"throttle-qps: {load.rate:g} events/s / {batch} a batch = {documented:.4g} a second, {load.peak / batch:.4g} at"
+        f" the peak of {load.peak:g} events/s; not below the apiserver's own {DEFAULTS.batch_throttle_qps:g}."
+        f" Open, it passes {qps * batch:g} events/s"
+    )
+    return qps, math.ceil(qps * 1.5), reason
+
+
+def _buffer(load: Load, sizing: Sizing, chosen: Chosen) -> tuple[int, str]:
+    """Return the events to buffer, and why."""
+    rate = load.rate if sizing == "documented" else load.peak
+    needed = math.ceil(rate * load.latency)
+    least = 1 if sizing == "documented" else DEFAULTS.batch_buffer_size
+    size = chosen.buffer_size or max(needed, least)
+    used = size * (load.event_bytes + OBJECT_BYTES) / KIB**2
+    return size, (
+        f"batch-buffer-size: {load.latency:g} s of a slow receiver x {rate:g} events/s = {needed:,}"
+        + (f", not below the apiserver's own {least:,}" if size == least > needed else "")
+        + f". Full, it takes some {used:,.0f} MiB of the apiserver's memory"
+    )
+
+
+def _backoff(load: Load, chosen: Chosen) -> tuple[float, str]:
+    """Return the first pause, long enough that the last attempt comes after the outage, and why."""
+    needed = math.ceil(1.1 * load.outage / PAUSES)
+    backoff = chosen.initial_backoff or max(DEFAULTS.initial_backoff, needed)
+    held = load.rate * (load.outage + backoff * FACTOR ** (ATTEMPTS - 2) * (1 + JITTER))
+    used = held * 2 * (load.event_bytes + OBJECT_BYTES) / KIB**2
+    return backoff, (
+        f"initial-backoff: {backoff:g} s x (1 + 1.5 + 2.25 + 3.375) = {survived(backoff):.4g} s from a batch's first to its"
+        f" last attempt. A receiver away for {load.outage:g} s leaves up to {held:,.0f} events, some {used:,.0f} MiB, in"
+        " the apiserver's memory, outside of the buffer and without a bound"
+    )
