@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from e2e import kubernetes
-from e2e.function import Function
-from e2e.kubernetes import Apiserver
+from e2e import commands, kubernetes
+from e2e.function import Function, by_place
+from e2e.kubernetes import EVERYTHING, QUICK, Apiserver
 from e2e.pki import Pki
 
 
@@ -45,14 +46,45 @@ def apiserver(tmp_path: Path, pki: Pki, etcd: str) -> Iterator[Callable[[], Apis
 
 @pytest.fixture
 def function(tmp_path: Path, pki: Pki) -> Iterator[Callable[..., Function]]:
-    """Return a function that starts the function with the tokens' hashes it is given; all are ended with the test."""
+    """Return a function that makes a function that isn't started yet; all are ended with the test."""
     numbers = itertools.count()
     with ExitStack() as stack:
 
-        def start(*tokens: str, **more: Any) -> Function:
-            made = Function(tmp_path / f"function-{next(numbers)}", pki, tokens, **more)
+        def make(**more: Any) -> Function:
+            made = Function(tmp_path / f"function-{next(numbers)}", pki, **more)
             stack.callback(made.kill)
-            made.start()
             return made
 
-        yield start
+        yield make
+
+
+class Way(NamedTuple):
+    """An apiserver of the cluster ``prod`` that sends to a function."""
+
+    apiserver: Apiserver
+    function: Function
+
+    def logged(self) -> Counter[tuple[str, bytes]]:
+        """Return the lines of the apiserver's own log, each with the place where it belongs."""
+        return by_place(self.apiserver.audit_log(), "prod", self.function.user)
+
+
+@pytest.fixture
+def way(
+    apiserver: Callable[[], Apiserver], function: Callable[..., Function], pki: Pki, tmp_path: Path
+) -> Callable[..., Way]:
+    """Return a function that starts both, over TLS, with a generated kubeconfig and its token."""
+
+    def open_way(
+        flags: Sequence[str] = QUICK,
+        policy: Path = EVERYTHING,
+        through: Callable[[str], str] = str,
+        user: str = "authenticated",
+    ) -> Way:
+        made, kubeconfig = Way(apiserver(), function(user=user)), tmp_path / "webhook.yaml"
+        tokens = commands.kubeconfig(kubeconfig, "prod", through(made.function.url), pki.ca)
+        made.function.start(tokens)
+        made.apiserver.start(kubeconfig, policy, flags)
+        return made
+
+    return open_way

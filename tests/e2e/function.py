@@ -28,16 +28,13 @@ _IMPERSONATED = re.compile(rb',"user":\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\},"impersona
 class Function:
     """One function with a file store below ``folder``; it can be killed and started again on the same port."""
 
-    def __init__(
-        self, folder: Path, pki: Pki, tokens: Sequence[str] = (), *, user: str = "authenticated", mutual: bool = False
-    ) -> None:
-        """Take the entries of ``AUDIT_TOKENS`` and ``AUDIT_USER``; ``mutual`` wants client certificates too."""
+    def __init__(self, folder: Path, pki: Pki, *, user: str = "authenticated", mutual: bool = False) -> None:
+        """Take ``AUDIT_USER``; ``mutual`` wants client certificates. It has its port, and doesn't run yet."""
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.root, self.log = folder / "events", folder / "function.log"
         self.user = user
         self._environ = {
-            "AUDIT_TOKENS": " ".join(tokens),
             "AUDIT_USER": user,
             "AUDIT_SINKS": f"file:{self.root}?key={{cluster}}/{{user}}/audit",
         }
@@ -45,8 +42,9 @@ class Function:
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(exist_ok=True)
 
-    def start(self) -> None:
-        """Start it; returns once it answers."""
+    def start(self, tokens: str = "") -> None:
+        """Start it with ``AUDIT_TOKENS``, or those that it had before; returns once it answers."""
+        self._environ.setdefault("AUDIT_TOKENS", tokens)
         pair = self._pki.receiver
         command = [_GUNICORN, "--bind", f"127.0.0.1:{self.port}", "--workers", "2", "--threads", "8", "--timeout", "0"]
         command += ["--certfile", pair.certificate, "--keyfile", pair.key, "--limit-request-line", "0", "--no-control-socket"]

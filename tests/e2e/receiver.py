@@ -111,7 +111,13 @@ def taking(_: Posted) -> Reply:
     return Reply()
 
 
-def forwarding(url: str, pki: Pki, *, delay_s: Callable[[int], float] = lambda _: 0, cut: Callable[[int], bool]) -> Answering:
+def forwarding(
+    url: str,
+    pki: Pki,
+    *,
+    delay_s: Callable[[int], float] = lambda _: 0,
+    cut: Callable[[int], bool] = lambda _: False,
+) -> Answering:
     """Pass requests on to ``url``: the n-th after ``delay_s(n)`` seconds, its answer thrown away where ``cut(n)``."""
     lock, host, numbers = threading.Lock(), url.partition("//")[2], iter(range(10**9))
 

@@ -1,4 +1,4 @@
-module auditsplit.test/kubernetes
+module auditsplit.test/kube-apiserver
 
 go 1.26.0
 
