@@ -5,8 +5,12 @@ BIN := .venv/bin
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
+KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kube-apiserver/go.mod)
+ETCD := $(shell sed -n 's/^require go.etcd.io.etcd.server.v3 v//p' tests/e2e/programs/etcd/go.mod)
+GO_BUILD := CGO_ENABLED=0 GOWORK=off GOFLAGS= go build -mod=readonly -trimpath -buildvcs=false
+VERSION_OF := -X k8s.io/component-base/version
 
-.PHONY: run test servers check lock upload bench clean
+.PHONY: run test servers e2e check lock upload bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -18,6 +22,9 @@ test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage report
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) ## the stores' server programs that no Python package has
+
+e2e: .venv/ready $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
 	$(BIN)/ruff check .
@@ -56,3 +63,17 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
 	mkdir -p $(@D) && touch $@
+
+# Kubernetes pins its staging modules by replacing them, which no other module inherits; so go.mod replaces them again.
+$(SERVERS)/kube-apiserver-$(KUBERNETES):
+	cd tests/e2e/programs/kube-apiserver && $(GO_BUILD) -o $(CURDIR)/.cache/bin/kube-apiserver -ldflags "-s -w \
+	  $(VERSION_OF).gitVersion=v$(KUBERNETES) $(VERSION_OF).gitMajor=1 $(VERSION_OF).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))" \
+	  k8s.io/kubernetes/cmd/kube-apiserver
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/etcd-$(ETCD):
+	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
+	mkdir -p $(@D) && touch $@
+
+.cache/bin/buffered: tests/e2e/buffered/main.go tests/e2e/buffered/go.mod tests/e2e/buffered/go.sum
+	cd tests/e2e/buffered && $(GO_BUILD) -o $(CURDIR)/$@ .

@@ -46,8 +46,26 @@ class Function:
         """Start it with ``AUDIT_TOKENS``, or those that it had before; returns once it answers."""
         self._environ.setdefault("AUDIT_TOKENS", tokens)
         pair = self._pki.receiver
-        command = [_GUNICORN, "--bind", f"127.0.0.1:{self.port}", "--workers", "2", "--threads", "8", "--timeout", "0"]
-        command += ["--certfile", pair.certificate, "--keyfile", pair.key, "--limit-request-line", "0", "--no-control-socket"]
+        command: list[str | Path] = [
+            _GUNICORN,
+            "--bind",
+            f"127.0.0.1:{self.port}",
+            "--workers",
+            "2",
+            "--threads",
+            "8",
+            "--timeout",
+            "0",
+        ]
+        command += [
+            "--certfile",
+            pair.certificate,
+            "--keyfile",
+            pair.key,
+            "--limit-request-line",
+            "0",
+            "--no-control-socket",
+        ]
         if self._mutual:
             command += ["--ca-certs", self._pki.ca, "--cert-reqs", "2"]
         command.append(f"functions_framework:create_app('ingest', {str(_MAIN)!r})")

@@ -39,7 +39,7 @@ USERS: Mapping[str, tuple[str, ...]] = {
     "../../etc/passwd": ("dev",),
     "Carol Test User": ("dev",),
     "system:serviceaccount:ns:x": ("system:serviceaccounts",),
-    "ユーザー-ünï 😀": ("dev",),  # noqa: RUF001 - a name
+    "ユーザー-ünï 😀": ("dev",),
     "l" * 300: ("dev",),
     "_rejected": ("dev",),
 }
@@ -72,7 +72,14 @@ def token(user: str) -> str:
 def etcd(folder: Path) -> Iterator[str]:
     """Run etcd; yield its URL."""
     url, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    options = ["--data-dir", folder / "data", "--listen-client-urls", url, "--advertise-client-urls", url]
+    options: list[str | Path] = [
+        "--data-dir",
+        folder / "data",
+        "--listen-client-urls",
+        url,
+        "--advertise-client-urls",
+        url,
+    ]
     options += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster"]
     options += [f"default={peer}", "--unsafe-no-fsync", "--log-level", "warn"]
 
@@ -102,7 +109,7 @@ class Apiserver:
         tokens = self._folder / "tokens.csv"
         with tokens.open("w", newline="") as out:
             csv.writer(out).writerows([token(user), user, "", ",".join(groups)] for user, groups in USERS.items())
-        command = [BIN / "kube-apiserver", *self._flags(tokens)]
+        command: list[str | Path] = [BIN / "kube-apiserver", *self._flags(tokens)]
         command += [f"--audit-policy-file={policy}", f"--audit-webhook-config-file={kubeconfig}", *flags]
         self._process = spawn(command, self.log, {})
         wait_until_ready(self._process, self.log, self._ready)
@@ -124,18 +131,15 @@ class Apiserver:
         user: str | None = "admin",
         body: Any = None,
         headers: Sequence[tuple[str, str]] = (),
-        *,
-        bearer: str | None = None,
-        content_type: str = "application/json",
     ) -> Answer:
-        """Return the answer to a request of ``user``, or of nobody; ``body`` is bytes, or JSON to be."""
+        """Return the answer to a request of ``user``, or of nobody; ``body`` is bytes, or what JSON is made of."""
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self._trusting, timeout=60)
         text = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         sent = [("User-Agent", "e2e"), *headers]
-        if bearer or user:
-            sent.append(("Authorization", f"Bearer {bearer or token(user or '')}"))
+        if user is not None:
+            sent.append(("Authorization", f"Bearer {token(user)}"))
         if text is not None:
-            sent += [("Content-Type", content_type), ("Content-Length", str(len(text)))]
+            sent.append(("Content-Length", str(len(text))))
         with contextlib.closing(connection):
             connection.putrequest(method, path, skip_accept_encoding=True)
             for name, value in sent:

@@ -1,4 +1,4 @@
-"""Kubeconfigs with a mistake, each under the name that ``auditsplit kubeconfig check`` has for it, and what it leads to.
+"""Kubeconfigs with a mistake, each under the name that ``auditsplit kubeconfig check`` has for it, and what it does.
 
 What a real kube-apiserver makes of them is the reason why the checker refuses them.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from e2e.pki import Pki
-from e2e.receiver import Posted, Receiver
+from e2e.receiver import Posted
 
 SECRET = "secret-of-the-e2e-tests"  # noqa: S105 - a mark to look for
 
@@ -19,10 +19,11 @@ Document: TypeAlias = "dict[str, Any]"
 
 
 class Place(NamedTuple):
-    """Where a mistake is made: a receiver over TLS and one without, certificates, a folder for files."""
+    """Where a mistake is made: a receiver over TLS and one without, the function, certificates, a folder for files."""
 
     https: str
     http: str
+    function: str
     pki: Pki
     folder: Path
 
@@ -138,12 +139,12 @@ MISTAKES: Sequence[tuple[str, Callable[[Place], Document], Expectation]] = (
         lambda at: document(at, {}, server=at.http.replace("//", f"//name:{SECRET}@")),
         arriving(lambda posted: _basic(posted) == f"name:{SECRET}"),
     ),
-    ("server-redirects", lambda at: document(at, {}, server=f"{at.http}/moved"), silently_lost),
     (
-        "PROBE",
-        lambda at: document(at, server=f"{at.https}/a//b/./../c"),
-        arriving(lambda posted: posted.target == "/a/c?timeout=30s"),
+        "server-redirects",
+        lambda at: document(at, {}, {"proxy-url": at.http}, "http://audit.run.app"),
+        silently_lost,
     ),
+    ("server-cluster", lambda at: document(at, server=f"{at.function}/clusters/Prod"), lost),
     ("proxy-url", lambda at: document(at, cluster={"proxy-url": "ftp://127.0.0.1"}), refused("proxy")),
     ("insecure-with-ca", lambda at: document(at, cluster={"insecure-skip-tls-verify": True}), refused("insecure")),
     (
@@ -198,21 +199,32 @@ MISTAKES: Sequence[tuple[str, Callable[[Place], Document], Expectation]] = (
         lambda at: document(at, {**_pair(at), "client-key": str(at.pki.receiver.key)}),
         lost,
     ),
-    ("auth-provider", lambda at: document(at, {"auth-provider": {"name": "gcp"}}), refused("gcp auth plugin has been removed")),
+    (
+        "auth-provider",
+        lambda at: document(at, {"auth-provider": {"name": "gcp"}}),
+        refused("gcp auth plugin has been removed"),
+    ),
     (
         "impersonation",
         lambda at: document(at, {"token": SECRET, "as": "somebody"}),
         arriving(lambda posted: posted.headers.get("impersonate-user") == "somebody"),
     ),
     ("exec-command", lambda at: document(at, _exec(at, command=None)), refused("command must be specified")),
-    ("exec-version", lambda at: document(at, _exec(at, apiVersion="client.authentication.k8s.io/v1alpha1")), refused("exec")),
-    ("exec-interactive", lambda at: document(at, _exec(at, interactiveMode=None)), refused("interactiveMode must be specified")),
+    (
+        "exec-version",
+        lambda at: document(at, _exec(at, apiVersion="client.authentication.k8s.io/v1alpha1")),
+        refused("exec"),
+    ),
+    (
+        "exec-interactive",
+        lambda at: document(at, _exec(at, interactiveMode=None)),
+        refused("interactiveMode must be specified"),
+    ),
     ("exec-interactive", lambda at: document(at, _exec(at, interactiveMode="Always")), lost),
-    ("exec-variable", lambda at: document(at, _exec(at, env=[{"value": "x"}])), refused("env variable name must be specified")),
+    (
+        "exec-variable",
+        lambda at: document(at, _exec(at, env=[{"value": "x"}])),
+        refused("env variable name must be specified"),
+    ),
 )
 """The mistakes by the checker's name for them: how one is made, and what a kube-apiserver does with it."""
-
-
-def outcome(refusal: str | None, receivers: Sequence[Receiver], logged: int, counted: int) -> Outcome:
-    """Return what came of it."""
-    return Outcome(refusal, [posted for receiver in receivers for posted in receiver.got], logged, counted)

@@ -95,7 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(reply.body)
 
-    do_GET = do_POST
+    def do_GET(self) -> None:
+        """Likewise."""
+        self.do_POST()
 
     def log_message(self, *_: object) -> None:
         """Keep silent."""

@@ -11,9 +11,26 @@ from e2e.kubernetes import USERS, Answer, Apiserver
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 _JSON_PATCH, _APPLY = "application/json-patch+json", "application/apply-patch+yaml"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
-_RBAC_VERSION = "rbac.authorization.k8s.io/v1"
+_KINDS = {
+    "namespaces": ("v1", "Namespace"),
+    "configmaps": ("v1", "ConfigMap"),
+    "secrets": ("v1", "Secret"),
+    "clusterroles": ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    "clusterrolebindings": ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+}
 
-HOSTILE_NAMES = ("../../etc/passwd", "x" * 300, "😀 \u202e.log", "ALICE", "alice", "_no-user", ".", "a/../b", "%2e%2e", "a\tb")
+HOSTILE_NAMES = (
+    "../../etc/passwd",
+    "x" * 300,
+    "😀 \u202e.log",
+    "ALICE",
+    "alice",
+    "_no-user",
+    ".",
+    "a/../b",
+    "%2e%2e",
+    "a\tb",
+)
 """Names to impersonate, each another's neighbour or somebody else's path."""
 
 PARSER_BREAKERS = {
@@ -44,36 +61,37 @@ def whole(apiserver: Apiserver) -> None:
 
 def permit(apiserver: Apiserver, namespace: str = "team-a") -> None:
     """Make a namespace in which the group ``dev`` may do all with some kinds, and everybody may read."""
-    _make(apiserver, "/api/v1/namespaces", "v1", "Namespace", namespace)
-    for name, group, verbs in (("dev-edit", "dev", ["*"]), ("all-view", "system:authenticated", ["get", "list", "watch"])):
+    _make(apiserver, "/api/v1/namespaces", namespace)
+    dev, everybody = ("dev-edit", "dev", ["*"]), ("all-view", "system:authenticated", ["get", "list", "watch"])
+    for name, group, verbs in (dev, everybody):
         rules = [{"apiGroups": [""], "resources": ["configmaps", "pods", "namespaces"], "verbs": verbs}]
-        _make(apiserver, f"{_RBAC}/clusterroles", _RBAC_VERSION, "ClusterRole", name, rules=rules)
+        _make(apiserver, f"{_RBAC}/clusterroles", name, rules=rules)
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
         subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}]
-        kind = "ClusterRoleBinding"
-        _make(apiserver, f"{_RBAC}/{kind.lower()}s", _RBAC_VERSION, kind, name, roleRef=reference, subjects=subjects)
+        _make(apiserver, f"{_RBAC}/clusterrolebindings", name, roleRef=reference, subjects=subjects)
 
 
 def everyday(apiserver: Apiserver, namespace: str = "team-a") -> None:
     """Create, read, patch in every way, watch and delete, as every user."""
     maps = f"/api/v1/namespaces/{namespace}/configmaps"
     for number, user in enumerate(USERS):
-        _make(apiserver, maps, "v1", "ConfigMap", f"map-{number}", user=user, data={"owner": user, "note": "<b>&'ü\u2028😀'</b>"})
+        data = {"owner": user, "note": "<b>&'ü\u2028😀'</b>"}
+        _make(apiserver, maps, f"map-{number}", user, data=data)
         apiserver.request("GET", f"{maps}?limit=2", user)
         apiserver.request("GET", f"{maps}/map-{number}", user)
     patches: list[tuple[str, Any]] = [
         (_JSON_PATCH, [{"op": "add", "path": "/data/x~1y", "value": "1"}]),
         (_MERGE, {"data": {"owner": None, "merged": "1"}}),
         (_STRATEGIC, {"metadata": {"annotations": {"strategic": "1"}}}),
-        (_APPLY + "?", b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map-1}\ndata: {yaml: 'yes'}\n"),
         (_MERGE, b'{"cut off":'),
     ]
     for content_type, patch in patches:
-        query = "?fieldManager=e2e&force=true" if content_type.endswith("?") else ""
-        apiserver.request("PATCH", f"{maps}/map-1{query}", body=patch, content_type=content_type.rstrip("?"))
-    _make(apiserver, maps, "v1", "ConfigMap", "big", data={"blob": "0123456789abcdef" * 10_000})
+        _patch(apiserver, f"{maps}/map-1", "admin", content_type, patch)
+    applied = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map-1}\ndata: {yaml: 'yes'}\n"
+    _patch(apiserver, f"{maps}/map-1?fieldManager=e2e&force=true", "admin", _APPLY, applied)
+    _make(apiserver, maps, "big", data={"blob": "0123456789abcdef" * 10_000})
     secrets = f"/api/v1/namespaces/{namespace}/secrets"
-    _make(apiserver, secrets, "v1", "Secret", "password", stringData={"password": "hunter2"})
+    _make(apiserver, secrets, "password", stringData={"password": "hunter2"})
     apiserver.request("GET", f"{secrets}/password")
     apiserver.request("GET", f"{maps}?watch=1&timeoutSeconds=1&resourceVersion=0", "alice@example.com")
     apiserver.request("GET", "/version", None)
@@ -96,7 +114,7 @@ def denials(apiserver: Apiserver, namespace: str = "team-a") -> None:
         apiserver.request("GET", secrets, "bob"),
         apiserver.request("DELETE", secrets, "alice@example.com"),
         apiserver.request("GET", secrets, None),
-        *(apiserver.request("GET", secrets, bearer=f"wrong-{number}") for number in range(3)),
+        *(apiserver.request("GET", secrets, f"nobody-{number}") for number in range(3)),
     ]
     _expect(answers, 403, 403, 403, 401, 401, 401)
 
@@ -113,7 +131,7 @@ def parser_breakers(apiserver: Apiserver, namespace: str = "team-a") -> None:
     maps = f"/api/v1/namespaces/{namespace}/configmaps"
     for name, body in PARSER_BREAKERS.items():
         target = "none" if "nested" in name else "map-2"  # the apiserver takes seconds to merge a nested one
-        apiserver.request("PATCH", f"{maps}/{target}", "Bob", body, content_type=_MERGE)
+        _patch(apiserver, f"{maps}/{target}", "Bob", _MERGE, body)
         apiserver.request("GET", f"{maps}/{target}", "alice@example.com")
 
 
@@ -123,9 +141,15 @@ def burst(apiserver: Apiserver, numbers: Iterable[int], user: str = "alice@examp
         apiserver.request("GET", f"/api/v1/namespaces/default/configmaps/none-{number}", user)
 
 
-def _make(apiserver: Apiserver, path: str, version: str, kind: str, name: str, user: str = "admin", **more: Any) -> None:
+def _make(apiserver: Apiserver, path: str, name: str, user: str = "admin", **more: Any) -> None:
+    version, kind = _KINDS[path.rpartition("/")[2]]
     document = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **more}
-    apiserver.request("POST", path, user, json.dumps(document, ensure_ascii=False).encode())
+    text = json.dumps(document, ensure_ascii=False).encode()
+    apiserver.request("POST", path, user, text, [("Content-Type", "application/json")])
+
+
+def _patch(apiserver: Apiserver, path: str, user: str, content_type: str, patch: Any) -> None:
+    apiserver.request("PATCH", path, user, patch, [("Content-Type", content_type)])
 
 
 def _expect(answers: list[Answer], *statuses: int) -> None:
