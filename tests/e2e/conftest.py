@@ -79,9 +79,9 @@ def way(
         flags: Sequence[str] = QUICK,
         policy: Path = EVERYTHING,
         through: Callable[[str], str] = str,
-        user: str = "authenticated",
+        **settings: Any,
     ) -> Way:
-        made, kubeconfig = Way(apiserver(), function(user=user)), tmp_path / "webhook.yaml"
+        made, kubeconfig = Way(apiserver(), function(**settings)), tmp_path / "webhook.yaml"
         tokens = commands.kubeconfig(kubeconfig, "prod", through(made.function.url), pki.ca)
         made.function.start(tokens)
         made.apiserver.start(kubeconfig, policy, flags)

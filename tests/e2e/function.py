@@ -28,8 +28,13 @@ _IMPERSONATED = re.compile(rb',"user":\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\},"impersona
 class Function:
     """One function with a file store below ``folder``; it can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, pki: Pki, *, user: str = "authenticated", mutual: bool = False) -> None:
-        """Take ``AUDIT_USER``; ``mutual`` wants client certificates. It has its port, and doesn't run yet."""
+    def __init__(
+        self, folder: Path, pki: Pki, *, user: str = "authenticated", mutual: bool = False, **environ: str
+    ) -> None:
+        """Take ``AUDIT_USER`` and what else is in the environment; it has its port, and doesn't run yet.
+
+        ``mutual`` wants client certificates.
+        """
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.root, self.log = folder / "events", folder / "function.log"
@@ -37,6 +42,7 @@ class Function:
         self._environ = {
             "AUDIT_USER": user,
             "AUDIT_SINKS": f"file:{self.root}?key={{cluster}}/{{user}}/audit",
+            **environ,
         }
         self._pki, self._mutual = pki, mutual
         self._process: subprocess.Popen[bytes] | None = None
