@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,9 +21,10 @@ class Said(NamedTuple):
     talk: str
 
 
-def auditsplit(*arguments: str | Path, expected: int = 0) -> Said:
-    """Run ``auditsplit``; a failure where it exits with another code than ``expected``."""
-    ran = subprocess.run([_PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
+def auditsplit(*arguments: str | Path, expected: int = 0, **settings: str) -> Said:
+    """Run ``auditsplit`` with ``AUDIT_*`` settings; a failure where it exits with another code than ``expected``."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")} | settings
+    ran = subprocess.run([_PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False, env=environ)
     if ran.returncode != expected:
         raise AssertionError(f"auditsplit {arguments}: exit {ran.returncode}: {ran.stderr}")
     return Said(ran.returncode, ran.stdout, ran.stderr)

@@ -19,6 +19,9 @@ from e2e.processes import free_port, kill, spawn, terminate, wait_until_ready
 
 _MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _GUNICORN = Path(sys.executable).parent / "gunicorn"
+_AS_FRAMEWORK = "--workers 2 --threads 8 --timeout 0 --limit-request-line 0 --preload --no-control-socket"
+"""How functions-framework runs gunicorn, to which itself it gives no certificate."""
+
 _PREFIX = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
 _NAME = rb'"username":("(?:[^"\\]|\\.)*")'
 _USER = re.compile(rb',"user":\{(?:' + _NAME + rb")?")
@@ -52,26 +55,8 @@ class Function:
         """Start it with ``AUDIT_TOKENS``, or those that it had before; returns once it answers."""
         self._environ.setdefault("AUDIT_TOKENS", tokens)
         pair = self._pki.receiver
-        command: list[str | Path] = [
-            _GUNICORN,
-            "--bind",
-            f"127.0.0.1:{self.port}",
-            "--workers",
-            "2",
-            "--threads",
-            "8",
-            "--timeout",
-            "0",
-        ]
-        command += [
-            "--certfile",
-            pair.certificate,
-            "--keyfile",
-            pair.key,
-            "--limit-request-line",
-            "0",
-            "--no-control-socket",
-        ]
+        command: list[str | Path] = [_GUNICORN, "--bind", f"127.0.0.1:{self.port}", *_AS_FRAMEWORK.split()]
+        command += ["--certfile", pair.certificate, "--keyfile", pair.key]
         if self._mutual:
             command += ["--ca-certs", self._pki.ca, "--cert-reqs", "2"]
         command.append(f"functions_framework:create_app('ingest', {str(_MAIN)!r})")
@@ -105,14 +90,22 @@ class Function:
         records = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time":')]
         return [record["message"] for record in records if record["severity"] != "INFO"]
 
+    def metrics_text(self) -> str:
+        """Return its metrics as Prometheus reads them."""
+        return self._get("/metrics")[1].decode()
+
     def _ready(self) -> bool:
+        return self._get("/healthz")[0] == http.HTTPStatus.OK
+
+    def _get(self, path: str) -> tuple[int, bytes]:
         context = self._pki.trusting()
         if self._mutual:
             context.load_cert_chain(*self._pki.client)
         connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=5)
         with closing(connection):
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.HTTPStatus.OK
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read()
 
 
 def place(line: bytes, cluster: str, user: str = "authenticated") -> str:

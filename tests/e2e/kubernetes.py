@@ -148,9 +148,13 @@ class Apiserver:
             response = connection.getresponse()
             return Answer(response.status, response.read())
 
+    def metrics_text(self) -> str:
+        """Return its metrics as Prometheus reads them."""
+        return self.request("GET", "/metrics", PROBER).body.decode()
+
     def metrics(self) -> Metrics:
         """Return what it has counted so far."""
-        text = self.request("GET", "/metrics", PROBER).body.decode()
+        text = self.metrics_text()
         events = re.search(r"^apiserver_audit_event_total (\S+)", text, re.MULTILINE)
         errors = re.findall(r'^apiserver_audit_error_total\{plugin="(\w+)"\} (\S+)', text, re.MULTILINE)
         counted = {plugin: int(float(count)) for plugin, count in errors}
