@@ -33,6 +33,7 @@ check: .venv/ready ## lint, format, types, and that the upload's requirements ar
 
 bench: .venv/ready ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
+	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py

@@ -5,6 +5,8 @@ Translates between Flask and `auditsplit.http`, nothing else.
 
 from __future__ import annotations
 
+import atexit
+import importlib.util
 import io
 import logging
 import os
@@ -14,13 +16,26 @@ from typing import IO
 import flask
 import functions_framework
 
-from auditsplit import http, telemetry
+from auditsplit import http
 from auditsplit.errors import BrokenOff, SettingsError
 from auditsplit.settings import Settings
+from auditsplit.telemetry import logs
 
-telemetry.configure()
+
+def _metrics() -> http.Metrics | None:
+    """Return what counts for Prometheus, if that is installed; on Cloud Run nobody could ask a single instance."""
+    if "K_SERVICE" in os.environ or not importlib.util.find_spec("prometheus_client"):
+        return None
+    from auditsplit.telemetry import metrics  # noqa: PLC0415 - costs 70 ms
+
+    main_process = os.getpid()
+    atexit.register(lambda: metrics.forget() if os.getpid() == main_process else None)
+    return metrics
+
+
+logs.configure()
 try:
-    _receiver = http.Receiver(Settings.read(os.environ))
+    _receiver = http.Receiver(Settings.read(os.environ), _metrics())
 except SettingsError as error:
     sys.exit("\n".join(["auditsplit can't start with these settings:", *error.mistakes]))
 _receiver.recover()

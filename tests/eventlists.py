@@ -102,6 +102,8 @@ BAD = {
     "object without names": b"{42}",
     "another kind": b'{"kind":"Pod","apiVersion":"audit.k8s.io/v1","level":"Metadata"}',
     "another version": b'{"kind":"Event","apiVersion":"audit.k8s.io/v1beta1","level":"Metadata"}',
+    "null as kind": b'{"kind":null,"level":"Metadata"}',
+    "null as version": b'{"level":"Metadata","apiVersion":null}',
     "another version alone": b'{"apiVersion":"audit.k8s.io/v1beta1","level":"Metadata"}',
     "a list": b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[]}',
     "number as user": b'{"level":"Metadata","user":42}',
@@ -110,6 +112,8 @@ BAD = {
     "object as user name": b'{"level":"Metadata","user":{"username":{}}}',
     "number as impersonated user": b'{"level":"Metadata","impersonatedUser":{"username":1}}',
     "string as object reference": b'{"level":"Metadata","objectRef":"pods"}',
+    "array as annotations": b'{"level":"Metadata","annotations":[]}',
+    "number as annotation": b'{"level":"Metadata","annotations":{"audit.k8s.io/truncated":1}}',
     "number as level": b'{"level":1}',
     "number as time": b'{"level":"Metadata","stageTimestamp":1}',
     "unknown escape in the user name": rb'{"user":{"username":"\x"}}',
@@ -165,7 +169,11 @@ _users = st.just("null") | st.builds(
 _references = st.just("null") | st.builds(
     _object, st.lists(st.tuples(st.sampled_from(['"namespace"', '"resource"']), _nullable), max_size=3), _gaps
 )
+_annotations = st.just("null") | st.builds(
+    _object, st.lists(st.tuples(st.just('"audit.k8s.io/truncated"') | _strings, _nullable), max_size=3), _gaps
+)
 _head_members = st.one_of(
+    st.tuples(st.just('"annotations"'), _annotations),
     st.tuples(st.sampled_from(['"user"', '"impersonatedUser"', r'"us\u0065r"']), _users),
     st.tuples(st.just('"objectRef"'), _references),
     st.tuples(
@@ -173,7 +181,7 @@ _head_members = st.one_of(
     ),
 )
 _body_members = st.tuples(
-    st.sampled_from(['"requestObject"', '"responseObject"', '"annotations"', '"x"', '""', r'"\ud800"']), json_texts
+    st.sampled_from(['"requestObject"', '"responseObject"', '"x"', '""', r'"\ud800"']), json_texts
 )
 
 items: st.SearchStrategy[bytes] = st.builds(

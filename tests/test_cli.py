@@ -221,10 +221,23 @@ def test_split_with_something_rejected(folder: Path) -> None:
     result = run("split", "good.log", "bad.json", "--cluster", "prod")
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("bad.json: item 0: ")
+    assert result.stderr.startswith("bad.json: line 1: item 1: ")
     assert "10 events stored in file:var/log (0 of them before), 1 rejected\n" in result.stderr
     assert [path.read_bytes() for path in (folder / "var/log/_rejected/prod").iterdir()] == [b"42"]
     assert (folder / ALICE).read_bytes() == LOG
+
+
+def test_split_goes_on_after_a_file_that_fails(folder: Path) -> None:
+    """A file that ends too early costs neither the others nor the summary; exit 1."""
+    (folder / "a.log.gz").write_bytes(gzip.compress(LOG)[:-9])
+    (folder / "b.log").write_bytes(LOG)
+
+    result = run("split", "a.log.gz", "b.log")
+
+    assert result.exit_code == 1
+    assert "Error: a.log.gz: the gzip data ends too early" in result.stderr
+    assert " events stored in file:var/log" in result.stderr
+    assert (folder / ALICE).read_bytes().endswith(LOG)
 
 
 def test_split_as_a_cluster(folder: Path) -> None:

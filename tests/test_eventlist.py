@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -212,6 +213,36 @@ def test_bad_lines_beyond_the_first_hundred_are_counted() -> None:
     assert decoded.more_bad == 1 + 5 + decoding.MAX_BAD + 1
 
 
+@pytest.mark.parametrize("second", [b"null", b"[]", eventlist([event()])[len(ENVELOPE) - 1 : -2]])
+def test_a_list_with_items_twice_is_refused(second: bytes) -> None:
+    """A parser takes the last of two, and the events of the first would be acknowledged and lost."""
+    body = eventlist([event(), event()]).rstrip()[:-1]
+
+    with pytest.raises(Undecodable, match="the EventList has items twice"):
+        decode(body + b',"items":' + second + b"}")
+
+
+@pytest.mark.parametrize("item", [b"{}", b"1"])
+def test_what_is_no_item_takes_little_memory(item: bytes) -> None:
+    """Ten million of them take a few times the body's size, not thirty times."""
+    body = eventlist([b",".join([item] * 10_000_000)])
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(Undecodable):
+            decode(body)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 4 * len(body)
+
+
+def test_no_more_lines_than_memory_allows() -> None:
+    """A body of a million lines is refused with what to do, whatever they are."""
+    with pytest.raises(Undecodable, match="more than 100000 lines; send them in several bodies"):
+        decode_lines(b"1\n" * 1_000_000)
+
+
 @pytest.mark.parametrize("item", [b"{}", b"1", b'{"x":1}'])
 def test_no_more_items_than_memory_allows(item: bytes) -> None:
     """One item more than the bound, good or bad, and the body is refused with what to do; the bound itself is taken."""
@@ -264,6 +295,7 @@ def test_every_routing_field_is_found() -> None:
         apiVersion="audit.k8s.io/v1",
         impersonatedUser={"username": "bob", "groups": []},
         requestReceivedTimestamp="2026-11-23T11:29:48Z",
+        annotations={"audit.k8s.io/truncated": "true", "a.b/c": "d"},
     )
     fast = decode(eventlist([item]))
     with only_the_scan():
@@ -281,6 +313,7 @@ def test_every_routing_field_is_found() -> None:
         "objectRef": {"namespace": "team-a", "resource": "configmaps"},
         "requestReceivedTimestamp": "2026-11-23T11:29:48Z",
         "stageTimestamp": "2026-11-23T11:29:49.380360Z",
+        "annotations": {"audit.k8s.io/truncated": "true"},
     }
 
 

@@ -58,6 +58,18 @@ def test_a_retry_finishes_only_the_rest(failing: int) -> None:
     assert receipt.events == 3
 
 
+def test_every_store_is_tried() -> None:
+    """A store that is down keeps a batch from no other, and all that are down are named."""
+    some = stores(4)
+    some[0].failure, some[2].failure = DOWN, StoreError("the bucket is gone")
+
+    with pytest.raises(StoreError, match=r"^the disk is full; the bucket is gone$"):
+        fanout.receive(eventlist([event("alice"), b"42"]), "prod", some)
+
+    assert [len(store.objects) for store in some] == [0, 1, 0, 1]
+    assert [len(store.rejected) for store in some] == [0, 1, 0, 1]
+
+
 def test_the_same_batch_again_is_known() -> None:
     """Where every store has it, a retry is acknowledged and changes nothing."""
     some = stores(2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -113,12 +115,22 @@ def test_redacted() -> None:
     assert shown.count("(not shown)") == 3
 
 
-def test_a_broken_document_says_where() -> None:
+@pytest.mark.parametrize("token", ["s3cret: x", "*s3cret", "!s3cret x", "[s3cret", "@s3cret", "'s3cret"])
+def test_a_broken_document_says_where(token: str) -> None:
     """With the line, and without what stands there."""
-    with pytest.raises(ValueError, match=r"^line 2, column 6: this is no YAML") as caught:
-        parse("a: b\nuser: s3cret: x\n")
+    with pytest.raises(ValueError, match=r"^line [23], column \d+: this is no YAML \(.+\)") as caught:
+        parse(f"a: b\ntoken: {token}\n")
 
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_receiver_imports_nothing_of_it() -> None:
+    """Nor YAML: a cold start has no time for what only the command line wants."""
+    script = "import sys, auditsplit.http; print([name for name in sys.modules if 'sender' in name or name == 'yaml'])"
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+    assert ran.stdout == b"[]\n"
 
 
 # kubeconfigs/
@@ -128,7 +140,7 @@ def test_the_example_is_what_its_command_writes(tmp_path: Path, monkeypatch: pyt
     """The README's commands write the example's very bytes, and the check finds nothing."""
     text = (FOLDER / "README.md").read_text()
     token, command = re.findall(
-        r"^printf '(\S+)' > token\n\S*auditsplit (kubeconfig .*(?:\\\n.*)*)$", text, re.MULTILINE
+        r"^printf '(\S+)' > token\n\S*auditsplit (kubeconfig (?:.*\\\n)*.*)$", text, re.MULTILINE
     )[0]
     (tmp_path / "token").write_text(token)
     monkeypatch.chdir(tmp_path)

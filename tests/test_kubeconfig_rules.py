@@ -22,6 +22,7 @@ from auditsplit.sender.kubeconfig import EXEC_API_VERSION
 from auditsplit.sender.rules import ERROR, RULES, WARNING
 
 REFUSED, TAKEN = "refused", "taken"
+LONG = "a-token-that-is-long-enough"
 _AUTHORITY = trustme.CA()
 _LEAF, _OTHER = _AUTHORITY.issue_cert("a.example"), _AUTHORITY.issue_cert("b.example")
 FILES = {
@@ -29,7 +30,7 @@ FILES = {
     "tls.crt": _LEAF.cert_chain_pems[0].bytes(),
     "tls.key": _LEAF.private_key_pem.bytes(),
     "other.key": _OTHER.private_key_pem.bytes(),
-    "token": b"a-token\n",
+    "token": f"{LONG}\n".encode(),
     "two-lines": b"a\nb\n",
     "empty": b"",
 }
@@ -60,7 +61,7 @@ class Case(NamedTuple):
                 "clusters": [{"name": "a", "cluster": {"server": "https://audit.example.com", **self.cluster}}],
                 "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
                 "current-context": "a",
-                "users": [{"name": "a", "user": {"token": "a-token"} if self.user is None else self.user}],
+                "users": [{"name": "a", "user": {"token": LONG} if self.user is None else self.user}],
                 **self.top,
             }
         )
@@ -150,6 +151,7 @@ WARNINGS = [
     ("no-credentials", Case(TAKEN, top=context("a", ""))),
     ("no-credentials", Case(TAKEN, user={"token": None})),
     ("server-path", Case(TAKEN, {"server": "https://audit.example.com/audit"})),
+    ("short-token", Case(TAKEN, user={"token": "x" * 21})),
     ("cluster-dns", Case(TAKEN, {"server": "https://auditsplit.audit.svc"})),
     ("cluster-dns", Case(TAKEN, {"server": "https://auditsplit.audit.svc.cluster.local.:8443"})),
     ("plain-http", Case(TAKEN, {"server": HTTP}, {})),
@@ -172,11 +174,11 @@ GOOD = [
     Case(TAKEN, {"certificate-authority-data": data("ca.pem")[:60] + "\n" + data("ca.pem")[60:]}),
     Case(TAKEN, {"proxy-url": "socks5://proxy.example.com"}),
     Case(TAKEN, user={"tokenFile": "token"}),
-    Case(TAKEN, user={"token": "a-token", "exec": None}),
-    Case(TAKEN, user={"token": "a-token", **PAIR}),
-    Case(TAKEN, user={"token": "a", "client-certificate": "tls.crt", "client-key-data": data("tls.key")}),
+    Case(TAKEN, user={"token": LONG, "exec": None}),
+    Case(TAKEN, user={"token": LONG, **PAIR}),
+    Case(TAKEN, user={"token": LONG, "client-certificate": "tls.crt", "client-key-data": data("tls.key")}),
 ]
-ALONGSIDE = {"no-credentials", "not-bearer", "exec-image", "plain-http", "insecure", "server-path"}
+ALONGSIDE = {"no-credentials", "not-bearer", "exec-image", "plain-http", "insecure", "server-path", "short-token"}
 """Warnings that a document with another fault may have too."""
 
 
@@ -251,11 +253,20 @@ def test_what_is_no_kubeconfig(text: str, folder: Path) -> None:
         rules.read(folder / "k.yaml")
 
 
+@pytest.mark.parametrize(("size", "told"), [(1, True), (21, True), (22, False), (43, False)])
+def test_a_short_token(size: int, told: bool, folder: Path) -> None:  # noqa: FBT001
+    """In the document or in a file, under 128 bits are warned of."""
+    (folder / "token").write_text("x" * size + "\n")
+
+    for user in ({"token": "x" * size}, {"tokenFile": "token"}):
+        assert ("short-token" in found(Case(TAKEN, user=user), folder)) is told
+
+
 @pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o640, True), (0o644, True)])
 def test_a_secret_that_others_can_read(mode: int, told: bool, folder: Path) -> None:  # noqa: FBT001
     """It is warned of; without a secret in the file there is nothing to warn of."""
     path = folder / "k.yaml"
-    for user in ({"token": "a-token"}, {"tokenFile": "token"}):
+    for user in ({"token": LONG}, {"tokenFile": "token"}):
         path.write_text(yaml.safe_dump(Case(TAKEN, user=user).document()))
         path.chmod(mode)
 

@@ -171,20 +171,22 @@ def test_all_mistakes_at_once() -> None:
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
         "colour: the memory: store has no such option",
-        "there is no field {users}",
+        "AUDIT_KEY: '../{users}': there is no field {users}",
+        "AUDIT_FORMAT: 'xml' is none of",
         "'..' is no name",
         "'xml' is none of log, logstash",
         "AUDIT_PRESET: 'splunk' is none of logstash, fluentd",
         "AUDIT_USER: 'root' is none of authenticated, impersonated",
-        "maxsize: '0' is no whole number of 1 or more",
-        "maxbackup: '-1' is no whole number of 0 or more",
-        "maxage: '1.5' is no whole number",
-        "fsync: 'yes' is neither 1 (yes) nor 0 (no)",
+        "AUDIT_FILE_MAXSIZE: '0' is no whole number of 1 or more",
+        "AUDIT_FILE_MAXBACKUP: '-1' is no whole number of 0 or more",
+        "AUDIT_FILE_MAXAGE: '1.5' is no whole number",
+        "AUDIT_FILE_FSYNC: 'yes' is neither 1 (yes) nor 0 (no)",
         "sha256:<64 hex digits>",
         "AUDIT_CLUSTER: 'Prod/1' is no cluster name",
         "AUDIT_MAX_BODY_BYTES: '32MiB' is no number of bytes; write 33554432 for 32 MiB",
     ):
         assert part in text
+    assert len(set(found)) == len(found)
     assert all(mistake.startswith("AUDIT_") and "\n" not in mistake for mistake in found)
 
 

@@ -81,6 +81,16 @@ class Output:
         self._open = True
         os.dup2(self.writer, 1)
 
+    def fill(self) -> int:
+        """Write until nothing more goes in; return how many bytes that took."""
+        os.set_blocking(self.writer, False)
+        filled = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(self.writer, b"x" * 4096)
+        os.set_blocking(self.writer, True)
+        return filled
+
     def hang_up(self) -> None:
         """Close the reading end."""
         if self._open:
@@ -273,6 +283,30 @@ def test_a_store_that_is_busy_is_noticed() -> None:
 
             with pytest.raises(StoreError, match="not free within"):
                 sink.write(batch_of(event()))
+
+
+def test_a_reader_that_took_nothing_leaves_nothing_to_end() -> None:
+    """A batch of which no byte went out is followed by no empty line."""
+    with piped_output() as output:
+        sink = StdoutSink(timeout_s=0.05)
+        full = output.fill()
+        with pytest.raises(StoreError, match="nobody read"):
+            sink.write(batch_of(event()))
+        drained(output.reader)
+
+        sink.write(batch_of(event("bob")))
+
+        assert full
+        assert drained(output.reader) == line("bob") + b"\n"
+
+
+def test_a_closed_standard_output_is_a_mistake_in_the_settings() -> None:
+    """A daemon may be started without one."""
+    program = "import os; os.close(1); from auditsplit import sinks; sinks.from_url('stdout:', {}, 'authenticated')"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
+
+    assert "ValueError: standard output is closed; start the program with one" in done.stderr
 
 
 def test_a_torn_line_is_ended_first() -> None:

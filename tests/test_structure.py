@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from eventlists import PROPERTY, json_texts, json_values
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from auditsplit import structure
 from auditsplit.errors import Undecodable
-from auditsplit.structure import Span, compact, elements, members, whole
+from auditsplit.structure import Scan, Span, compact
 
 layouts = st.fixed_dictionaries(
     {
@@ -31,9 +33,22 @@ plain = st.recursive(
 
 def scanned(text: bytes, span: Span | None = None) -> list[Any]:
     """Return what the scan finds in the object or array ``text``, to its end."""
-    span = span or whole(text)
-    scan: Iterator[Any] = members(text, span) if text[span.start : span.start + 1] == b"{" else elements(text, span)
-    return list(scan)
+    scan = Scan(text)
+    span = span or scan.whole
+    found: Iterator[Any] = scan.members(span) if text[span.start : span.start + 1] == b"{" else scan.elements(span)
+    return list(found)
+
+
+def members(text: bytes) -> Iterator[tuple[bytes, Span]]:
+    """Return the members of the object that ``text`` is."""
+    scan = Scan(text)
+    return scan.members(scan.whole)
+
+
+def elements(text: bytes) -> Iterator[Span]:
+    """Return the elements of the array that ``text`` is."""
+    scan = Scan(text)
+    return scan.elements(scan.whole)
 
 
 def parts(text: bytes, span: Span) -> Any:
@@ -47,7 +62,7 @@ def test_members_are_those_of_json(document: dict[str, Any], layout: dict[str, A
     """Every member's name and value are found where `json` finds them, however the text is laid out."""
     text = json.dumps(document, **layout).encode()
 
-    found = [(json.loads(name), parts(text, span)) for name, span in members(text, whole(text))]
+    found = [(json.loads(name), parts(text, span)) for name, span in members(text)]
 
     assert found == list(document.items())
 
@@ -57,20 +72,39 @@ def test_members_are_those_of_json(document: dict[str, Any], layout: dict[str, A
 def test_elements_are_those_of_json(document: list[Any], layout: dict[str, Any]) -> None:
     """Objects and arrays come one by one, scalars as runs, together just the elements that `json` finds."""
     text = json.dumps(document, **layout).encode()
-    runs = [json.loads(b"[" + text[start:end] + b"]") for start, end in elements(text, whole(text))]
+    runs = [json.loads(b"[" + text[start:end] + b"]") for start, end in elements(text)]
 
     assert [element for run in runs for element in run] == document
     assert all(len(run) == 1 or not any(isinstance(element, dict | list) for element in run) for run in runs)
 
 
-@given(st.lists(json_texts, max_size=5), st.binary(max_size=9), st.binary(max_size=9))
+@given(json_texts, st.integers(1, 40), st.integers(1, 40))
 @PROPERTY
-def test_a_span_is_taken_out_of_a_larger_text(texts: list[str], before: bytes, behind: bytes) -> None:
-    """Whatever lies around the span is not looked at, and found spans count from the text's beginning."""
-    array = f"[{','.join(f'[{text}]' for text in texts)}]".encode()
-    text = before + array + behind
+def test_blocks_are_no_concern(text: str, block: int, blanked: int) -> None:
+    """Wherever the blocks end by which a text is read, the same is found."""
+    document = f'{{"a":{text},"b":[{text},{text}]}}'.encode()
+    expected = scanned(document)
+    array = expected[1][1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(structure, "_BLOCK_BYTES", block)
+        patch.setattr(structure, "_BLANKED_BYTES", blanked)
 
-    found = elements(text, Span(len(before), len(before) + len(array)))
+        found = scanned(document)
+        elements_found = scanned(document, array)
+
+    assert found == expected
+    assert elements_found == scanned(document, array)
+
+
+@given(st.lists(json_texts, max_size=5), json_texts, json_texts)
+@PROPERTY
+def test_a_span_is_taken_out_of_a_larger_text(texts: list[str], before: str, behind: str) -> None:
+    """What lies around the span is not looked at, and found spans count from the text's beginning."""
+    array = f"[{','.join(f'[{text}]' for text in texts)}]"
+    text = f"{before},{array},{behind}".encode()
+    start = len(before.encode()) + 1
+
+    found = Scan(text).elements(Span(start, start + len(array.encode())))
 
     assert [text[start:end].decode() for start, end in found] == [f"[{text}]" for text in texts]
 
@@ -88,11 +122,13 @@ def test_compact_is_json_without_white_space(document: Any, layout: dict[str, An
 @given(st.lists(plain, max_size=3) | st.dictionaries(st.text("ab", max_size=2), plain, max_size=3), st.data())
 @PROPERTY
 def test_a_missing_bracket_is_noticed(document: Any, data: st.DataObject) -> None:
-    """One bracket taken out, or turned into another, is refused with a position inside the text."""
+    """One bracket taken out or turned round, or near the outside into another, is refused with its position."""
     text = json.dumps(document).encode()
+    depths = list(accumulate({"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0) for mark in text.decode()))
     at = data.draw(st.sampled_from([at for at, mark in enumerate(text) if mark in b"[]{}"]))
     other = data.draw(st.sampled_from([b"", b"[", b"]", b"{", b"}"]))
-    assume(other != text[at : at + 1])
+    shallow = max(depths[at], depths[at - 1] if at else 0) <= 2
+    assume(other != text[at : at + 1] and (shallow or {other, text[at : at + 1]} not in ({b"[", b"{"}, {b"]", b"}"})))
     broken = text[:at] + other + text[at + 1 :]
 
     with pytest.raises(Undecodable) as caught:
@@ -168,10 +204,10 @@ def test_a_broken_text_is_refused_where_it_breaks(text: bytes, position: int, re
 @pytest.mark.parametrize("text", [b"", b"  ", b"42", b'"{}"', b"null", b"[1]", b"}", b"\xef\xbb\xbf{}", b"\x0b{}"])
 def test_members_wants_an_object(text: bytes) -> None:
     """What is no object is refused at its first byte."""
-    span = whole(text)
+    span = Scan(text).whole
 
     with pytest.raises(Undecodable, match=r"expected '\{'") as caught:
-        list(members(text, span))
+        list(Scan(text).members(span))
 
     assert caught.value.position == span.start
 
@@ -180,7 +216,7 @@ def test_members_wants_an_object(text: bytes) -> None:
 def test_elements_wants_an_array(text: bytes) -> None:
     """What is no array is refused at its first byte."""
     with pytest.raises(Undecodable, match=r"expected '\['") as caught:
-        list(elements(text, whole(text)))
+        list(elements(text))
 
     assert caught.value.position == 0
 
@@ -191,7 +227,7 @@ def test_nesting_has_no_limit(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
     text = b'{"a":' + deep + b',"b":2}'
 
-    found = [(name, text[start:end]) for name, (start, end) in members(text, whole(text))]
+    found = [(name, text[start:end]) for name, (start, end) in members(text)]
 
     assert found == [(b'"a"', deep), (b'"b"', b"2")]
     assert scanned(deep) == [Span(1, 2 * depth - 1)]
@@ -203,7 +239,7 @@ def test_white_space_may_be_long() -> None:
     gap = b" \t\r\n" * 262_144
     text = gap.join([b"", b"{", b'"a"', b":", b"1", b",", b'"b"', b":", b"[", b"2", b"]", b"}", b""])
 
-    found = [(name, text[start:end]) for name, (start, end) in members(text, whole(text))]
+    found = [(name, text[start:end]) for name, (start, end) in members(text)]
 
     assert found == [(b'"a"', b"1"), (b'"b"', gap.join([b"[", b"2", b"]"]))]
     assert compact(text) == b'{"a":1,"b":[2]}'
@@ -214,7 +250,7 @@ def test_padding_in_an_array_belongs_to_no_element() -> None:
     gap = b" " * 1_048_576
     text = b"[" + gap + b"1" + gap + b",2" + gap + b"," + gap + b"{}" + gap + b"]"
 
-    found = [compact(text[start:end]) for start, end in elements(text, whole(text))]
+    found = [compact(text[start:end]) for start, end in elements(text)]
 
     assert found == [b"1,2", b"{}"]
 
@@ -223,7 +259,7 @@ def test_escapes_end_no_string() -> None:
     """Escaped quotes and backslashes, brackets and colons in strings are text."""
     text = rb'{"a\"]":"\\","b\\":"}\\\"{","c:":["\\\\","]"],"\u0022":"x"}'
 
-    found = [(name, text[start:end]) for name, (start, end) in members(text, whole(text))]
+    found = [(name, text[start:end]) for name, (start, end) in members(text)]
 
     assert found == [
         (rb'"a\"]"', rb'"\\"'),
@@ -246,7 +282,7 @@ def test_a_name_twice_comes_twice() -> None:
     """Duplicates come in order; which counts is the caller's choice."""
     text = b'{"a":1,"a":[],"a":{"a":2}}'
 
-    assert [parts(text, span) for _, span in members(text, whole(text))] == [1, [], {"a": 2}]
+    assert [parts(text, span) for _, span in members(text)] == [1, [], {"a": 2}]
 
 
 def test_compact_leaves_strings_alone() -> None:
@@ -258,4 +294,4 @@ def test_compact_leaves_strings_alone() -> None:
 
 def test_whole_leaves_out_white_space_around() -> None:
     """The value's own bytes are inside, JSON's white space around it outside."""
-    assert whole(b' \r\n\t{"a": 1}\n ') == Span(4, 12)
+    assert Scan(b' \r\n\t{"a": 1}\n ').whole == Span(4, 12)

@@ -74,15 +74,36 @@ def authorize(
     return cluster
 
 
-def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
+def expect_watcher(headers: Mapping[str, str], peer: str, sha256: bytes | None) -> None:
+    """Return if the sender may read the metrics: with the token of that hash, or without one from this machine.
+
+    Raises `Unauthenticated` or `Forbidden`.
+    """
+    if sha256 is None:
+        if not _is_local(headers, peer):
+            raise Forbidden("expected a sender on this machine; set AUDIT_METRICS_TOKEN to let others read the metrics")
+    elif not hmac.compare_digest(sha256, _sha256(_bearer(headers.get("authorization", "")))):
+        raise Unauthenticated(
+            "expected 'Authorization: Bearer <token>' with the token of AUDIT_METRICS_TOKEN's hash",
+            WWW_Authenticate='Bearer realm="auditsplit"',
+        )
+
+
+def _bearer(authorization: str) -> str:
+    """Return the token of an Authorization header, empty where it has none."""
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
+    token = _bearer(authorization)
+    if not token:
         raise Unauthenticated(
             "expected 'Authorization: Bearer <token>'; set the user's token or tokenFile in the webhook's kubeconfig, "
             "and an https server: over http kube-apiserver leaves it out",
             WWW_Authenticate='Bearer realm="auditsplit"',
         )
-    found = _sha256(token.strip())
+    found = _sha256(token)
     matches = [known.cluster for known in hashes if hmac.compare_digest(known.sha256, found)]  # all, in constant time
     if not matches:
         raise Unauthenticated(
@@ -94,11 +115,15 @@ def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
 
 def _expect_local(headers: Mapping[str, str], peer: str) -> None:
     """Refuse whoever is not on this machine: another address, a proxy's guest, a page in a browser."""
-    if not _is_loopback(peer) or any(name in headers for name in _FROM_ELSEWHERE):
+    if not _is_local(headers, peer):
         raise Forbidden(
             "no tokens are configured, so only senders on this machine are taken; run 'auditsplit token <cluster>' "
             "and set AUDIT_TOKENS to what it prints"
         )
+
+
+def _is_local(headers: Mapping[str, str], peer: str) -> bool:
+    return _is_loopback(peer) and not any(name in headers for name in _FROM_ELSEWHERE)
 
 
 def _is_loopback(peer: str) -> bool:

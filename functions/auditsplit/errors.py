@@ -25,11 +25,15 @@ from typing import ClassVar
 
 
 class AuditsplitError(Exception):
-    """Anything that this package raises on purpose."""
+    """Anything that this package raises on purpose; ``code`` names its class in answers and logs, and never changes."""
+
+    code: ClassVar[str] = "fault"
 
 
 class SettingsError(AuditsplitError):
     """The settings can't be served; ``mistakes`` names every one, each with what to write instead."""
+
+    code = "settings"
 
     def __init__(self, *mistakes: str) -> None:
         """Keep ``mistakes``, at least one."""
@@ -40,6 +44,7 @@ class SettingsError(AuditsplitError):
 class SenderError(AuditsplitError):
     """The request can't be taken as it is; ``status`` is the HTTP status and ``headers`` go with it."""
 
+    code = "refused"
     status: ClassVar[int] = 400
     title: ClassVar[str] = "Bad Request"
 
@@ -53,6 +58,7 @@ class SenderError(AuditsplitError):
 class Undecodable(SenderError):
     """The body is not one of audit events; ``position`` is the byte at which that showed, where one did."""
 
+    code = "undecodable"
     title = "Not audit events"
 
     def __init__(self, detail: str, position: int | None = None) -> None:
@@ -64,12 +70,14 @@ class Undecodable(SenderError):
 class BrokenOff(SenderError):
     """The connection ended, or broke HTTP's rules, within the body."""
 
+    code = "broken-off"
     title = "Broken body"
 
 
 class Unauthenticated(SenderError):
     """No token, or one that is not configured."""
 
+    code = "unauthenticated"
     status = 401
     title = "Unauthorized"
 
@@ -77,6 +85,7 @@ class Unauthenticated(SenderError):
 class Forbidden(SenderError):
     """A good token for another cluster, or no token configured and a sender that is not on this machine."""
 
+    code = "forbidden"
     status = 403
     title = "Forbidden"
 
@@ -84,6 +93,7 @@ class Forbidden(SenderError):
 class NotFound(SenderError):
     """A path that means nothing here."""
 
+    code = "not-found"
     status = 404
     title = "Not Found"
 
@@ -91,6 +101,7 @@ class NotFound(SenderError):
 class MethodNotAllowed(SenderError):
     """A method that the path doesn't have; never a 2xx, since the apiserver takes one for a delivery."""
 
+    code = "method-not-allowed"
     status = 405
     title = "Method Not Allowed"
 
@@ -98,6 +109,7 @@ class MethodNotAllowed(SenderError):
 class BodyTooLarge(SenderError):
     """More bytes than ``AUDIT_MAX_BODY_BYTES``, as sent or decompressed."""
 
+    code = "body-too-large"
     status = 413
     title = "Content Too Large"
 
@@ -105,6 +117,7 @@ class BodyTooLarge(SenderError):
 class UnsupportedBody(SenderError):
     """A Content-Type or Content-Encoding that is not taken."""
 
+    code = "unsupported-body"
     status = 415
     title = "Unsupported Media Type"
 
@@ -112,5 +125,6 @@ class UnsupportedBody(SenderError):
 class StoreError(AuditsplitError):
     """A store did not take a batch; none of it, or only what a retry with the same bytes will find done."""
 
+    code = "store"
     deployers: bool = False
     """Whether it stays so until a deployer acts, where the store can tell."""

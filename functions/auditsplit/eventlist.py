@@ -8,21 +8,35 @@ hostile request body can't hide the events beside it. The types are those of `au
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from auditsplit import structure
 from auditsplit.errors import Undecodable
-from auditsplit.structure import Span
+from auditsplit.structure import Scan, Span
 
 API_VERSION = "audit.k8s.io/v1"
 
 MAX_ITEMS = 100_000
 """The most items of one body, which bounds memory; kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
+
+_FEW_BYTES = 16
+"""Of a body for each comma in it, at least, if it is one of events; one of ``{},{},…`` has 3, and takes 30 times its
+size in memory once each item has an object of its own."""
+
+_SMALL_BYTES = 2 * 1024 * 1024
+"""Of a body that may well take 30 times its size; larger than the apiserver's usual ones."""
+
+_ENVELOPE_BYTES = 256
+"""Of a list around its items, at most; with more, there may be a second ``items``, of which a parser tells nothing."""
 
 MAX_BAD = 100
 """The most bad items of one body that are told apart; kube-apiserver sends none."""
@@ -41,11 +55,17 @@ class ObjectReference(msgspec.Struct, gc=False):
     resource: str | None = None
 
 
-class Head(msgspec.Struct, gc=False):
-    """Of an ``Event``, what routing needs; names, types and optionality are the API's."""
+class Annotations(msgspec.Struct, gc=False, rename={"truncated": "audit.k8s.io/truncated"}):
+    """Of ``annotations``, what tells whether kube-apiserver left an event's bodies out."""
 
-    kind: Literal["Event"] | None = None
-    apiVersion: Literal["audit.k8s.io/v1"] | None = None  # noqa: N815 - the API's own name
+    truncated: str | None = None
+
+
+class Head(msgspec.Struct, gc=False):
+    """Of an ``Event``, what routing and the figures need; names, types and optionality are the API's."""
+
+    kind: Literal["Event"] | UnsetType = UNSET
+    apiVersion: Literal["audit.k8s.io/v1"] | UnsetType = UNSET  # noqa: N815 - the API's own name
     level: str | None = None
     stage: str | None = None
     verb: str | None = None
@@ -54,6 +74,7 @@ class Head(msgspec.Struct, gc=False):
     objectRef: ObjectReference | None = None  # noqa: N815
     requestReceivedTimestamp: str | None = None  # noqa: N815
     stageTimestamp: str | None = None  # noqa: N815
+    annotations: Annotations | None = None
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
@@ -89,13 +110,14 @@ class Decoded(msgspec.Struct, gc=False):
 class _Document(msgspec.Struct):
     kind: str | None = None
     apiVersion: str | None = None  # noqa: N815
-    items: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    items: list[msgspec.Raw] | UnsetType | None = UNSET
 
 
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _decode_document = msgspec.json.Decoder(_Document).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 _QUOTE_ONLY = frozenset(b'"')
+_HAS_FIELDS = re.compile(rb'\s*+\{\s*+"')
 
 _STRING = str
 _USER = {"username": _STRING}
@@ -104,6 +126,7 @@ _SHAPE: dict[str, Any] = {
     "user": _USER,
     "impersonatedUser": _USER,
     "objectRef": {"namespace": _STRING, "resource": _STRING},
+    "annotations": {"audit.k8s.io/truncated": _STRING},
 }
 
 
@@ -114,15 +137,11 @@ def decode(body: bytes) -> Decoded:
     """
     if not body or body.isspace():
         raise Undecodable("the body is empty; expected an EventList", 0)
-    try:
-        document = _decode_document(body)
-        raws: Iterable[memoryview] = map(memoryview, document.items or ())
-    except _REFUSALS:
-        document, raws = _scan_document(body)
+    document, raws = _read_document(body)
     _check_version(document)
     if document.kind == "Event":
         raws = (memoryview(body.strip()),)
-    elif document.items is msgspec.UNSET:
+    elif document.items is UNSET:
         raise Undecodable("the EventList has no items")
     return _sort_out(raws, several_lines=body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body)
 
@@ -134,9 +153,11 @@ def decode_lines(body: bytes) -> Decoded:
     """
     if not body or body.isspace():
         raise Undecodable("the body is empty; expected an Event on each line", 0)
+    if body.count(b"\n") > MAX_ITEMS:
+        raise Undecodable(f"more than {MAX_ITEMS} lines; send them in several bodies")
     found = Decoded([], [])
-    for index, line in enumerate(body.splitlines()):
-        if not line.strip():
+    for index, line in enumerate(map(bytes.strip, io.BytesIO(body))):
+        if not line:
             continue
         try:
             decoded = decode(line)
@@ -145,8 +166,9 @@ def decode_lines(body: bytes) -> Decoded:
             continue
         found.events += decoded.events
         found.more_bad += decoded.more_bad
+        several = len(decoded.events) + len(decoded.bad) > 1
         for item in decoded.bad:
-            found.refuse(BadItem(index, item.reason, item.raw))
+            found.refuse(BadItem(index, f"item {item.index}: {item.reason}" if several else item.reason, item.raw))
         _expect_few(len(found.events))
     if found.bad and not found.events:
         raise Undecodable(f"none of the lines is an Event; line {found.bad[0].index}: {found.bad[0].reason}")
@@ -208,7 +230,7 @@ def _event(raw: memoryview, *, several_lines: bool) -> Event:
         head = _decode_head(raw)
     except _REFUSALS:
         head = _scan_head(text)
-    if not any(True for _ in structure.members(text, structure.whole(text))):
+    if not _HAS_FIELDS.match(text):
         raise Undecodable("the item has no fields")
     return Event(head, _on_one_line(raw, text) if several_lines else raw)
 
@@ -223,42 +245,57 @@ def _on_one_line(raw: memoryview, text: bytes) -> memoryview:
     return memoryview(text)
 
 
+def _read_document(body: bytes) -> tuple[_Document, Iterable[memoryview]]:
+    """Return the document, and its items in order."""
+    if len(body) < _SMALL_BYTES or body.count(b",") * _FEW_BYTES <= len(body):
+        with contextlib.suppress(*_REFUSALS):
+            document = _decode_document(body)
+            items: list[memoryview] = [memoryview(item) for item in document.items or ()]
+            if document.items is UNSET or len(body) - sum(map(len, items)) - len(items) < _ENVELOPE_BYTES:
+                return document, items
+    return _scan_document(body)
+
+
 def _scan_document(body: bytes) -> tuple[_Document, Iterator[memoryview]]:
     """Return what `_decode_document` would, and the items, by structure alone."""
     document = _Document()
     items: Iterator[Span] = iter(())
-    for token, span in structure.members(body, structure.whole(body)):
+    scan = Scan(body)
+    for token, span in scan.members(scan.whole):
         match _string(token):
             case "kind":
                 document.kind = _scalar("kind", body, span)
             case "apiVersion":
                 document.apiVersion = _scalar("apiVersion", body, span)
+            case "items" if document.items is not UNSET:
+                raise Undecodable("the EventList has items twice", span.start)
             case "items" if body[span.start : span.end] == b"null":
                 document.items = None
             case "items":
-                document.items, items = [], structure.elements(body, span)
+                document.items, items = [], scan.elements(span)
     view = memoryview(body)
     return document, (view[span.start : span.end] for span in items)
 
 
 def _scan_head(raw: bytes) -> Head:
     """Return the head of an item by structure alone; the last of two equal names counts, as for the parsers."""
-    found = _scan_fields(raw, structure.whole(raw), _SHAPE)
-    kind, version = found.get("kind"), found.get("apiVersion")
-    if kind not in (None, "Event") or version not in (None, API_VERSION):
+    scan = Scan(raw)
+    found = _scan_fields(scan, scan.whole, _SHAPE)
+    kind, version = found.get("kind", "Event"), found.get("apiVersion", API_VERSION)
+    if kind != "Event" or version != API_VERSION:
         raise Undecodable(f"expected an Event of {API_VERSION}, came {_name(kind)} of {_name(version)}")
     return msgspec.convert(found, Head)
 
 
-def _scan_fields(raw: bytes, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for token, value in structure.members(raw, span):
+def _scan_fields(scan: Scan, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
+    raw, found = scan.text, dict[str, Any]()
+    for token, value in scan.members(span):
         name = _string(token)
         inner = shape.get(name)
         if inner is _STRING or (inner and raw[value.start : value.end] == b"null"):
             found[name] = _scalar(name, raw, value)
         elif inner:
-            found[name] = _scan_fields(raw, value, inner)
+            found[name] = _scan_fields(scan, value, inner)
     return found
 
 

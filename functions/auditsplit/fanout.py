@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from auditsplit import batch as batches
 from auditsplit import eventlist
-from auditsplit.batch import Batch
-from auditsplit.errors import Undecodable
+from auditsplit.errors import StoreError, Undecodable
 from auditsplit.sinks import Sink
+from auditsplit.telemetry import observation
+
+T = TypeVar("T")
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,35 +41,54 @@ class Receipt(msgspec.Struct, frozen=True):
         return document
 
 
-def deliver(batch: Batch, stores: Sequence[Sink], rejected: list[Rejected]) -> Receipt:
-    """Return once every store holds the batch durably; `StoreError` where one does not.
-
-    Stores that took it before the failing one keep it: they find it stored when the sender tries again.
-    """
-    new = [store.write(batch) for store in stores]
-    return Receipt(batch.origin.cluster, batch.id, len(batch.events), rejected, alreadyStored=not any(new))
-
-
-def keep(body: bytes, cluster: str, stores: Sequence[Sink]) -> list[str]:
-    """Put ``body``, which is no event, into every store's ``_rejected/``; return the places."""
-    digest = batches.digest(body, cluster)
-    return [f"{store.name.rstrip('/')}/{store.reject(cluster, digest, body)}" for store in stores]
-
-
 def receive(body: bytes, cluster: str, stores: Sequence[Sink], *, lines: bool = False) -> Receipt:
-    """Decode ``body`` and deliver it. A body that is none of audit events is kept, and raises `Undecodable`."""
+    """Decode ``body`` and return once every store holds its events durably, and what is none beside them.
+
+    `StoreError` where a store does not; the others hold it then, and find it stored when the sender tries again. A body
+    that is none of audit events is kept, and raises `Undecodable`.
+    """
     try:
-        batch = batches.read(body, cluster, lines=lines)
+        with observation.phase("split"):
+            batch = batches.read(body, cluster, lines=lines)
     except Undecodable as error:
         raise kept(error, body, cluster, stores) from error
-    rejected = [Rejected(item.index, item.reason, keep(item.raw, cluster, stores)) for item in batch.bad]
+    observation.current().take(batch)
+    bad = [(batches.digest(item.raw, cluster), item.raw) for item in batch.bad]
     if batch.more_bad:
-        places = keep(body, cluster, stores)
-        rejected.append(Rejected(None, "more items are no events; the whole body is kept", places, batch.more_bad))
-    return deliver(batch, stores, rejected)
+        bad.append((batches.digest(body, cluster), body))
+    done = _everywhere(stores, lambda store: (store.write(batch), [_keep(store, cluster, *one) for one in bad]))
+    places = [list(of_one) for of_one in zip(*[found for _, found in done], strict=True)]
+    rejected = [Rejected(item.index, item.reason, kept) for item, kept in zip(batch.bad, places, strict=False)]
+    if batch.more_bad:
+        reason = "more items are no events; the whole body is kept"
+        rejected.append(Rejected(None, reason, places[-1], batch.more_bad))
+    already = not any(new for new, _ in done)
+    return Receipt(cluster, batch.id, len(batch.events), rejected, alreadyStored=already)
 
 
 def kept(error: Undecodable, body: bytes, cluster: str, stores: Sequence[Sink]) -> Undecodable:
     """Keep ``body`` in every store; return the error with the places in its words."""
-    places = keep(body, cluster, stores)
+    digest = batches.digest(body, cluster)
+    places = _everywhere(stores, lambda store: _keep(store, cluster, digest, body))
     return Undecodable(f"{eventlist.explain(error)}; the body is kept as {', '.join(places)}", error.position)
+
+
+def _keep(store: Sink, cluster: str, digest: str, body: bytes) -> str:
+    return f"{store.name.rstrip('/')}/{store.reject(cluster, digest, body)}"
+
+
+def _everywhere(stores: Sequence[Sink], do: Callable[[Sink], T]) -> list[T]:
+    """Return what ``do`` returns for each store; `StoreError` once all were tried and one or more failed."""
+    found: list[T] = []
+    failed: list[StoreError] = []
+    for store in stores:
+        try:
+            with observation.phase("store", store.name):
+                found.append(do(store))
+        except StoreError as error:
+            failed.append(error)
+    if len(failed) > 1:
+        raise StoreError("; ".join(map(str, failed)))
+    if failed:
+        raise failed[0]
+    return found

@@ -28,19 +28,31 @@ def split(stream: io.BufferedReader[Any], cluster: str, settings: Settings) -> I
     event is kept in the stores' ``_rejected/``. Raises `StoreError` too; after it, the same file can be split again:
     what is stored and still remembered (15 minutes in the file store) is not stored twice.
     """
-    for piece, lines in _pieces(_decompressed(stream), settings.max_body_bytes):
+    number = 0  # of the lines before the piece
+    for piece, lines in _pieces(decompressed(stream), settings.max_body_bytes):
+        first, number = number, number + piece.count(b"\n")
         try:
             receipt = fanout.receive(piece, cluster, settings.sinks, lines=lines)
         except Undecodable as error:
             yield Done({"rejected": 1}, [error.detail])
             continue
         again = receipt.events if receipt.alreadyStored else 0
-        complaints = [f"item {item.index}: {item.reason}; kept as {', '.join(item.kept)}" for item in receipt.rejected]
+        complaints = [
+            f"{_place(item, first, lines)}: {item.reason}; kept as {', '.join(item.kept)}" for item in receipt.rejected
+        ]
         rejected = sum(item.items for item in receipt.rejected)
         yield Done({"events": receipt.events, "again": again, "rejected": rejected}, complaints)
 
 
-def _decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+def _place(item: fanout.Rejected, first: int, lines: bool) -> str:  # noqa: FBT001 - as `fanout.receive` names it
+    """Return where in the file the item stands; ``first`` is the number of lines before its piece."""
+    if item.index is None:
+        return "several items"
+    return f"line {first + item.index + 1}" if lines else f"item {item.index}"
+
+
+def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
+    """Return what the stream reads as, unpacked where it is gzip."""
     return body.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 

@@ -13,13 +13,14 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from auditsplit import auth, body, fanout
+from auditsplit import auth, body, deadline, fanout
 from auditsplit.errors import (
+    AuditsplitError,
     BrokenOff,
     MethodNotAllowed,
     NotFound,
@@ -28,7 +29,11 @@ from auditsplit.errors import (
     Undecodable,
     UnsupportedBody,
 )
+from auditsplit.fanout import Receipt
 from auditsplit.settings import Settings
+from auditsplit.telemetry import observation
+from auditsplit.telemetry.logs import FIELDS
+from auditsplit.telemetry.observation import Observation
 
 _INGEST = re.compile(r"/(?:clusters/(?P<cluster>[^/]+))?/?")
 _JSON_TYPES = ("", "application/json")
@@ -56,12 +61,26 @@ class Response(NamedTuple):
     body: bytes
 
 
+class Metrics(Protocol):
+    """What counts requests; the module `auditsplit.telemetry.metrics` is one."""
+
+    CONTENT_TYPE: str
+
+    def count(self, seen: Observation, status: int, clusters: Collection[str], /) -> None:
+        """Count one answered request."""
+
+    def text(self) -> bytes:
+        """Return what is told of them, of `CONTENT_TYPE`."""
+
+
 class Receiver:
     """Answers requests by the settings; any number of threads may use one at once."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take the settings; the stores are touched by the first request."""
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        """Take the settings, and what counts, if anything does; the stores are touched by the first request."""
         self.settings = settings
+        self._metrics = metrics
+        self._clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
         self._ready: tuple[float, Response] | None = None
 
     def recover(self) -> None:
@@ -73,50 +92,71 @@ class Receiver:
                 _log.error("at the start: %s", error)
 
     def handle(self, request: Request) -> Response:
-        """Return the answer; never raises."""
+        """Return the answer; never raises. A request that posts gets a line in the log, and so does a refused one."""
+        with observation.request() as seen, deadline.within(deadline.REQUEST_S):
+            told = self._answered(request)
+        status = told.response.status
+        if told.message:
+            fields = {"status": status, "code": told.code, "peer": request.peer, **seen.fields()}
+            _log.log(told.level, told.message, extra={FIELDS: fields}, exc_info=told.fault)
+        if self._metrics and _INGEST.fullmatch(request.path):
+            self._metrics.count(seen, status, self._clusters)
+        return told.response
+
+    def _answered(self, request: Request) -> _Told:
         try:
             return self._route(request)
         except SenderError as error:
-            _log.warning("%d to %s: %s", error.status, request.peer, error.detail)
             _drain(request, error, self.settings.max_body_bytes)
-            return _problem(error.status, error.title, error.detail, error.headers, **_position(error))
+            problem = _problem(error.status, error.title, error, error.headers, **_position(error))
+            return _Told(problem, error.detail, error.code, logging.WARNING)
         except StoreError as error:
-            _log.error("503 to %s: %s", request.peer, error)
-            return _problem(503, "Store not available", str(error), {"Retry-After": "1"})
-        except Exception:  # noqa: BLE001 - the last line of defence; it is logged whole
-            _log.exception("500 to %s", request.peer)
-            detail = "a fault in auditsplit, described in its log; nothing of this request was acknowledged"
-            return _problem(500, "Internal Server Error", detail, {"Retry-After": "1"})
+            problem = _problem(503, "Store not available", error, {"Retry-After": "1"})
+            return _Told(problem, str(error), error.code, logging.ERROR)
+        except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged whole
+            told = AuditsplitError(
+                "a fault in auditsplit, described in its log; nothing of this request was acknowledged"
+            )
+            problem = _problem(500, "Internal Server Error", told, {"Retry-After": "1"})
+            return _Told(problem, "a fault in auditsplit", told.code, logging.ERROR, error)
 
-    def _route(self, request: Request) -> Response:
-        if request.path == "/healthz":
+    def _route(self, request: Request) -> _Told:
+        if request.path in ("/healthz", "/readyz", "/metrics"):
             _expect_method(request, "GET", "HEAD")
-            return _json(200, {"status": "ok"})
-        if request.path == "/readyz":
-            _expect_method(request, "GET", "HEAD")
-            return self._readiness()
+            return _Told(self._watched(request))
         ingest = _INGEST.fullmatch(request.path)
         if not ingest:
             raise NotFound(f"expected the path / or /clusters/<cluster>, came {request.path[:80]!r}")
         _expect_method(request, "POST")
         return self._ingest(request, ingest["cluster"])
 
-    def _ingest(self, request: Request, asked: str | None) -> Response:
-        settings = self.settings
+    def _watched(self, request: Request) -> Response:
+        if request.path == "/healthz":
+            return _json(200, {"status": "ok"})
+        if request.path == "/readyz":
+            return self._readiness()
+        auth.expect_watcher(request.headers, request.peer, self.settings.metrics_sha256)
+        if self._metrics is None:
+            raise NotFound("no metrics are kept here; a server keeps them with auditsplit[metrics] installed")
+        return Response(200, {"Content-Type": self._metrics.CONTENT_TYPE}, self._metrics.text())
+
+    def _ingest(self, request: Request, asked: str | None) -> _Told:
+        settings, seen = self.settings, observation.current()
         if asked is not None and not auth.CLUSTER.fullmatch(asked):
             raise NotFound(f"{asked[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
         cluster = auth.authorize(request.headers, request.peer, asked, settings.tokens, settings.cluster)
+        seen.cluster = cluster
         lines = _is_lines(request.headers.get("content-type", ""))
-        raw = body.read(request.stream, settings.max_body_bytes, _content_length(request.headers))
-        encoding = request.headers.get("content-encoding", "")
-        try:
-            text = body.decompress(raw, encoding, settings.max_body_bytes)
-        except Undecodable as error:
-            raise fanout.kept(error, raw, cluster, settings.sinks) from error
+        with observation.phase("read"):
+            raw = body.read(request.stream, settings.max_body_bytes, _content_length(request.headers))
+            seen.bytes_in = len(raw)
+            try:
+                text = body.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
+            except Undecodable as error:
+                raise fanout.kept(error, raw, cluster, settings.sinks) from error
         receipt = fanout.receive(text, cluster, settings.sinks, lines=lines)
-        for item in receipt.rejected:
-            _log.warning("item %s of batch %s: %s; kept as %s", item.index, receipt.batch, item.reason, item.kept)
-        return _json(200, receipt.to_dict())
+        seen.again = receipt.alreadyStored
+        return _told(receipt)
 
     def _readiness(self) -> Response:
         now = time.monotonic()
@@ -131,8 +171,31 @@ class Receiver:
             except StoreError as error:
                 whose = " until a deployer acts" if error.deployers else ""
                 _log.error("not ready: %s", error)
-                return _problem(503, "Store not available", f"{sink.name} does not take events{whose}; see the log", {})
+                told = StoreError(f"{sink.name} does not take events{whose}; see the log")
+                return _problem(503, "Store not available", told, {})
         return _json(200, {"status": "ready"})
+
+
+class _Told(NamedTuple):
+    """An answer, and what the log says of it; nothing, without a message."""
+
+    response: Response
+    message: str = ""
+    code: str = "ok"
+    level: int = logging.INFO
+    fault: Exception | None = None
+
+
+def _told(receipt: Receipt) -> _Told:
+    """Return the answer to a batch that was stored."""
+    response = _json(200, receipt.to_dict())
+    message = f"{receipt.events} events {'were stored before' if receipt.alreadyStored else 'stored'}"
+    if not receipt.rejected:
+        return _Told(response, message)
+    first = receipt.rejected[0]
+    count = sum(item.items for item in receipt.rejected)
+    message += f", {count} rejected; item {first.index}: {first.reason}; kept as {', '.join(first.kept)}"
+    return _Told(response, message, "rejected", logging.WARNING)
 
 
 def _expect_method(request: Request, *allowed: str) -> None:
@@ -180,8 +243,15 @@ def _json(status: int, document: Mapping[str, Any], content_type: str = "applica
     return Response(status, {"Content-Type": content_type, "Cache-Control": "no-store"}, text)
 
 
-def _problem(status: int, title: str, detail: str, headers: Mapping[str, str], **more: int) -> Response:
-    document = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+def _problem(status: int, title: str, error: AuditsplitError, headers: Mapping[str, str], **more: int) -> Response:
+    document = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": str(error),
+        "code": error.code,
+        **more,
+    }
     response = _json(status, document, "application/problem+json")
     response.headers.update(headers)
     return response

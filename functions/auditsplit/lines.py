@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
+from msgspec import UNSET
+
 from auditsplit.eventlist import API_VERSION, Event
 
 _KIND = b'"kind":"Event",'
@@ -24,11 +26,11 @@ def _log(events: Iterable[Event]) -> Pieces:
     pieces: Pieces = []
     for event in events:
         head, raw = event.head, event.raw
-        if head.kind is None and head.apiVersion is None:
+        if head.kind is UNSET and head.apiVersion is UNSET:
             pieces += (_ITEM, raw[1:], b"\n")
-        elif head.kind is None:
+        elif head.kind is UNSET:
             pieces += (b"{", _KIND, raw[1:], b"\n")
-        elif head.apiVersion is None:
+        elif head.apiVersion is UNSET:
             pieces += (b"{", _API_VERSION, raw[1:], b"\n")
         else:
             pieces += (raw, b"\n")

@@ -39,7 +39,6 @@ _KNOWN_WORDS = frozenset(
 )
 _FIXED_BYTES = {"date": 10, "year": 4, "month": 2, "day": 2, "hour": 2}
 _LITERAL = re.compile(r"[A-Za-z0-9._@:=+,/-]*", re.ASCII)
-_SEPARATOR = re.compile(r"[=+,]")  # stands in literals only: `names.encode` leaves none of them in a value
 
 
 class Origin(NamedTuple):
@@ -139,17 +138,14 @@ def _segment_mistakes(segment: str) -> Iterable[str]:
     if segment in ("", ".", ".."):
         yield f"{segment!r} is no name between two slashes; write a relative key such as kube-audit-{{user}}/audit"
         return
-    longest, between = 0, "="
-    for literal, field in _parse(segment):
-        longest += len(literal) + (0 if field is None else _FIXED_BYTES.get(field, names.MAX_BYTES))
-        between += literal
-        if field is None or field in _FIXED_BYTES:
-            continue
-        if not _SEPARATOR.search(between):
-            yield f"{segment!r}: two events could meet in one place; put / or one of = + , before {{{field}}}"
-        between = ""
+    parts = _parse(segment)
+    free = [f"{{{field}}}" for _, field in parts if field is not None and field not in _FIXED_BYTES]
+    if len(free) > 1:
+        yield f"{segment!r}: two events could meet in one place; put / between {' and '.join(free)}"
+        return
+    longest = sum(len(literal) + (_FIXED_BYTES.get(field, names.MAX_BYTES) if field else 0) for literal, field in parts)
     if longest > MAX_SEGMENT_BYTES:
-        yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}; put / between its fields"
+        yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}; shorten it, or put / in it"
 
 
 def _authenticated_user(head: Head, _: Origin) -> str:

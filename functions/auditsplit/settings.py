@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast, get_args
@@ -37,13 +38,16 @@ NAMES = frozenset(
         "AUDIT_FORMAT",
         "AUDIT_KEY",
         "AUDIT_MAX_BODY_BYTES",
+        "AUDIT_METRICS_TOKEN",
         "AUDIT_PRESET",
         "AUDIT_SINKS",
         "AUDIT_TOKENS",
         "AUDIT_USER",
     }
 )
+_SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FILE_OPTION = "AUDIT_FILE_"
+_MAX_BODY_BYTES = 32 * 1024 * 1024  # a Cloud Run function takes no more
 _EPHEMERAL = {"AWS_LAMBDA_FUNCTION_NAME": "Lambda", "K_SERVICE": "Cloud Run"}
 
 
@@ -53,7 +57,9 @@ class Settings(msgspec.Struct, frozen=True):
     sinks: tuple[Sink, ...]
     tokens: tuple[TokenHash, ...] = ()
     cluster: str = "default"
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = _MAX_BODY_BYTES
+    metrics_sha256: bytes | None = None
+    """Of the token that lets others than this machine read the metrics."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -64,7 +70,8 @@ class Settings(msgspec.Struct, frozen=True):
             sinks=_sinks(given, environ, mistakes),
             tokens=parse_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
-            max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(32 * 1024 * 1024)), mistakes),
+            max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(_MAX_BODY_BYTES)), mistakes),
+            metrics_sha256=_metrics_token(given.get("AUDIT_METRICS_TOKEN", ""), mistakes),
         )
         if mistakes:
             raise SettingsError(*mistakes)
@@ -99,7 +106,10 @@ def _sinks(given: Mapping[str, str], environ: Mapping[str, str], mistakes: list[
         try:
             found.append(sinks.from_url(url, shared, cast("WhichUser", user)))
         except ValueError as error:
-            mistakes += [f"AUDIT_SINKS: {redacted(url)}: {line}" for line in str(error).splitlines()]
+            for line in str(error).splitlines():
+                mistake = line if line.startswith("AUDIT_") else f"AUDIT_SINKS: {redacted(url)}: {line}"
+                if mistake not in mistakes:  # a shared option is every store's
+                    mistakes.append(mistake)
     _expect_different(found, mistakes)
     return tuple(found)
 
@@ -126,6 +136,18 @@ def parse_tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
     if len({token.sha256 for token in found}) < len(found):
         mistakes.append("AUDIT_TOKENS: one hash is named twice; a token is for one cluster, so make one for each")
     return tuple(found)
+
+
+def _metrics_token(text: str, mistakes: list[str]) -> bytes | None:
+    if not text:
+        return None
+    if found := _SHA256.fullmatch(text):
+        return bytes.fromhex(found[1])
+    mistakes.append(
+        "AUDIT_METRICS_TOKEN: expected sha256:<64 hex digits>, the hash of a token and not the token itself; "
+        'printf %s "$TOKEN" | sha256sum prints it'
+    )
+    return None
 
 
 def _cluster(text: str, mistakes: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from auditsplit.cli import main
 from live import webhook
 from live.webhook import Certificates
 
-TOKEN, OTHER = "token-of-the-tests", "token-of-staging"
+TOKEN, OTHER = "token-of-the-probes-own-tests", "token-of-the-tests-for-staging"
 TOKENS = f"{TokenHash.of('prod', TOKEN)} {TokenHash.of('staging', OTHER)}"
 
 
@@ -106,7 +107,7 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"'"$KIND"'","status
 
 def test_an_unknown_token(function: tuple[int, Path], certificates: Certificates) -> None:
     """401, with what the function says of it; the token itself is not shown."""
-    Path("token").write_text("a-token-nobody-knows")
+    Path("token").write_text("a-token-that-nobody-knows")
 
     result = probing("prod", *trusting(function[0], certificates), "--token-from", "token")
 
@@ -309,6 +310,24 @@ def test_nobody_listens() -> None:
     assert f"error: probe: Connection refused, at {server[8:]}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "said", [b"", b"\x1b[2Jnonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"]
+)
+def test_an_answer_that_is_none(certificates: Certificates, said: bytes) -> None:
+    """A connection that ends, or brings something else, is told without what a terminal would take amiss."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(said)
+        handler.close_connection = True
+
+    with webhook.answering(answer, certificates) as port:
+        result = probing("prod", *trusting(port, certificates), "--token-from", "token")
+
+    assert result.exit_code == 1
+    assert re.search(rf"error: probe: .+, at 127.0.0.1:{port}$", result.stderr)
+    assert "\x1b" not in result.output
+
+
 def test_a_name_that_does_not_resolve() -> None:
     """As a Service's name doesn't, on the host's network."""
     result = probing("prod", "--server", "https://auditsplit.audit.svc", "--token-from", "token")
@@ -347,6 +366,16 @@ def test_plain_http_through_a_proxy() -> None:
 
     assert result.exit_code == 0, result.output
     assert lines == [("POST http://127.0.0.1:9/clusters/prod?timeout=30s HTTP/1.1", None)]
+
+
+def test_a_proxy_that_refuses() -> None:
+    """Its status is told."""
+    with webhook.answering(saying(407), None) as port:
+        options = ["--token-from", "token", "--proxy-url", f"http://127.0.0.1:{port}"]
+        result = probing("prod", "--server", "https://127.0.0.1:9", *options)
+
+    assert result.exit_code == 1
+    assert "error: probe: Tunnel connection failed: 501" in result.stderr
 
 
 @pytest.mark.parametrize("scheme", ["https", "socks5"])

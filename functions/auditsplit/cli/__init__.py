@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import click
 
-from auditsplit import telemetry
+from auditsplit.cli import completeness
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
 from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
+from auditsplit.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,8 +23,8 @@ def main() -> None:
 
     The stores and all else are set in the environment, AUDIT_SINKS first; without it, files go below ./var/log.
     """
-    telemetry.configure()
+    logs.configure()
 
 
-for command in (check, flags, kubeconfig, policy, split, token):
+for command in (check, completeness.command, flags, kubeconfig, policy, split, token):
     main.add_command(command)

@@ -16,32 +16,37 @@ from auditsplit.cli.environment import read_settings
 from auditsplit.errors import AuditsplitError
 from auditsplit.settings import Settings
 
+_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
 
 @click.command()
-@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_FILE)
 @click.option("--cluster", help="The cluster that the events are from.  [default: AUDIT_CLUSTER, or default]")
 def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     """Split recorded EventLists or audit log files into the configured stores.
 
     FILE is an EventList or an Event in JSON, or one on each line, as kube-apiserver's audit log has them; gzip is
-    recognised, and - is standard input. Exits with 1 where something was no event (it is kept in _rejected/).
+    recognised, and - is standard input. Exits with 1 where something was no event
+    (it is kept in _rejected/) or a file could not be split to its end; the other files are.
     """
     settings = read_settings()
     if cluster is not None and not auth.CLUSTER.fullmatch(cluster):
         raise click.BadParameter("write a-z 0-9 - . and at most 63 characters", param_hint="--cluster")
     counts: Counter[str] = Counter()
+    failed = False
     for source in sources:
         try:
             for done in _split(source, cluster or settings.cluster, settings):
                 counts.update(done.counts)
         except (AuditsplitError, OSError) as error:
-            raise click.ClickException(f"{source}: {error}") from error
+            failed = True
+            click.echo(f"Error: {source}: {error}; split it again, what is stored is not stored twice", err=True)
     click.echo(
         f"{counts['events']} events stored in {', '.join(sink.name for sink in settings.sinks)}"
         f" ({counts['again']} of them before), {counts['rejected']} rejected",
         err=True,
     )
-    sys.exit(1 if counts["rejected"] else 0)
+    sys.exit(1 if counts["rejected"] or failed else 0)
 
 
 def _split(source: Path, cluster: str, settings: Settings) -> Iterator[files.Done]:

@@ -24,6 +24,11 @@ _REASONS = {
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
+def printable(text: str) -> str:
+    """Return what a server said so that it does no harm to a terminal, at most 400 characters."""
+    return _UNPRINTABLE.sub("?", text)[:400]
+
+
 class Answer(NamedTuple):
     """A status, where it redirects to ("" where nowhere; ``same_host`` or not), and the beginning of the body."""
 
@@ -61,12 +66,12 @@ class Answer(NamedTuple):
         return Finding(WARNING, "answer", f"{told}: each batch is posted twice; name that URL itself")
 
     def _to(self) -> str:
-        return _UNPRINTABLE.sub("?", self.location.partition("?")[0])[:200]
+        return printable(self.location.partition("?")[0])
 
     def _detail(self) -> str:
         """Return what the function itself says, as problem details do."""
         detail = self._json().get("detail")
-        return _UNPRINTABLE.sub("?", detail)[:400] if isinstance(detail, str) else ""
+        return printable(detail) if isinstance(detail, str) else ""
 
     def _json(self) -> dict[str, Any]:
         try:

@@ -167,7 +167,10 @@ def parse(text: str) -> Any:
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{where}this is no YAML ({getattr(error, 'problem', None) or 'unreadable'})") from None
+        problem = re.sub(
+            "'.*'", "…", getattr(error, "problem", None) or "unreadable", flags=re.DOTALL
+        )  # it may quote a token
+        raise ValueError(f"{where}this is no YAML ({problem})") from None
 
 
 def decode(document: Any) -> Kubeconfig:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from auditsplit.sender import credentials, files
-from auditsplit.sender.answers import Answer
+from auditsplit.sender.answers import Answer, printable
 from auditsplit.sender.kubeconfig import Cluster, Kubeconfig, User
 
 _BODY = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[]}\n'
@@ -71,6 +71,8 @@ def _post(cluster: Cluster, user: User, context: ssl.SSLContext | None, timeout_
         connection.request("POST", path, _BODY, {**_HEADERS, "Host": url.netloc, **authorization})
         response = connection.getresponse()
         body = response.read(_MAX_ANSWER_BYTES)
+        if response.length and len(body) < _MAX_ANSWER_BYTES:
+            raise http.client.IncompleteRead(body, response.length)
         total_s = time.monotonic() - began
     location = response.getheader("Location")
     to = urljoin(cluster.server, location) if location else ""
@@ -98,6 +100,7 @@ def _connected(
     cluster: Cluster, url: SplitResult, context: ssl.SSLContext | None, timeout_s: float
 ) -> Iterator[_Connection]:
     """Yield a connection that is cut off when ``timeout_s`` are over, however slowly something still comes."""
+    ends = time.monotonic() + timeout_s
     host, port = url.hostname or "", url.port or (443 if context else 80)
     tls = (context, cluster.tls_server_name or host) if context else None
     if cluster.proxy_url:
@@ -111,7 +114,7 @@ def _connected(
         connection = _Connection(host, port, timeout_s, tls)
     try:
         connection.connect()
-        with _cut_off(connection.sock, timeout_s):
+        with _cut_off(connection.sock, ends - time.monotonic()):
             yield connection
     finally:
         connection.close()
@@ -160,7 +163,8 @@ def _failures(url: SplitResult, timeout_s: float) -> Iterator[None]:
     except socket.gaierror as error:
         raise Unreachable(f"the name {url.hostname} doesn't resolve here ({error.strerror})") from error
     except (OSError, http.client.HTTPException) as error:
-        raise Unreachable(f"{getattr(error, 'strerror', None) or type(error).__name__}, at {url.netloc}") from error
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise Unreachable(f"{printable(reason)}, at {url.netloc}") from error
 
 
 def _tls(cluster: Cluster, user: User, folder: Path) -> ssl.SSLContext:

@@ -10,8 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from auditsplit.deadline import left_s
+
 TIMEOUT_S = 10.0
-"""How long a batch waits for its turn; with the write itself, the answer stays within the apiserver's 30 s."""
+"""How long a batch waits for its turn, at most."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
 
@@ -31,11 +33,13 @@ class StoreLock:
     def hold(self, timeout_s: float = TIMEOUT_S) -> Iterator[int]:
         """Hold the lock, and give its open file.
 
-        ``TimeoutError`` where it isn't free within ``timeout_s``, other ``OSError`` from the disk.
+        ``TimeoutError`` where it isn't free within ``timeout_s``, or by the request's deadline if that is sooner; other
+        ``OSError`` from the disk.
         """
+        timeout_s = left_s(timeout_s)
         deadline = time.monotonic() + timeout_s
         if not self._mutex.acquire(timeout=timeout_s):
-            raise TimeoutError(f"{self.path} was not free within {timeout_s:g} s")
+            raise TimeoutError(f"{self.path} was not free within {timeout_s:.2g} s")
         try:
             lock = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
@@ -53,6 +57,6 @@ class StoreLock:
                 return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{self.path} was not free within {timeout_s:g} s") from None
+                    raise TimeoutError(f"{self.path} was not free within {timeout_s:.2g} s") from None
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -7,6 +7,7 @@ from auditsplit.batch import Batch
 from auditsplit.errors import StoreError
 from auditsplit.routing import KeyTemplate
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 
 def from_target(target: Target) -> MemorySink:
@@ -32,7 +33,9 @@ class MemorySink:
         if batch.id in self._stored:
             return False
         for key, events in self._template.group(batch.events, batch.origin).items():
-            self.objects[key] = self.objects.get(key, b"") + lines.render(events, self._format)
+            text = lines.render(events, self._format)
+            self.objects[key] = self.objects.get(key, b"") + text
+            observation.wrote(self.name, len(text))
         self._stored.add(batch.id)
         return True
 

@@ -9,6 +9,7 @@ from auditsplit.lines import FORMATS
 from auditsplit.routing import KeyTemplate, WhichUser
 
 _MAX_DIGITS = 18
+_SHARED = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
 
 
 def redacted(url: str) -> str:
@@ -36,7 +37,7 @@ class Target:
             self.mistakes.append("a # or NUL has no place in it; write # as %23")
         pairs = [option.partition("=") for option in parts.query.split("&") if option]
         self._unasked = {unquote(name): unquote(value) for name, _, value in pairs}
-        self._options = {**defaults, **self._unasked}
+        self._options, self._own = {**defaults, **self._unasked}, frozenset(self._unasked)
         self._user: WhichUser = user
 
     def text(self, name: str, default: str) -> str:
@@ -50,14 +51,14 @@ class Target:
         number = whole_number(text)
         if number is not None and number >= least:
             return number
-        self.mistakes.append(f"{name}: {text[:40]!r} is no whole number of {least} or more")
+        self.mistakes.append(f"{self._called(name)}: {text[:40]!r} is no whole number of {least} or more")
         return default
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return the option as a truth value: 1 or 0."""
         text = self.text(name, "1" if default else "0")
         if text not in ("0", "1"):
-            self.mistakes.append(f"{name}: {text!r} is neither 1 (yes) nor 0 (no)")
+            self.mistakes.append(f"{self._called(name)}: {text!r} is neither 1 (yes) nor 0 (no)")
         return text == "1"
 
     def line_format(self) -> str:
@@ -65,7 +66,7 @@ class Target:
         text = self.text("format", "log")
         if text in FORMATS:
             return text
-        self.mistakes.append(f"format: {text!r} is none of {', '.join(FORMATS)}")
+        self.mistakes.append(f"{self._called('format')}: {text!r} is none of {', '.join(FORMATS)}")
         return "log"
 
     def key(self, default: str) -> KeyTemplate:
@@ -73,8 +74,12 @@ class Target:
         try:
             return KeyTemplate(self.text("key", default), user=self._user)
         except ValueError as error:
-            self.mistakes += [f"key: {line}" for line in str(error).splitlines()]
+            self.mistakes += [f"{self._called('key')}: {line}" for line in str(error).splitlines()]
             return KeyTemplate(default, user=self._user)
+
+    def _called(self, name: str) -> str:
+        """Return what the deployer calls the option: a setting, where the URL doesn't have it."""
+        return name if name in self._own else _SHARED.get(name, f"AUDIT_FILE_{name.upper()}")
 
     def check(self) -> None:
         """Raise ``ValueError`` with all mistakes, a line each; options that nobody asked for are mistakes too."""

@@ -15,15 +15,21 @@ import orjson
 
 from auditsplit import lines
 from auditsplit.batch import Batch
+from auditsplit.deadline import left_s
 from auditsplit.errors import StoreError
 from auditsplit.sinks.lock import TIMEOUT_S, StoreLock
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 _STDOUT = 1
 
 
 def from_target(target: Target) -> StdoutSink:
     """Return the store for a ``stdout:`` URL."""
+    try:
+        os.fstat(_STDOUT)
+    except OSError:
+        raise ValueError("standard output is closed; start the program with one") from None
     if target.host or target.path not in ("", "-"):
         target.mistakes.append(f"{target.url!r} names a place; write stdout:")
     return StdoutSink(target.line_format())
@@ -42,14 +48,16 @@ class StdoutSink:
 
     def write(self, batch: Batch) -> bool:
         """See `Sink.write`; always new, since standard output can't be asked what it got."""
-        self._print(lines.render(batch.events, self._format))
+        text = lines.render(batch.events, self._format)
+        self._print(text)
+        observation.wrote(self.name, len(text))
         return True
 
     def reject(self, cluster: str, digest: str, body: bytes) -> str:
         """See `Sink.reject`; the body is printed as a JSON line, its bytes as Latin-1 characters."""
         rejected = {"auditsplitRejected": digest, "cluster": cluster, "body": body.decode("latin-1")}
         self._print(orjson.dumps(rejected, option=orjson.OPT_APPEND_NEWLINE))
-        return f"stdout, as the line with auditsplitRejected {digest}"
+        return f"auditsplitRejected={digest}"
 
     def recover(self) -> None:
         """See `Sink.recover`; nothing is ever left."""
@@ -66,8 +74,10 @@ class StdoutSink:
         try:
             with self._lock.hold(self._timeout_s) as lock:
                 torn = os.fstat(lock).st_size > 0
+                deadline = time.monotonic() + left_s(self._timeout_s)
+                self._await_reader(deadline)
                 os.pwrite(lock, b"writing", 0)
-                self._write(b"\n" + text if torn else text, time.monotonic() + self._timeout_s)
+                self._write(b"\n" + text if torn else text, deadline)
                 os.ftruncate(lock, 0)
         except OSError as error:
             raise StoreError(f"standard output: {error.strerror or error}") from error
@@ -76,6 +86,9 @@ class StdoutSink:
         """Write by pieces that a pipe takes without blocking once it is said to be writable."""
         rest = memoryview(text)
         while rest:
-            if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
-                raise TimeoutError(f"nobody read for {self._timeout_s:g} s")
+            self._await_reader(deadline)
             rest = rest[os.write(_STDOUT, rest[: select.PIPE_BUF]) :]
+
+    def _await_reader(self, deadline: float) -> None:
+        if not select.select([], [_STDOUT], [], max(0.0, deadline - time.monotonic()))[1]:
+            raise TimeoutError(f"nobody read for {self._timeout_s:g} s, or for what was left of the request's time")

@@ -10,6 +10,7 @@ from auditsplit.sender.kubeconfig import EXEC_API_VERSION, User
 from auditsplit.sender.rules.subject import ERROR, WARNING, Rule, Subject
 
 _BEARER = re.compile(r"[!-~]+", re.ASCII)
+_MIN_TOKEN = 22  # characters of base64 that 128 bits take
 
 
 def _absent(subject: Subject) -> str:
@@ -29,6 +30,11 @@ def _no_pair(subject: Subject) -> bool:
     except (ssl.SSLError, OSError):
         return True
     return False
+
+
+def _short(subject: Subject) -> bool:
+    token = subject.user.token or (subject.read(subject.user.token_file) or b"").strip()
+    return 0 < len(token) < _MIN_TOKEN
 
 
 def _bad_token_file(subject: Subject) -> bool:
@@ -94,6 +100,12 @@ _USER: tuple[Rule, ...] = (
         lambda s: s.user.token and not _BEARER.fullmatch(s.user.token),
         "the token has a space, line break or other character that no header may have, at its end perhaps; "
         "kube-apiserver fails to send anything",
+    ),
+    Rule(
+        WARNING,
+        "short-token",
+        _short,
+        "a token of fewer than 22 characters may be guessed from its hash in AUDIT_TOKENS; let auditsplit make one",
     ),
     Rule(
         ERROR,

@@ -22,6 +22,7 @@ from auditsplit.sinks.file.journal import Journal, Piece, Record
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.lock import StoreLock
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 DEFAULT_KEY = "kube-audit-{user}/audit"
 
@@ -79,6 +80,7 @@ class FileSink:
                 return False
             if chunks:
                 self._append(known_as, chunks)
+                observation.wrote(self.name, sum(map(len, chunks.values())))
             return True
 
     def reject(self, cluster: str, digest: str, body: bytes) -> str:
@@ -227,7 +229,8 @@ class FileSink:
     def _own(self) -> Iterator[None]:
         """Hold the store, with what others wrote known and what they left finished."""
         with self._errors():
-            disk.make_folder(self._lock.path.parent, really=self._sync)
+            if not self._lock.path.exists():
+                disk.make_folder(self._lock.path.parent, really=self._sync)
             with self._lock.hold():
                 self._journal.catch_up()
                 yield

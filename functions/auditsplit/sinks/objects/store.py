@@ -18,13 +18,15 @@ from itertools import count
 from typing import Protocol
 
 from auditsplit.batch import Batch
+from auditsplit.deadline import left_s
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.layout import Layout
 from auditsplit.sinks.options import Target
+from auditsplit.telemetry import observation
 
 TIMEOUT_S = 12
-"""For all puts of a batch, by default: two such stores, one after the other, stay within the apiserver's 30 s."""
+"""For all puts of a batch, by default, or less where the request's deadline is sooner."""
 
 MAX_TIMEOUT_S = 25
 """The most that ``timeout`` can ask for."""
@@ -77,14 +79,19 @@ class ObjectSink:
         """See `Sink.write`; the folders that an earlier try of this process finished are not put again."""
         groups = self._layout.group(batch)
         finished = self._remember(batch.id)
+        sizes: dict[str, int] = {}
 
         def store(folder: str, turn: Turn) -> bool:
             key, body = self._layout.render(batch.origin.cluster, folder, groups[folder])
+            sizes[folder] = len(body)
             created = self._put(key, body, self._layout.packing.content_type, turn)
             finished.add(folder)
             return created
 
-        created = self._side_by_side([partial(store, folder) for folder in groups if folder not in finished])
+        try:
+            created = self._side_by_side([partial(store, folder) for folder in groups if folder not in finished])
+        finally:
+            observation.wrote(self.name, sum(list(sizes.values())))  # a copy: late puts may still add
         self._finished.pop(batch.id, None)
         return any(created) or not groups
 
@@ -127,7 +134,8 @@ class ObjectSink:
 
     def _side_by_side(self, jobs: Sequence[Callable[[Turn], bool]]) -> list[bool]:
         """Return what the jobs return, done on the pool; `ObjectError` if one fails or all take too long."""
-        turn = Turn(self._timeout_s)
+        allowed_s = left_s(self._timeout_s)
+        turn = Turn(allowed_s)
         futures = [self._pool.submit(job, turn) for job in jobs]
         try:
             _, late = wait(futures, timeout=turn.left_s())
@@ -136,7 +144,7 @@ class ObjectSink:
         if turn.error:
             raise ObjectError(turn.error.failure, self._told(turn.error.detail, futures)) from turn.error
         if late:
-            raise ObjectError(Failure.SLOW, self._told(f"over {self._timeout_s:g} s", futures))
+            raise ObjectError(Failure.SLOW, self._told(f"over {allowed_s:.3g} s", futures))
         return [future.result() for future in futures]
 
     def _told(self, detail: str, futures: Sequence[Future[bool]]) -> str:

@@ -1,0 +1,311 @@
+"""What is told of a request: its log line, its figures, its spans."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from eventlists import event, eventlist
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from server import Server
+from test_http import BODY, JSON, ask, receiver, sink_of
+
+from auditsplit.errors import StoreError
+from auditsplit.telemetry import logs, observation, traces
+
+DOWN = StoreError("the disk is full")
+TRUNCATED = {"audit.k8s.io/truncated": "true"}
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """Return the log's lines as they come, each read back from JSON."""
+    found: list[dict[str, Any]] = []
+
+    class _Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = logs.JsonLines().format(record)
+            assert "\n" not in text
+            found.append(json.loads(text))
+
+    log, handler = logging.getLogger("auditsplit"), _Lines()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield found
+    log.removeHandler(handler)
+    log.setLevel(level)
+
+
+def ago(seconds: float) -> str:
+    """Return a timestamp of the apiserver's."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def test_a_batch_is_a_line(lines: list[dict[str, Any]]) -> None:
+    """Cluster, batch, events, users, bytes, phases, outcome and status; no name of a user."""
+    body = eventlist([event("alice", annotations=TRUNCATED), event("bob", stageTimestamp=ago(60)), b"42"])
+    here = receiver()
+
+    answer = ask(here, body)
+
+    [line] = lines
+    phases = line.pop("phases")
+    assert list(phases) == ["read", "split", "store memory:"]
+    assert all(0 <= seconds < 30 for seconds in phases.values())
+    assert line.pop("delaySeconds") > 59
+    assert line.pop("bytesOut") == sum(map(len, sink_of(here).objects.values()))
+    assert (line["severity"], line["status"], line["code"]) == ("WARNING", 200, "rejected")
+    assert line["batch"] == json.loads(answer.body)["batch"]
+    expected = {"cluster": "default", "events": 2, "users": 2, "rejected": 1, "truncated": 1, "again": 0}
+    assert expected.items() <= line.items()
+    assert line["bytesIn"] == len(body)
+    assert not {"alice", "bob"} & set(json.dumps(line).split('"'))
+
+
+def test_a_batch_that_comes_again_says_so(lines: list[dict[str, Any]]) -> None:
+    """A retry of what was stored counts as that."""
+    here = receiver()
+    for _ in range(2):
+        ask(here, BODY)
+
+    assert [(line["message"], line["again"], line["severity"]) for line in lines] == [
+        ("3 events stored", 0, "INFO"),
+        ("3 events were stored before", 3, "INFO"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "body", "told"),
+    [
+        (lambda _: None, b"{", (400, "undecodable", "WARNING")),
+        (lambda _: None, b"x" * 100_001, (413, "body-too-large", "WARNING")),
+        (lambda here: setattr(sink_of(here), "failure", DOWN), BODY, (503, "store", "ERROR")),
+        (lambda here: setattr(here.settings.sinks[0], "write", None), BODY, (500, "fault", "ERROR")),
+    ],
+)
+def test_a_failure_is_a_line_with_a_code(
+    break_it: Callable[[Any], None], body: bytes, told: tuple[int, str, str], lines: list[dict[str, Any]]
+) -> None:
+    """The code is the answer's too; only a fault has a stack."""
+    here = receiver()
+    break_it(here)
+
+    answer = ask(here, body)
+
+    [line] = lines
+    assert (line["status"], line["code"], line["severity"]) == told
+    assert json.loads(answer.body)["code"] == line["code"]
+    assert ("stack" in line) == (line["code"] == "fault")
+
+
+def test_questions_are_no_lines(lines: list[dict[str, Any]]) -> None:
+    """A probe every second would fill the log."""
+    here = receiver()
+    for path in ("/healthz", "/readyz"):
+        assert ask(here, method="GET", path=path).status == 200
+
+    assert lines == []
+
+
+def test_what_a_sender_chooses_makes_no_line_of_its_own(lines: list[dict[str, Any]]) -> None:
+    """Line breaks and quotes in names stay inside the JSON string."""
+    fake = '\n{"severity":"INFO","message":"all is well"}\n'
+
+    ask(receiver(), eventlist([event("x"), json.dumps({"kind": fake}).encode()]), path="/")
+    ask(receiver(), b"", path="/" + fake)
+
+    assert len(lines) == 2
+    assert all(line["message"] != "all is well" for line in lines)
+
+
+def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
+    """As the embedded metric format has it: every metric named is a number at the line's root."""
+    ask(receiver(), BODY)
+    del lines[0]["time"], lines[0]["severity"], lines[0]["logger"]
+    record = logging.makeLogRecord({"msg": "x", "levelno": logging.INFO, logs.FIELDS: lines[0]})
+
+    line = json.loads(logs.JsonLines(embedded_metrics=True).format(record))
+
+    [directive] = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "auditsplit"
+    assert directive["Dimensions"] == [["cluster"]]
+    assert isinstance(line["cluster"], str)
+    assert {"events", "rejected", "truncated", "bytesIn"} <= {metric["Name"] for metric in directive["Metrics"]}
+    assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
+    assert abs(line["_aws"]["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
+
+
+def test_a_line_of_no_batch_is_no_metric() -> None:
+    """Such as one of the start."""
+    record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO})
+
+    assert "_aws" not in json.loads(logs.JsonLines(embedded_metrics=True).format(record))
+
+
+def test_outside_a_request_nothing_is_gathered() -> None:
+    """The command line uses the same stores."""
+    with observation.phase("split"):
+        observation.wrote("file:x", 9)
+
+    assert observation.current() == observation.Observation()
+
+
+@pytest.mark.parametrize("items", [[], [b"42"], [event(stageTimestamp=None, requestReceivedTimestamp=None)]])
+def test_without_a_time_there_is_no_delay(items: list[bytes], lines: list[dict[str, Any]]) -> None:
+    """An empty list is delivered, and so is one of events without timestamps."""
+    ask(receiver(), eventlist(items))
+
+    assert lines[0]["delaySeconds"] is None
+
+
+def test_a_clock_behind_makes_no_delay(lines: list[dict[str, Any]]) -> None:
+    """An event from the future is none of minus an hour."""
+    ask(receiver(), eventlist([event(stageTimestamp=ago(-3600))]))
+
+    assert lines[0]["delaySeconds"] == 0
+
+
+def test_spans_for_whoever_has_opentelemetry() -> None:
+    """Each phase is one, with the store's name; that of a store that fails is marked."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    here = receiver()
+    ask(here, BODY)
+    sink_of(here).failure = DOWN
+    ask(here, BODY + b" ")
+
+    spans = [(span.name, dict(span.attributes or {}), span.status.is_ok) for span in exporter.get_finished_spans()]
+
+    assert spans == [
+        ("auditsplit read", {}, True),
+        ("auditsplit split", {}, True),
+        ("auditsplit store", {"auditsplit.store": "memory:"}, True),
+        ("auditsplit read", {}, True),
+        ("auditsplit split", {}, True),
+        ("auditsplit store", {"auditsplit.store": "memory:"}, False),
+    ]
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
+def test_nothing_of_opentelemetry_is_wanted(missing: str) -> None:
+    """Without the SDK, or all of it, no span is made and nothing of it imported."""
+    program = f"""
+import sys, importlib.abc
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {missing!r}: raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+from auditsplit.telemetry import traces
+with traces.span("read"): pass
+print("opentelemetry.trace" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+
+    assert done.stdout == "False\n"
+    assert traces.span("read") is not None
+
+
+# Metrics, through the real server: they are the sum over its processes.
+
+
+def samples(server: Server) -> dict[str, float]:
+    """Return the server's metrics by name with labels."""
+    answer = server.request("GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    return {
+        name: float(value)
+        for name, _, value in (text.rpartition(" ") for text in answer.body.decode().splitlines() if text[0] != "#")
+    }
+
+
+def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> None:
+    """Whichever worker is asked; retries, refusals and bad items are told apart; no user's name anywhere."""
+    server = serve(WORKERS="3", AUDIT_SINKS="file:log?fsync=0 file:other?fsync=0")
+    bodies = [
+        eventlist([event("alice", auditID=str(n), annotations=TRUNCATED), event("bob"), b"42"]) for n in range(30)
+    ]
+    assert [server.post(body).status for body in bodies] == [200] * 30
+    assert [server.post(body).status for body in bodies[:10]] == [200] * 10
+    assert server.post(b"{").status == 400
+    assert server.post(BODY, "/clusters/elsewhere").status == 200
+    assert server.request("GET", "/nowhere").status == 404
+
+    answers = [samples(server) for _ in range(6)]
+    text = server.request("GET", "/metrics").body.decode()
+
+    assert len(server.workers()) == 3
+    assert all(answer == answers[0] for answer in answers)
+    found = answers[0]
+    default = '{cluster="default"}'
+    assert found[f"auditsplit_events_received_total{default}"] == 80
+    assert found[f"auditsplit_events_stored_total{default}"] == 60
+    assert found[f"auditsplit_events_again_total{default}"] == 20
+    assert found[f"auditsplit_events_rejected_total{default}"] == 40
+    assert found[f"auditsplit_events_truncated_total{default}"] == 40
+    assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 40
+    assert found['auditsplit_requests_total{cluster="default",status="400"}'] == 1
+    assert found['auditsplit_requests_total{cluster="other",status="200"}'] == 1
+    assert found[f"auditsplit_received_bytes_total{default}"] == sum(map(len, bodies + bodies[:10])) + 1
+    files = [path for path in (server.folder / "log").iterdir() if path.name.startswith("kube-audit")]
+    assert files
+    written = [value for name, value in found.items() if name.startswith("auditsplit_written_bytes_total")]
+    assert sum(written) == 2 * sum((file / "audit").stat().st_size for file in files)
+    assert found['auditsplit_phase_seconds_count{phase="split",store=""}'] == 42
+    assert found['auditsplit_phase_seconds_count{phase="store",store="file:other"}'] == 42
+    assert found[f"auditsplit_oldest_event_delay_seconds_count{default}"] == 40
+    assert "alice" not in text
+    assert "elsewhere" not in text
+
+
+def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
+    """What a killed worker counted stays counted; the folder is gone once the server is."""
+    server = serve(WORKERS="1")
+    server.post(BODY)
+    [worker] = server.workers()
+    [folder] = {file.path.rpartition("/")[0] for file in worker.memory_maps() if "auditsplit-metrics-" in file.path}
+    worker.kill()
+    worker.wait()
+
+    assert server.post(BODY + b" ").status == 200
+    assert samples(server)['auditsplit_events_stored_total{cluster="default"}'] == 6
+    server.process.terminate()
+    server.process.wait(30)
+    assert subprocess.run(["test", "-e", folder], check=False).returncode == 1
+
+
+def test_metrics_are_for_this_machine_or_a_token(serve: Callable[..., Server]) -> None:
+    """A proxy's guest is refused; with a token's hash configured, its holder is let in and nobody else."""
+    server = serve()
+    guest = server.request("GET", "/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
+    sha256 = hashlib.sha256(b"watch me").hexdigest()
+    locked = serve(AUDIT_METRICS_TOKEN=f"sha256:{sha256}")
+
+    statuses = [
+        locked.request("GET", "/metrics", headers=headers).status
+        for headers in ({}, {"Authorization": "Bearer no"}, {"Authorization": "Bearer watch me"})
+    ]
+
+    assert guest.status == 403
+    assert "AUDIT_METRICS_TOKEN" in guest.json()["detail"]
+    assert statuses == [401, 401, 200]
+
+
+def test_where_no_metrics_are_kept_that_is_said() -> None:
+    """Without the package, or where nobody could ask every instance."""
+    answer = ask(receiver(), method="GET", path="/metrics", headers={"content-type": JSON})
+
+    assert answer.status == 404
+    assert "auditsplit[metrics]" in json.loads(answer.body)["detail"]
