@@ -61,6 +61,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 	GOBIN=$(CURDIR)/.cache/bin go install github.com/fsouza/fake-gcs-server@v$(FAKE_GCS_SERVER)
 	mkdir -p $(@D) && touch $@
 
+.cache/bin/buffered: $(wildcard tests/e2e/buffered/*) # kube-apiserver's own audit backends, for tests/e2e/test_simulation.py
+	cd tests/e2e/buffered && CGO_ENABLED=0 go build -mod=readonly -trimpath -o $(CURDIR)/$@ .
+
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
 	mkdir -p $(@D) && touch $@

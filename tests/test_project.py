@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
+
+from auditsplit.sender.policy import PROFILES
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,14 +30,31 @@ def test_the_uploads_requirements_are_the_locks() -> None:
     assert not {"pytest", "ruff", "mypy"} & set(uploaded)
 
 
+POLICIES = Path("functions/auditsplit/sender/policies")
+
+
 def test_the_upload_holds_code_and_nothing_else() -> None:
-    """functions/ is what a cloud gets: modules and the requirements, no package at its root."""
+    """functions/ is what a cloud gets: modules, the requirements and the audit policies, no package at its root."""
     listed = subprocess.run(["git", "ls-files", "functions"], cwd=ROOT, capture_output=True, check=True)
     tracked = [Path(line) for line in listed.stdout.decode().split()]
 
-    assert {path.name for path in tracked if path.suffix != ".py"} == {"requirements.txt"}
+    assert {path for path in tracked if path.suffix != ".py"} == {
+        Path("functions/requirements.txt"),
+        *(POLICIES / f"{profile}.yaml" for profile in PROFILES),
+    }
     assert "functions/__init__.py" not in map(str, tracked)
     assert Path("functions/main.py") in tracked
+
+
+def test_the_wheel_holds_the_policies(tmp_path: Path) -> None:
+    """`auditsplit policy init` finds them where the package is installed, not only in a checkout."""
+    build = ["hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", *build], cwd=ROOT, capture_output=True, check=True)
+
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        held = {Path(name).stem for name in packed.namelist() if name.startswith("auditsplit/sender/policies/")}
+    assert held == set(PROFILES)
 
 
 def test_no_python_file_of_the_upload_is_broken() -> None:

@@ -18,7 +18,9 @@ def policy() -> None:
 
 @policy.command(epilog="\b\nProfiles:\n" + "\n".join(f"  {name:12} {what}" for name, what in PROFILES.items()))
 @click.option("--profile", "name", type=click.Choice([*PROFILES]), default="recommended", show_default=True)
-@click.option("--output", default="-", show_default=True, metavar="FILE", help="The file to write; - is standard output.")
+@click.option(
+    "--output", default="-", show_default=True, metavar="FILE", help="The file to write; - is standard output."
+)
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 def init(name: str, output: str, *, force: bool, dry_run: bool) -> None:

@@ -11,8 +11,8 @@ import math
 from typing import Literal, NamedTuple
 
 from auditsplit.errors import SettingsError
-from auditsplit.sender.platforms import Platform
-from auditsplit.sender.simulation import ATTEMPTS, FACTOR, JITTER, Backend
+from auditsplit.sender.platforms import MIB, Platform
+from auditsplit.sender.simulation import ATTEMPTS, FACTOR, Backend
 
 Sizing = Literal["recommended", "documented"]
 
@@ -20,10 +20,10 @@ DEFAULTS = Backend()
 KIB = 1024
 LIST_HEAD = 128
 """Bytes of an EventList around its items; with kind, apiVersion and an empty metadata they are 81."""
-MAX_EVENT_BYTES = 10 * KIB * KIB
+MAX_EVENT_BYTES = 10 * MIB
 """``truncate-max-batch-size``: the apiserver doesn't start with a ``truncate-max-event-size`` above it."""
 OBJECT_BYTES = 2 * KIB
-"""What an event takes of the apiserver's heap beside its text."""
+"""What an event takes of the apiserver's heap beside its text; 1.5 kB are measured with small ones."""
 PAUSES = sum(FACTOR**number for number in range(ATTEMPTS - 1))
 """Pauses between a batch's attempts, in initial backoffs, without jitter: 1 + 1.5 + 2.25 + 3.375."""
 
@@ -36,6 +36,8 @@ class Load(NamedTuple):
     event_bytes: int
     latency: float
     outage: float
+    memory_bytes: int
+    """What the apiserver may use for events that wait for an absent receiver."""
 
 
 class Chosen(NamedTuple):
@@ -65,7 +67,7 @@ class Flags(NamedTuple):
             "audit-webhook-batch-max-wait": duration(backend.batch_max_wait),
             "audit-webhook-batch-buffer-size": str(backend.batch_buffer_size),
             "audit-webhook-batch-throttle-enable": "true",
-            "audit-webhook-batch-throttle-qps": f"{backend.batch_throttle_qps:g}",
+            "audit-webhook-batch-throttle-qps": f"{backend.batch_throttle_qps:.3f}".rstrip("0").rstrip("."),
             "audit-webhook-batch-throttle-burst": str(backend.batch_throttle_burst),
             "audit-webhook-truncate-enabled": "true",
             "audit-webhook-truncate-max-event-size": str(self.max_event_bytes),
@@ -86,14 +88,15 @@ def survived(initial_backoff: float) -> float:
 def flags_for(load: Load, platform: Platform, max_body: int, sizing: Sizing, chosen: Chosen) -> Flags:
     """Return the flags for ``load``; `SettingsError` says what can't be had, and what to change."""
     list_bytes = platform.list_bytes(max_body)
-    event_bytes, batch, size_reasons = _sizes(load, platform, list_bytes, chosen)
+    event_bytes = _event_bytes(load, platform, list_bytes, chosen)
+    batch = _batch(platform, list_bytes, event_bytes, chosen)
     wait = DEFAULTS.batch_max_wait if chosen.batch_max_wait is None else chosen.batch_max_wait
     qps, burst, throttle_reason = _throttle(load, batch, sizing)
     buffer, buffer_reason = _buffer(load, sizing, chosen)
     backoff, backoff_reason = _backoff(load, chosen)
     filled = batch / load.rate
     reasons = (
-        *size_reasons,
+        *_size_reasons(load, platform, list_bytes, event_bytes, batch),
         f"batch-max-wait: an event waits {min(filled, wait):.3g} s at most ({batch} events come in {filled:.3g} s)",
         buffer_reason,
         throttle_reason,
@@ -103,10 +106,9 @@ def flags_for(load: Load, platform: Platform, max_body: int, sizing: Sizing, cho
     return Flags(backend, event_bytes, list_bytes, reasons)
 
 
-def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> tuple[int, int, tuple[str, ...]]:
-    """Return an event's and a batch's most, of which the product fits the platform."""
-    room = list_bytes - LIST_HEAD
-    largest = min(room, MAX_EVENT_BYTES)
+def _event_bytes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> int:
+    """Return the size over which an event loses its bodies: 16 times the usual one, within reason."""
+    largest = min(list_bytes - LIST_HEAD, MAX_EVENT_BYTES)
     if load.event_bytes > largest:
         raise SettingsError(
             f"--event-size: events of {load.event_bytes:,} bytes don't fit: {platform.title} takes lists of"
@@ -122,6 +124,12 @@ def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> t
             f"--max-event-size: {event_bytes:,} is less than the usual event's {load.event_bytes:,} bytes: most events"
             " would lose their bodies. Write more, or record fewer bodies by the policy"
         )
+    return event_bytes
+
+
+def _batch(platform: Platform, list_bytes: int, event_bytes: int, chosen: Chosen) -> int:
+    """Return how many events of ``event_bytes`` may be in a list, the apiserver's own number at most."""
+    room = list_bytes - LIST_HEAD
     fitting = room // event_bytes
     batch = chosen.batch_max_size or min(DEFAULTS.batch_max_size, fitting)
     if batch > fitting:
@@ -129,38 +137,46 @@ def _sizes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> t
             f"--batch-max-size: {batch} events of up to {event_bytes:,} bytes are {batch * event_bytes:,}, and"
             f" {platform.title} takes {list_bytes:,}; write at most {fitting}, or --max-event-size {room // batch}"
         )
-    escaped = f", of which {platform.growth} bytes of request may be one of body" if platform.escapes else ""
+    return batch
+
+
+def _size_reasons(load: Load, platform: Platform, list_bytes: int, event_bytes: int, batch: int) -> tuple[str, ...]:
+    escaped = f", where a byte of it may become {platform.growth}" if platform.escapes else ""
     return (
-        event_bytes,
-        batch,
+        f"limit: {platform.source}{escaped}; so a list may have {list_bytes:,} bytes",
         (
-            f"limit: {platform.source}{escaped}; so a list may have {list_bytes:,} bytes",
             f"batch-max-size x truncate-max-event-size: {batch} x {event_bytes:,} = {batch * event_bytes:,} bytes at"
             f" most; {batch} x {load.event_bytes:,} = {batch * load.event_bytes:,} usually"
-            " (truncate-max-batch-size does nothing in batch mode)",
+            " (truncate-max-batch-size does nothing in batch mode)"
+        ),
+        (
             f"truncate-max-event-size: {event_bytes / load.event_bytes:.3g} times the usual event; a larger one loses"
-            " its bodies and is marked, one that is larger still is dropped (plugin=truncate)",
+            ' its bodies and is marked, one that is larger still is dropped (plugin="truncate")'
         ),
     )
 
 
 def _throttle(load: Load, batch: int, sizing: Sizing) -> tuple[float, int, str]:
-    """Return batches a second, the burst, and why.
+    """Return batches a second, the burst (one and a half seconds' worth, as the apiserver's own), and why.
 
     Only the throttle makes the buffer fill up, so recommended is never less than the apiserver's own default.
     """
-    documented = load.rate / batch
+    mean, peak = load.rate / batch, load.peak / batch
+    least = f"throttle-qps: {load.rate:g} events/s / {batch} a batch = {mean:.4g} a second"
     if sizing == "documented":
-        qps = math.ceil(documented * 1000) / 1000
-        least = f"{load.rate:g} events/s / {batch} a batch = {documented:.4g} a second"
-        return qps, max(1, math.ceil(qps * 1.5)), f"throttle-qps: {least}"
-    qps = max(DEFAULTS.batch_throttle_qps, math.ceil(load.peak / batch))
-    reason = (
-        f"throttle-qps: {load.rate:g} events/s / {batch} a batch = {documented:.4g} a second, {load.peak / batch:.4g} at"
-        f" the peak of {load.peak:g} events/s; not below the apiserver's own {DEFAULTS.batch_throttle_qps:g}."
-        f" Open, it passes {qps * batch:g} events/s"
+        qps = math.ceil(mean * 1000) / 1000
+    else:
+        qps = max(DEFAULTS.batch_throttle_qps, math.ceil(peak))
+        least += f", {peak:.4g} at the peak; not below the apiserver's own {DEFAULTS.batch_throttle_qps:g}"
+    burst = math.ceil(qps * 1.5)
+    return (
+        qps,
+        burst,
+        (
+            f"{least}. {qps:g} a second pass {qps * batch:g} events/s; the receiver may get {burst} batches at once,"
+            f" and have {math.ceil(burst + qps * load.latency)} open"
+        ),
     )
-    return qps, math.ceil(qps * 1.5), reason
 
 
 def _buffer(load: Load, sizing: Sizing, chosen: Chosen) -> tuple[int, str]:
@@ -169,7 +185,7 @@ def _buffer(load: Load, sizing: Sizing, chosen: Chosen) -> tuple[int, str]:
     needed = math.ceil(rate * load.latency)
     least = 1 if sizing == "documented" else DEFAULTS.batch_buffer_size
     size = chosen.buffer_size or max(needed, least)
-    used = size * (load.event_bytes + OBJECT_BYTES) / KIB**2
+    used = size * (load.event_bytes + OBJECT_BYTES) / MIB
     return size, (
         f"batch-buffer-size: {load.latency:g} s of a slow receiver x {rate:g} events/s = {needed:,}"
         + (f", not below the apiserver's own {least:,}" if size == least > needed else "")
@@ -181,10 +197,16 @@ def _backoff(load: Load, chosen: Chosen) -> tuple[float, str]:
     """Return the first pause, long enough that the last attempt comes after the outage, and why."""
     needed = math.ceil(1.1 * load.outage / PAUSES)
     backoff = chosen.initial_backoff or max(DEFAULTS.initial_backoff, needed)
-    held = load.rate * (load.outage + backoff * FACTOR ** (ATTEMPTS - 2) * (1 + JITTER))
-    used = held * 2 * (load.event_bytes + OBJECT_BYTES) / KIB**2
+    held = math.ceil(load.rate * (load.outage + load.latency))
+    used = held * (2 * load.event_bytes + OBJECT_BYTES)  # twice: as an object, and in the body of an open request
+    if used > load.memory_bytes:
+        raise SettingsError(
+            f"--outage: {load.outage:g} s at {load.rate:g} events/s leave {held:,} events, some {used // MIB:,} MiB, in"
+            f" the apiserver's memory, and it may have {load.memory_bytes // MIB:,}. Write a shorter --outage or a"
+            " larger --memory; for what is longer, keep the audit log too (--log-path), and split it afterwards"
+        )
     return backoff, (
-        f"initial-backoff: {backoff:g} s x (1 + 1.5 + 2.25 + 3.375) = {survived(backoff):.4g} s from a batch's first to its"
-        f" last attempt. A receiver away for {load.outage:g} s leaves up to {held:,.0f} events, some {used:,.0f} MiB, in"
-        " the apiserver's memory, outside of the buffer and without a bound"
+        f"initial-backoff: {backoff:g} s x (1 + 1.5 + 2.25 + 3.375) = {survived(backoff):.4g} s from a batch's first to"
+        f" its last attempt. A receiver away for {load.outage:g} s leaves up to {held:,} events, some {used // MIB:,}"
+        " MiB, in the apiserver's memory, beside the buffer"
     )

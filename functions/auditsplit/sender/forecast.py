@@ -58,7 +58,9 @@ def _gone(kind: Kind, seconds: float) -> list[Receiver]:
 
 def lines(load: Load, backend: Backend, seed: int = 0) -> list[str]:
     """Return a line for each case: what is lost, by which of the apiserver's counters, or how late the last came."""
-    return [f"{case.title}: {said(simulate(case.phases, backend, case.receivers, seed))}" for case in cases(load, backend)]
+    return [
+        f"{case.title}: {said(simulate(case.phases, backend, case.receivers, seed))}" for case in cases(load, backend)
+    ]
 
 
 def said(outcome: Outcome) -> str:

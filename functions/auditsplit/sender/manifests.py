@@ -1,15 +1,20 @@
-"""The audit flags as kube-apiserver takes them: on its command line, through kubeadm, or as a patch of its static pod."""
+"""The audit flags as kube-apiserver takes them: on its command line, through kubeadm, or by its static pod's patch."""
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
 
-_OTHERS_LIVE_THERE = frozenset(map(PurePosixPath, ("/", "/etc", "/etc/kubernetes", "/var", "/var/log", "/opt", "/usr")))
-_MOUNTED_BY_KUBEADM = PurePosixPath("/etc/kubernetes/pki")
+from auditsplit.errors import SettingsError
+
+_OTHERS_LIVE_THERE = frozenset(
+    map(PurePosixPath, ("/", "/etc", "/etc/kubernetes", "/bin", "/usr/bin", "/usr/local/bin", "/opt", "/root", "/tmp"))  # noqa: S108
+)
+_MOUNTED_BY_KUBEADM = frozenset(map(PurePosixPath, ("/etc/kubernetes/pki", "/etc/ssl/certs")))
 
 
 class Volume(NamedTuple):
@@ -24,18 +29,22 @@ class Volume(NamedTuple):
 def volumes(files: Iterable[str], log_path: str | None = None) -> list[Volume]:
     """Return what a pod must mount to read ``files`` and to write its log: each file's folder, once.
 
-    A folder, not the file: a token file that is replaced would stay the old one in the pod for ever. Where other
-    programs' secrets lie in the folder too (``/etc/kubernetes``), the file alone. What kubeadm mounts anyway is left out.
+    A folder, not the file: a token file that is replaced would stay the old one in the pod for ever. The file alone
+    where other programs' secrets lie beside it (``/etc/kubernetes``) or the folder would hide the image's own
+    (``/usr/local/bin``). What kubeadm mounts anyway is left out. A log beside the files is a `SettingsError`.
     """
     places: dict[PurePosixPath, str] = {}
     for file in map(PurePosixPath, files):
-        if _MOUNTED_BY_KUBEADM not in file.parents:
+        if not _MOUNTED_BY_KUBEADM.intersection(file.parents):
             alone = file.parent in _OTHERS_LIVE_THERE
             places[file if alone else file.parent] = "File" if alone else "Directory"
-    inner = [place for place in places if not any(other in place.parents for other in places)]
-    found = [Volume(_name(number), str(place), places[place], True) for number, place in enumerate(sorted(inner))]  # noqa: FBT003
+    outer = [place for place in places if not any(other in place.parents for other in places)]
+    found = [Volume(_name(number), str(place), places[place], True) for number, place in enumerate(sorted(outer))]  # noqa: FBT003
     if log_path:
-        found.append(Volume("audit-log", str(PurePosixPath(log_path).parent), "DirectoryOrCreate", False))  # noqa: FBT003
+        folder = PurePosixPath(log_path).parent
+        if any(place in (folder, *folder.parents) for place in outer):
+            raise SettingsError(f"--log-path: {folder} holds the files too, which the pod may only read; write another")
+        found.append(Volume("audit-log", str(folder), "DirectoryOrCreate", False))  # noqa: FBT003
     return found
 
 
@@ -45,16 +54,13 @@ def _name(number: int) -> str:
 
 def kubeconfig_files(kubeconfig: Mapping[str, Any], folder: str) -> list[str]:
     """Return the files that a kubeconfig names, relative ones as kube-apiserver reads them: to ``folder``."""
-    named = [
-        *(entry.get("cluster", {}).get("certificate-authority") for entry in kubeconfig.get("clusters") or ()),
-        *(
-            entry.get("user", {}).get(key)
-            for entry in kubeconfig.get("users") or ()
-            for key in ("tokenFile", "client-certificate", "client-key")
-        ),
-        *((entry.get("user", {}).get("exec") or {}).get("command") for entry in kubeconfig.get("users") or ()),
-    ]
-    return [str(PurePosixPath(folder, name)) for name in named if name and "/" in name]
+    clusters = [entry.get("cluster") or {} for entry in kubeconfig.get("clusters") or ()]
+    users = [entry.get("user") or {} for entry in kubeconfig.get("users") or ()]
+    named = [cluster.get("certificate-authority") for cluster in clusters]
+    named += [user.get(key) for user in users for key in ("tokenFile", "client-certificate", "client-key")]
+    commands = [(user.get("exec") or {}).get("command") for user in users]
+    named += [command for command in commands if command and "/" in command]  # others are looked for in PATH
+    return [posixpath.normpath(posixpath.join(folder, name)) for name in named if name]  # a hostPath takes no ..
 
 
 def command_line(flags: Mapping[str, str]) -> str:
@@ -87,8 +93,8 @@ def kubeadm(flags: Mapping[str, str], mounts: Iterable[Volume]) -> str:
 def static_pod(flags: Mapping[str, str], mounts: Iterable[Volume]) -> str:
     """Return the patch ``kube-apiserver+strategic.yaml`` for kubeadm's ``patches.directory``.
 
-    The flags are ``args``: they come after ``command``, where kubeadm puts its own, and so count more. A strategic patch
-    of ``command`` itself would replace all of kubeadm's flags.
+    The flags are ``args``: they come after ``command``, where kubeadm puts its own, and so count more. A strategic
+    patch of ``command`` itself would replace all of kubeadm's flags.
     """
     mounts = list(mounts)
     container = {

@@ -27,7 +27,7 @@ class Platform(NamedTuple):
 
     @property
     def growth(self) -> int:
-        """Return the most that a byte of JSON text may become: escaped, ``"`` and ``\\`` are two."""
+        r"""Return the most that a byte of JSON text may become: escaped, ``"`` and ``\`` are two."""
         return 2 if self.escapes else 1
 
     def list_bytes(self, max_body: int) -> int:

@@ -8,7 +8,7 @@ The rules are those of Kubernetes v1.37, and the tests hold the outcome against 
 - ``k8s.io/client-go/util/flowcontrol``: the throttle is a token bucket, full at the start.
 - ``k8s.io/apiserver/pkg/util/webhook``: `ATTEMPTS` attempts of at most `TIMEOUT_S` each; the pauses between them grow
   by `FACTOR` and each gets up to `JITTER` more.
-- ``k8s.io/client-go/rest``: within an attempt, 429 or 5xx with an integer ``Retry-After`` is tried `RETRIES` times more.
+- ``k8s.io/client-go/rest``: within an attempt, 429 or 5xx with an integer ``Retry-After`` gets `RETRIES` more.
 
 Times are seconds from the start of the load.
 """
@@ -107,7 +107,9 @@ class Outcome:
     def most_in_flight(self) -> int:
         """Return the most events that were on their way, or waiting for their next attempt, at once."""
         ends = [(batch.done, -batch.events) for batch in self.batches]
-        return max(itertools.accumulate(n for _, n in sorted(ends + [(b.sent, b.events) for b in self.batches])), default=0)
+        return max(
+            itertools.accumulate(n for _, n in sorted(ends + [(b.sent, b.events) for b in self.batches])), default=0
+        )
 
 
 def simulate(phases: Sequence[Phase], backend: Backend, receivers: Sequence[Receiver], seed: int = 0) -> Outcome:

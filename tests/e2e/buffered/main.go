@@ -2,17 +2,21 @@
 //
 //	buffered drive SCENARIO.json    events through the buffered and the webhook backend to a receiver; prints counts as JSON
 //	buffered levels POLICY          the levels that a policy gives the requests on standard input
+//	buffered patch PATCH            the pod on standard input, patched as kubeadm patches it
 package main
 
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/audit/policy"
@@ -55,8 +59,10 @@ func main() {
 		answer, err = drive(os.Args[2])
 	case "levels":
 		answer, err = levels(os.Args[2])
+	case "patch":
+		answer, err = patch(os.Args[2])
 	default:
-		err = fmt.Errorf("%s: not one of drive, levels", os.Args[1])
+		err = fmt.Errorf("%s: not one of drive, levels, patch", os.Args[1])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -196,4 +202,25 @@ func levels(path string) ([]auditinternal.Level, error) {
 		}).Level)
 	}
 	return found, nil
+}
+
+// patch returns the pod on standard input with the strategic merge patch of the file, as kubeadm applies it.
+func patch(path string) (any, error) {
+	change, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	change, err = yaml.YAMLToJSONStrict(change)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	patched, err := strategicpatch.StrategicMergePatch(pod, change, corev1.Pod{})
+	if err != nil {
+		return nil, err
+	}
+	return json.RawMessage(patched), json.Unmarshal(patched, &corev1.Pod{})
 }
