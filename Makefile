@@ -78,6 +78,3 @@ $(SERVERS)/kube-apiserver-$(KUBERNETES):
 $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
 	mkdir -p $(@D) && touch $@
-
-.cache/bin/buffered: tests/e2e/buffered/main.go tests/e2e/buffered/go.mod tests/e2e/buffered/go.sum
-	cd tests/e2e/buffered && $(GO_BUILD) -o $(CURDIR)/$@ .

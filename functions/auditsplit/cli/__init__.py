@@ -26,5 +26,13 @@ def main() -> None:
     logs.configure()
 
 
-for command in (check, completeness.command, flags, kubeconfig, policy, split, token):
+for command in (
+    check,
+    completeness.command,
+    flags,
+    kubeconfig,
+    policy,
+    split,
+    token,
+):
     main.add_command(command)
