@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
@@ -12,15 +14,16 @@ from auditsplit.sender import rules
 from e2e import commands
 from e2e.function import Function
 from e2e.kubernetes import EVERYTHING, QUICK, Apiserver
-from e2e.mistakes import MISTAKES, Document, Expectation, Outcome, Place, arriving, document
+from e2e.mistakes import MISTAKES, Document, Outcome, Place, arriving, document
 from e2e.pki import Pki
 from e2e.processes import NotStarted
 from e2e.receiver import Posted, Reply, receiving
 
+AT_ONCE = 3  # most of it is waiting
 IMPATIENT = (*QUICK, "--audit-webhook-initial-backoff=20ms")
 FOUND_WHILE_READ = {"type", "unknown-field"}
-ROWS = [pytest.param(*row, id=f"{number}-{row[0]}") for number, row in enumerate(MISTAKES)]
-Run = Callable[[Callable[[Place], Document]], Outcome]
+Run: TypeAlias = "Callable[[Callable[[Place], Document], Path], Outcome]"
+ROWS = [pytest.param(number, id=f"{number}-{row[0]}") for number, row in enumerate(MISTAKES)]
 
 
 def redirecting(posted: Posted) -> Reply:
@@ -31,42 +34,56 @@ def redirecting(posted: Posted) -> Reply:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[Function]:
-    """Return a function that takes this machine's senders without a token."""
-    made = Function(tmp_path_factory.mktemp("local") / "function", pki)
-    made.start()
-    yield made
-    made.kill()
+def run(tmp_path_factory: pytest.TempPathFactory, pki: Pki, etcd: str) -> Iterator[Run]:
+    """Return a function that starts an apiserver with a kubeconfig, ``webhook.yaml`` in a folder, and ends it."""
+    local = Function(tmp_path_factory.mktemp("local") / "function", pki)
 
-
-@pytest.fixture
-def run(apiserver: Callable[[], Apiserver], pki: Pki, tmp_path: Path, local: Function) -> Run:
-    """Return a function that starts an apiserver with a kubeconfig, ``webhook.yaml``, and says what came of it."""
-
-    def run(make: Callable[[Place], Document]) -> Outcome:
-        server, refusal, kubeconfig = apiserver(), None, tmp_path / "webhook.yaml"
+    def run(make: Callable[[Place], Document], folder: Path) -> Outcome:
+        folder.mkdir()
+        server, refusal, kubeconfig = Apiserver(folder / "apiserver", pki, etcd), None, folder / "webhook.yaml"
         with receiving(redirecting, pki.serving(pki.receiver)) as secure, receiving(redirecting) as plain:
-            kubeconfig.write_text(json.dumps(make(Place(secure.url, plain.url, local.url, pki, tmp_path))))
+            kubeconfig.write_text(json.dumps(make(Place(secure.url, plain.url, local.url, pki, folder))))
             try:
                 server.start(kubeconfig, EVERYTHING, IMPATIENT)
+                server.stop()
             except NotStarted as error:
                 refusal = error.said
-            server.stop()
+            finally:
+                server.kill()
         return Outcome(refusal, [*secure.got, *plain.got], len(server.audit_log()), sum(server.lost().values()))
 
-    return run
+    try:
+        local.start()
+        yield run
+    finally:
+        local.kill()
 
 
-@pytest.mark.parametrize(("rule", "make", "expected"), ROWS)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Iterator[list[Future[tuple[Outcome, str]]]]:
+    """Return what comes of each row, and what the checker says of it."""
+    folder = tmp_path_factory.mktemp("mistakes")
+
+    def try_out(number: int) -> tuple[Outcome, str]:
+        _, make, _ = MISTAKES[number]
+        outcome = run(make, folder / str(number))
+        checked = commands.auditsplit("kubeconfig", "check", folder / str(number) / "webhook.yaml", expected=1)
+        return outcome, checked.talk
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield [pool.submit(try_out, number) for number in range(len(MISTAKES))]
+
+
+@pytest.mark.parametrize("number", ROWS)
 def test_the_apiserver_gets_it_wrong_and_the_checker_says_so(
-    run: Run, tmp_path: Path, rule: str, make: Callable[[Place], Document], expected: Expectation
+    found: list[Future[tuple[Outcome, str]]], number: int
 ) -> None:
     """It doesn't start, shows no credentials, or loses the events: loudly or without a word."""
-    found = run(make)
-    said = commands.auditsplit("kubeconfig", "check", tmp_path / "webhook.yaml", expected=1)
+    rule, _, expected = MISTAKES[number]
+    outcome, talk = found[number].result()
 
-    assert expected(found), found
-    assert f"error: {rule}: " in said.talk
+    assert expected(outcome), outcome
+    assert f"error: {rule}: " in talk
 
 
 def test_every_rule_that_refuses_is_tried() -> None:
@@ -76,8 +93,8 @@ def test_every_rule_that_refuses_is_tried() -> None:
     assert {rule for rule, _, _ in MISTAKES} == refusing
 
 
-def test_a_path_arrives_without_its_dots_and_double_slashes(run: Run) -> None:
+def test_a_path_arrives_without_its_dots_and_double_slashes(run: Run, tmp_path: Path) -> None:
     """kube-apiserver itself cleans the server's path, so none of them meets a front end that would redirect."""
-    found = run(lambda at: document(at, server=f"{at.https}/a//b/./../c/"))
+    outcome = run(lambda at: document(at, server=f"{at.https}/a//b/./../c/"), tmp_path / "run")
 
-    assert arriving(lambda posted: posted.target == "/a/c?timeout=30s")(found)
+    assert arriving(lambda posted: posted.target == "/a/c?timeout=30s")(outcome)
