@@ -85,10 +85,10 @@ class Function:
         """Return what it kept that was no event."""
         return [path.read_bytes() for path in (self.root / "_rejected").rglob("*") if path.is_file()]
 
-    def warnings(self) -> list[str]:
-        """Return what it logged that is worse than information."""
+    def troubles(self) -> Counter[int]:
+        """Return how often it logged worse than information, by the status that it answered, 0 where it was none."""
         records = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith('{"time":')]
-        return [record["message"] for record in records if record["severity"] != "INFO"]
+        return Counter(record.get("status", 0) for record in records if record["severity"] != "INFO")
 
     def metrics_text(self) -> str:
         """Return its metrics as Prometheus reads them."""

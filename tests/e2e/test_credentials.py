@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from live import webhook
 
 from auditsplit import auth
 from e2e import commands
@@ -47,7 +48,7 @@ def test_a_token_reaches_the_function_however_it_is_kept(
     assert ("let in as the cluster prod" in foreseen.out) == (not runs)
     assert "as the cluster prod" in probed.out
     assert held(receiver) == by_place(server.audit_log(), "prod")
-    assert (server.lost(), receiver.warnings()) == ({}, [])
+    assert (server.lost(), receiver.troubles()) == ({}, {})
 
 
 @pytest.mark.parametrize("embed", [[], ["--embed"]], ids=["files", "embedded"])
@@ -66,21 +67,15 @@ def test_a_client_certificate_opens_the_functions_tls(
     assert server.lost() == {}
 
 
-def test_basic_credentials_a_server_name_and_the_ca_itself_are_shown(
+def test_basic_credentials_go_through_a_proxy_to_the_server_of_a_name(
     apiserver: Callable[[], Apiserver], pki: Pki, tmp_path: Path
 ) -> None:
     """What a gateway in front of the function would check: a recording server sees it in every batch."""
     server, kubeconfig = apiserver(), tmp_path / "webhook.yaml"
     (tmp_path / "password").write_text("pass:word ü\n")
-    with receiving(tls=pki.serving(pki.named)) as gateway:
-        options: list[str | Path] = [
-            "--server",
-            gateway.url,
-            "--ca-data-from",
-            pki.ca,
-            "--tls-server-name",
-            "audit.example.test",
-        ]
+    with receiving(tls=pki.serving(pki.named)) as gateway, webhook.proxy() as (port, asked):
+        known_as: list[str | Path] = ["--ca-data-from", pki.ca, "--tls-server-name", "audit.example.test"]
+        options: list[str | Path] = ["--server", gateway.url, *known_as, "--proxy-url", f"http://127.0.0.1:{port}"]
         basic: list[str | Path] = ["--basic", "audit", "--password-from", tmp_path / "password"]
         commands.auditsplit("kubeconfig", "prod", *options, *basic, "--output", kubeconfig)
         server.start(kubeconfig, EVERYTHING, QUICK)
@@ -88,4 +83,5 @@ def test_basic_credentials_a_server_name_and_the_ca_itself_are_shown(
 
     shown = {posted.headers["authorization"] for posted in gateway.posts}
     assert shown == {"Basic " + base64.b64encode("audit:pass:word ü".encode()).decode()}
+    assert asked[0].startswith("CONNECT 127.0.0.1:")
     assert sum(len(posted.events) for posted in gateway.posts) == len(server.audit_log())

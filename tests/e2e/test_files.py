@@ -39,7 +39,7 @@ def test_the_generated_policies_and_flags_are_taken(way: Callable[..., Way], tmp
     assert {place for place, _ in late} <= {"prod/system:apiserver/audit"}
     assert all(b'"verb":"watch"' in line for _, line in late)
     assert sum(apiserver.lost().values()) == apiserver.lost().get("buffered", 0) == late.total()
-    assert (errors, function.warnings()) == ({}, [])
+    assert (errors, function.troubles()) == ({}, {})
     assert not any(SECRET in line for _, line in stored)
 
 

@@ -24,7 +24,7 @@ def test_the_function_stores_what_the_apiserver_logs(way: Callable[..., Way], us
     assert held(function) == opened.logged()
     assert apiserver.lost() == {}
     assert not [name for name, body in traffic.PARSER_BREAKERS.items() if not any(body in line for line in logged)]
-    assert (function.rejected(), function.warnings()) == ([], [])
+    assert (function.rejected(), function.troubles()) == ([], {})
 
 
 def test_sigterm_sends_what_is_buffered(way: Callable[..., Way]) -> None:
