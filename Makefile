@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PORT ?= 8888
+LAMBDA_PYTHON ?= 3.13
 BIN := .venv/bin
 
 SERVERS := .cache/servers
@@ -9,8 +10,10 @@ KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/progr
 ETCD := $(shell sed -n 's/^require go.etcd.io.etcd.server.v3 v//p' tests/e2e/programs/etcd/go.mod)
 GO_BUILD := CGO_ENABLED=0 GOWORK=off GOFLAGS= go build -mod=readonly -trimpath -buildvcs=false
 VERSION_OF := -X k8s.io/component-base/version
+ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
+SCANNERS := .cache/scanners
 
-.PHONY: run test servers e2e check lock upload bench clean
+.PHONY: run test infra scan e2e servers check lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -21,7 +24,18 @@ test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) ## the stores' server programs that no Python package has
+infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, apply; TF_PLUGIN_DIR is a folder of providers where Terraform's registry is out of reach
+	terraform version >/dev/null || { echo "make infra needs Terraform 1.9 or newer on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
+	terraform fmt -check -diff -recursive infra
+	$(BIN)/pytest tests/deploy
+
+scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernetes manifest
+	$(SCANNERS)/bin/hadolint Dockerfile
+	$(SCANNERS)/bin/kubernetes-validate --strict infra/kubernetes/*.yaml
+	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
+	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
+
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) ## the stores' server programs that no Python package has
 
 e2e: .venv/ready $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
@@ -31,21 +45,30 @@ check: .venv/ready ## lint, format, types, and that the upload's requirements ar
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## every figure in benchmarks/README.md, measured here
+bench: .venv/ready servers ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/elastic.py
+	$(BIN)/python benchmarks/cold_start.py
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
+	$(BIN)/uv pip compile -q infra/scanners.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate $(UPGRADE) -o infra/scanners.lock
 	$(MAKE) upload
 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
 	$(BIN)/uv pip compile -q pyproject.toml --extra server $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
+
+bundle: .venv/ready ## dist/: zips for Lambda and Cloud Functions; STORES="s3 zstd", and COMPILER=python3.13 for bytecode
+	$(BIN)/python infra/bundle.py lambda-x86_64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
+	$(BIN)/python infra/bundle.py lambda-arm64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
+	$(BIN)/python infra/bundle.py functions $(addprefix --extra ,$(or $(STORES),gcs))
 
 clean: ## remove what the other targets made, but not ./var
 	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
@@ -55,6 +78,11 @@ clean: ## remove what the other targets made, but not ./var
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(SCANNERS)/ready: infra/scanners.lock | .venv/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SCANNERS)
+	$(BIN)/uv pip install --quiet --python $(SCANNERS)/bin/python --require-hashes -r infra/scanners.lock
 	touch $@
 
 $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
@@ -77,4 +105,11 @@ $(SERVERS)/kube-apiserver-$(KUBERNETES):
 
 $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/elasticsearch-$(ELASTICSEARCH): $(wildcard tests/live/elasticsearch/* tests/live/elasticsearch/*/*.java) | .venv/ready
+	rm -rf .cache/elasticsearch
+	mvn --strict-checksums --batch-mode --quiet --file tests/live/elasticsearch/pom.xml package
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.assemble
+	PYTHONPATH=tests $(BIN)/python -m live.elasticsearch.warm
 	mkdir -p $(@D) && touch $@

@@ -83,10 +83,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, environ: Mapping[str, str], *, before: tuple[str, ...] = ()) -> Iterator[Server]:
-    """Start functions-framework in ``folder`` with ``environ`` beside the usual, behind the command ``before``."""
+def serving(
+    folder: Path, environ: Mapping[str, str], *, before: tuple[str, ...] = (), main: Path = MAIN, programs: Path = _BIN
+) -> Iterator[Server]:
+    """Start functions-framework in ``folder`` with ``environ`` beside the usual, behind the command ``before``.
+
+    It serves ``main``, and is the one in the folder ``programs``.
+    """
     port = free_port()
-    command = [*before, str(_BIN / "functions-framework"), "--source", str(MAIN), "--target", "ingest"]
+    command = [*before, str(programs / "functions-framework"), "--source", str(main), "--target", "ingest"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(

@@ -70,5 +70,5 @@ def test_the_line_shown_has_a_lines_fields() -> None:
 
     fields = list(json.loads(shown))
 
-    own = ["time", "severity", "logger", "message", "status", "code", "peer"]
+    own = ["time", "severity", "level", "logger", "message", "status", "code", "peer"]
     assert fields == own + list(Observation().fields())

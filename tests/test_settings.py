@@ -166,7 +166,7 @@ def test_all_mistakes_at_once() -> None:
     text = "\n".join(found)
     for part in (
         "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
-        "'ftp'; there are az, file, gs, memory, s3, stdout",
+        "'ftp'; there are az, elasticsearch+http, elasticsearch+https, file, gs, memory, s3, stdout",
         "AUDIT_SINKS: ftp:bucket: ",
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
@@ -275,11 +275,19 @@ def test_a_fragment_is_not_cut_off() -> None:
 @pytest.mark.parametrize(("variable", "platform"), [("AWS_LAMBDA_FUNCTION_NAME", "Lambda"), ("K_SERVICE", "Cloud Run")])
 def test_files_are_no_default_where_they_vanish(variable: str, platform: str) -> None:
     """On a platform without a lasting disk, the store must be named."""
-    [mistake] = mistakes(**{variable: "x"})
+    tokens = str(new_token("prod")[1])
+    [mistake] = mistakes(**{variable: "x", "AUDIT_TOKENS": tokens})
 
     assert mistake.startswith("AUDIT_SINKS: not set")
     assert platform in mistake
-    assert len(read(**{variable: "x", "AUDIT_SINKS": "stdout:"}).sinks) == 1
+    assert len(read(**{variable: "x", "AUDIT_SINKS": "stdout:", "AUDIT_TOKENS": tokens}).sinks) == 1
+
+
+def test_lambda_asks_for_tokens() -> None:
+    """No sender is on its machine, so without one it would refuse them all; it does not even start."""
+    [mistake] = mistakes(AWS_LAMBDA_FUNCTION_NAME="x", AUDIT_SINKS="stdout:")
+
+    assert mistake.startswith("AUDIT_TOKENS: not set")
 
 
 @pytest.mark.parametrize(

@@ -146,9 +146,10 @@ def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
     assert abs(line["_aws"]["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
 
 
-def test_a_line_of_no_batch_is_no_metric() -> None:
-    """Such as one of the start."""
-    record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO})
+@pytest.mark.parametrize("fields", [{}, {"batch": "", "cluster": ""}])
+def test_a_line_of_no_batch_is_no_metric(fields: dict[str, str]) -> None:
+    """Such as one of the start, or of a refused sender."""
+    record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO, logs.FIELDS: fields})
 
     assert "_aws" not in json.loads(logs.JsonLines(embedded_metrics=True).format(record))
 

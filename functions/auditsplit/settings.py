@@ -48,7 +48,8 @@ NAMES = frozenset(
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FILE_OPTION = "AUDIT_FILE_"
 _MAX_BODY_BYTES = 32 * 1024 * 1024  # a Cloud Run function takes no more
-_EPHEMERAL = {"AWS_LAMBDA_FUNCTION_NAME": "Lambda", "K_SERVICE": "Cloud Run"}
+_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+_EPHEMERAL = {_LAMBDA: "Lambda", "K_SERVICE": "Cloud Run"}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -68,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True):
         mistakes = list(_unknown(given))
         settings = cls(
             sinks=_sinks(given, environ, mistakes),
-            tokens=parse_tokens(given.get("AUDIT_TOKENS", ""), mistakes),
+            tokens=_tokens(given.get("AUDIT_TOKENS", ""), environ, mistakes),
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
             max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(_MAX_BODY_BYTES)), mistakes),
             metrics_sha256=_metrics_token(given.get("AUDIT_METRICS_TOKEN", ""), mistakes),
@@ -123,6 +124,14 @@ def _expect_different(found: list[Sink], mistakes: list[str]) -> None:
         if place in places:
             mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each store a place of its own")
         places.add(place)
+
+
+def _tokens(text: str, environ: Mapping[str, str], mistakes: list[str]) -> tuple[TokenHash, ...]:
+    if not text and _LAMBDA in environ:
+        mistakes.append(
+            "AUDIT_TOKENS: not set; on Lambda every sender needs one, which 'auditsplit token <cluster>' prints"
+        )
+    return parse_tokens(text, mistakes)
 
 
 def parse_tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:

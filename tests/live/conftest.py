@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live import servers
+from live import elastic_corpus, elastic_server, servers
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,26 @@ def azure_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of the account of a running Azure blob server."""
     with servers.azurite(tmp_path_factory.mktemp("azurite")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def elastic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[elastic_server.Node]:
+    """Return a running Elasticsearch that lets everybody do all."""
+    with elastic_server.node(tmp_path_factory.mktemp("elastic")) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def audited(elastic: elastic_server.Node, recorded: list[bytes]) -> elastic_corpus.Corpus:
+    """Return the recorded events, in Elasticsearch."""
+    return elastic_corpus.store(elastic, recorded, "recorded")
+
+
+@pytest.fixture(scope="session")
+def secured_elastic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[elastic_server.Node]:
+    """Return a running Elasticsearch with users, API keys, TLS and a trial licence."""
+    with elastic_server.node(tmp_path_factory.mktemp("secured-elastic"), secured=True) as node:
+        yield node
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 RATES: Mapping[str, float] = {
@@ -25,6 +26,7 @@ RATES: Mapping[str, float] = {
 """How often each befalls a request."""
 
 _LATE_S = 0.3
+_PASSED = ("Content-Type", "X-Elastic-Product")  # without which Elasticsearch's client believes no answer
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
 
@@ -83,13 +85,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._forward(body, len(body) // 2)
             self._reset()
         else:
-            status, answer = self._forward(body, len(body))
-            self._reset() if fault == "reset after" else self._answer(status, answer)
+            status, headers, answer = self._forward(body, len(body))
+            self._reset() if fault == "reset after" else self._answer(status, answer, headers)
 
     def log_message(self, *_: object) -> None:
         """Keep silent."""
 
-    def _forward(self, body: bytes, sent: int) -> tuple[int, bytes]:
+    def _forward(self, body: bytes, sent: int) -> tuple[int, Mapping[str, str], bytes]:
         """Send the first ``sent`` bytes of the body on; return the answer where that is all of it."""
         connection = http.client.HTTPConnection(*self.server.upstream, timeout=10)
         with contextlib.closing(connection):
@@ -99,12 +101,15 @@ class _Handler(BaseHTTPRequestHandler):
                     connection.putheader(name, value)
             connection.endheaders(body[:sent])
             if sent < len(body):
-                return 0, b""
+                return 0, {}, b""
             response = connection.getresponse()
-            return response.status, response.read()
+            headers = {name: response.headers[name] for name in _PASSED if name in response.headers}
+            return response.status, headers, response.read()
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

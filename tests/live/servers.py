@@ -6,16 +6,19 @@ A program that is missing fails the tests that need it; ``make test`` installs a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,8 @@ PYTHON = Path(sys.executable)
 _WEED = PYTHON.parent / "weed"
 _FAKE_GCS = _ROOT / ".cache" / "bin" / "fake-gcs-server"
 _AZURITE = _ROOT / ".cache" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
-_START_S = 60.0
-_STOP_S = 10.0
+_START_S = 120.0
+_STOP_S = 120.0
 
 REGION = "us-east-1"
 BUCKET = "audit"
@@ -103,6 +106,13 @@ def azurite(folder: Path) -> Iterator[str]:
         yield url
 
 
+def fingerprint(url: str) -> str:
+    """Return the SHA-256 of the certificate that the server at ``url`` shows, in hexadecimal."""
+    parts = urllib.parse.urlsplit(url)
+    certificate = ssl.get_server_certificate((parts.hostname or "", parts.port or 443))
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+
 def free_port() -> int:
     """Return a free port; a low one, since SeaweedFS takes the one 10000 above it too."""
     while True:
@@ -116,26 +126,35 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(program: Path, options: Sequence[str], url: str, folder: Path, **environ: str) -> Iterator[None]:
-    """Run ``program`` until ``url`` answers, and end that very process afterwards."""
+    """Run ``program``, wait until ``url`` answers, and end that very process afterwards."""
+    with process(program, options, lambda: _answers(url), folder, **environ):
+        yield
+
+
+@contextlib.contextmanager
+def process(
+    program: Path, options: Sequence[str], ready: Callable[[], bool], folder: Path, **environ: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``program`` in ``folder``, yield it once it is ``ready``, and end that very process afterwards."""
     log = folder / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             [str(program), *options], cwd=folder, stdout=out, stderr=out, env={**os.environ, **environ}
         )
     try:
         deadline = time.monotonic() + _START_S
-        while not _answers(url):
-            if process.poll() is not None or time.monotonic() > deadline:
+        while not ready():
+            if started.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{program} did not start: {log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)
-        yield
+        yield started
     finally:
-        process.terminate()
+        started.terminate()
         try:
-            process.wait(_STOP_S)
+            started.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            started.kill()
+            started.wait()
 
 
 def _answers(url: str) -> bool:

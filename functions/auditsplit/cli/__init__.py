@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from auditsplit.cli import completeness
+from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
@@ -29,6 +30,7 @@ def main() -> None:
 for command in (
     check,
     completeness.command,
+    elasticsearch,
     flags,
     kubeconfig,
     policy,

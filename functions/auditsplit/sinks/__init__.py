@@ -12,13 +12,21 @@ from auditsplit.sinks.options import Target
 
 _MODULES = {
     "az": "auditsplit.sinks.azure",
+    "elasticsearch+http": "auditsplit.sinks.elasticsearch.store",
+    "elasticsearch+https": "auditsplit.sinks.elasticsearch.store",
     "file": "auditsplit.sinks.file.store",
     "gs": "auditsplit.sinks.gcs",
     "memory": "auditsplit.sinks.memory",
     "s3": "auditsplit.sinks.s3",
     "stdout": "auditsplit.sinks.stdout",
 }
-_EXTRAS = {"az": "azure", "gs": "gcs", "s3": "s3"}
+_EXTRAS = {
+    "az": "azure",
+    "elasticsearch+http": "elasticsearch",
+    "elasticsearch+https": "elasticsearch",
+    "gs": "gcs",
+    "s3": "s3",
+}
 
 
 class Sink(Protocol):

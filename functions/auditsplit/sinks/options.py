@@ -25,7 +25,10 @@ def whole_number(text: str) -> int | None:
 
 
 class Target:
-    """A store's URL: ``scheme``, ``host``, ``path``, and the options, asked for by name; ``mistakes`` collects."""
+    """A store's URL: ``scheme``, ``host``, ``path``, and the options, asked for by name; ``mistakes`` collects.
+
+    ``user`` says whose name ``{user}`` is in the store's template.
+    """
 
     def __init__(self, url: str, defaults: Mapping[str, str], user: WhichUser) -> None:
         """Take the URL apart; ``defaults`` are options that the URL's own outdo."""
@@ -38,7 +41,7 @@ class Target:
         pairs = [option.partition("=") for option in parts.query.split("&") if option]
         self._unasked = {unquote(name): unquote(value) for name, _, value in pairs}
         self._options, self._own = {**defaults, **self._unasked}, frozenset(self._unasked)
-        self._user: WhichUser = user
+        self.user: WhichUser = user
 
     def text(self, name: str, default: str) -> str:
         """Return the option as it is."""
@@ -72,10 +75,10 @@ class Target:
     def key(self, default: str) -> KeyTemplate:
         """Return the option ``key``."""
         try:
-            return KeyTemplate(self.text("key", default), user=self._user)
+            return KeyTemplate(self.text("key", default), user=self.user)
         except ValueError as error:
             self.mistakes += [f"{self._called('key')}: {line}" for line in str(error).splitlines()]
-            return KeyTemplate(default, user=self._user)
+            return KeyTemplate(default, user=self.user)
 
     def _called(self, name: str) -> str:
         """Return what the deployer calls the option: a setting, where the URL doesn't have it."""

@@ -1,8 +1,9 @@
 """Logs: one JSON object a line on standard error, in the format that the platform reads.
 
 ``severity``, ``message`` and ``time`` are what `Google's collectors
-<https://cloud.google.com/logging/docs/structured-logging>`_ look for. On Lambda the line of a batch is also in the
-`embedded metric format
+<https://cloud.google.com/logging/docs/structured-logging>`_ look for; ``level`` is what `Lambda's filters
+<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_ go by, for which a line
+without it is INFO. On Lambda the line of a batch is also in the `embedded metric format
 <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>`_,
 so that CloudWatch makes metrics of it without another call.
 """
@@ -29,10 +30,8 @@ _UNITS = {
     "rejected": "Count",
     "truncated": "Count",
     "again": "Count",
-    "failed": "Count",
     "bytesIn": "Bytes",
     "bytesOut": "Bytes",
-    "seconds": "Seconds",
     "delaySeconds": "Seconds",
 }
 
@@ -51,11 +50,12 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "severity": record.levelname,
+            "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
             **fields,
         }
-        if self._embedded_metrics and "batch" in fields:
+        if self._embedded_metrics and fields.get("batch"):
             line["_aws"] = _embedded(record, fields)
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
@@ -63,7 +63,7 @@ class JsonLines(logging.Formatter):
 
 
 def _embedded(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if name in fields]
+    metrics = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if fields.get(name) is not None]
     directive = {"Namespace": NAMESPACE, "Dimensions": [["cluster"]], "Metrics": metrics}
     return {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]}
 

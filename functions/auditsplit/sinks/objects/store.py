@@ -103,7 +103,11 @@ class ObjectSink:
         return place
 
     def recover(self) -> None:
-        """See `Sink.recover`; nothing is left unfinished: an object is there whole, or not at all."""
+        """See `Sink.recover`; an object is there whole or not at all, so only the driver is made ready.
+
+        That takes its time, of which a function has more (Lambda: a whole core) at its start than for a request.
+        """
+        self._connected()
 
     def check(self) -> None:
         """See `Sink.check`; leaves no object behind."""

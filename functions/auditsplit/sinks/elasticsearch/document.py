@@ -1,0 +1,188 @@
+"""Documents: an audit event in ECS and Elastic's own field names, built from the bytes that came.
+
+::
+
+    {"@timestamp": stageTimestamp, "event": {"action": verb, "outcome": …, "original": the audit log's line},
+     "user": {"name": …}, "source": {"ip": …}, "user_agent": …, "orchestrator": {"cluster": {"name": …}, …},
+     "kubernetes": {"audit": {the event, its bytes; dots in annotations' names as _}}}
+
+Elastic's detection rules are written for these names, so they find what they look for. ``event.original`` is the log
+backend's line, byte for byte (in ``auditsplit.original_base64`` where it isn't UTF-8); nothing searches it.
+
+No field is worth an event. What a strict JSON parser or Elasticsearch does not take is left out of the audit fields,
+named in ``auditsplit.left_out`` with the reason in ``error.message``, and still whole in ``event.original``. A lone
+surrogate is left out though Elasticsearch takes it: in a search's answer it would break the reader of all other hits.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from auditsplit import lines
+from auditsplit.eventlist import Event
+from auditsplit.routing import Origin, event_time
+from auditsplit.sinks.elasticsearch import fields
+from auditsplit.sinks.elasticsearch.fields import BODIES, Audit, Found, printable
+
+EVERYTHING = "kubernetes.audit"
+"""What is left out where nothing but the line is sure to be taken."""
+
+ECS = "8.17.0"
+DATASET = "kubernetes.audit_logs"
+
+_ID_BYTES = 20  # no two items that anybody can make meet in 160 bits
+_MAX_REASON = 1000
+_LEAST_FAILURE = 400
+_NOT_READ = "no strict JSON parser takes it, or it has not the API's type"
+
+
+def identity(cluster: str, raw: bytes | memoryview) -> str:
+    """Return the document's id, from the cluster and the item's own bytes: never from auditID, which callers choose."""
+    digest = hashlib.sha256(cluster.encode() + b"\0")
+    digest.update(raw)
+    return base64.urlsafe_b64encode(digest.digest()[:_ID_BYTES]).decode().rstrip("=")
+
+
+def render(event: Event, origin: Origin, without: Collection[str] = (), reason: str = "") -> bytes:
+    """Return the event's document, on one line, without the members ``without`` or, with `EVERYTHING`, any.
+
+    ``reason`` says why they are left out, where it was the server who did not take them.
+    """
+    line = lines.render([event], "log")[:-1]
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return _salvaged(event, origin, None, without, reason)
+    found = None if without else fields.read(event.raw)
+    if found is None:
+        return _salvaged(event, origin, text, without, reason)
+    return _joined(_header(found, event, origin, text), found.member)
+
+
+def less(without: Collection[str], reason: str) -> frozenset[str] | None:
+    """Return what else to leave out of a document refused for ``reason``; None where nothing is left.
+
+    First the body that the reason names, then both, then all.
+    """
+    if EVERYTHING in without:
+        return None
+    named = {body for body in BODIES if f"[{EVERYTHING}.{body}]" in reason}.difference(without)
+    more = named or set(BODIES).difference(without) or {EVERYTHING}
+    return frozenset(without) | more
+
+
+def rejected(origin: Origin, body: bytes, reason: str) -> bytes:
+    """Return the document for a body that is no event, or that was one and was refused; the body goes in as base64."""
+    document = {
+        **_common(origin, origin.arrived),
+        "event": {"kind": "pipeline_error", "dataset": DATASET, "module": "kubernetes", "ingested": origin.arrived},
+        "error": {"message": printable(reason)[:_MAX_REASON]},
+        "auditsplit": _base64(body),
+    }
+    return _json(document)
+
+
+def _salvaged(event: Event, origin: Origin, text: str | None, without: Collection[str], reason: str) -> bytes:
+    """Return the document with the members that can be had; ``text`` is the line, None where it is not UTF-8."""
+    found = Found(_head(event), b"{}", None, [EVERYTHING])
+    if EVERYTHING not in without:
+        found = fields.salvage(bytes(event.raw), without)
+    header = _header(found, event, origin, text)
+    if found.left_out:
+        header["auditsplit"] = {"left_out": found.left_out}
+        header["error"] = {"message": printable(reason)[:_MAX_REASON] or _NOT_READ}
+    if text is None:
+        line = lines.render([event], "log")[:-1]
+        header["auditsplit"] = {**header.get("auditsplit", {}), **_base64(line)}
+    return _joined(header, found.member)
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+
+
+def _joined(header: dict[str, Any], member: bytes) -> bytes:
+    return b'%b,"kubernetes":{"audit":%b}}' % (_json(header)[:-1], member)
+
+
+def _head(event: Event) -> Audit:
+    """Return of the event what is known without its bytes."""
+    head = event.head
+    user = fields.User(printable(head.user.username)) if head.user and head.user.username else None
+    return Audit(verb=printable(head.verb) if head.verb else None, user=user)
+
+
+def _header(found: Found, event: Event, origin: Origin, text: str | None) -> dict[str, Any]:
+    audit = found.audit
+    facts: dict[str, Any] = {
+        "kind": "event",
+        "dataset": DATASET,
+        "module": "kubernetes",
+        "outcome": _outcome(audit, found.decision),
+        "ingested": origin.arrived,
+    }
+    if audit.verb:
+        facts["action"] = audit.verb
+    if audit.auditID:
+        facts["id"] = audit.auditID
+    if text is not None:
+        facts["original"] = text
+    header = _common(origin, event_time(event.head, origin.arrived))
+    header["event"] = facts
+    _name_people(header, audit)
+    if audit.objectRef:
+        _name_object(header["orchestrator"], audit.objectRef)
+    return header
+
+
+def _common(origin: Origin, time: datetime) -> dict[str, Any]:
+    return {
+        "@timestamp": time,
+        "ecs": {"version": ECS},
+        "data_stream": {"type": "logs", "dataset": DATASET, "namespace": origin.cluster.replace("-", "_")},
+        "orchestrator": {"type": "kubernetes", "cluster": {"name": origin.cluster}},
+    }
+
+
+def _name_people(header: dict[str, Any], audit: Audit) -> None:
+    """Put who, from where and with what into ``header``; only what is there."""
+    user: dict[str, Any] = {}
+    if audit.user and audit.user.username:
+        user["name"] = audit.user.username
+    if audit.user and audit.user.uid:
+        user["id"] = audit.user.uid
+    if audit.impersonatedUser and audit.impersonatedUser.username:
+        user["effective"] = {"name": audit.impersonatedUser.username}
+    if user:
+        header["user"] = user
+    if audit.sourceIPs:
+        header["source"] = {"ip": audit.sourceIPs[0]}
+    if audit.userAgent:
+        header["user_agent"] = {"original": audit.userAgent}
+
+
+def _name_object(orchestrator: dict[str, Any], reference: fields.Reference) -> None:
+    resource = {"name": reference.name, "type": reference.resource}
+    orchestrator["resource"] = {name: value for name, value in resource.items() if value}
+    if reference.namespace:
+        orchestrator["namespace"] = reference.namespace
+    if reference.apiVersion:
+        orchestrator["api_version"] = reference.apiVersion
+
+
+def _outcome(audit: Audit, decision: str | None) -> str:
+    """Return ECS's word: a failure is what was forbidden or answered with 400 or more."""
+    code = audit.responseStatus.code if audit.responseStatus else None
+    if decision == "forbid" or (code and code >= _LEAST_FAILURE):
+        return "failure"
+    return "success" if code else "unknown"
+
+
+def _base64(line: bytes) -> dict[str, str]:
+    return {"original_base64": base64.b64encode(line).decode()}

@@ -1,0 +1,175 @@
+"""The index template: mappings that refuse as little as Elasticsearch can, and how long documents are kept.
+
+``dynamic: false`` everywhere: what is not named here is stored, given back and never a new field, so that no event can
+make the mappings explode. Every body is one ``flattened`` field, in which keys are data. Only types that each
+distribution of Elasticsearch 9 has are used. An event that is refused all the same goes in with less of it in fields:
+see `auditsplit.sinks.elasticsearch.document`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from elastic_transport import TransportError
+from elasticsearch import ApiError, Elasticsearch
+
+from auditsplit.sinks.elasticsearch.failures import explain
+from auditsplit.sinks.elasticsearch.streams import Streams
+
+NAME = "auditsplit"
+"""What the component template is called, and how the names of index templates begin."""
+
+PRIORITY = 500
+"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else take ``logs-*-*``."""
+
+_MAX_TERM_CHARACTERS = 8191
+"""Lucene's longest term is 32,766 bytes, and a character takes four at most; longer values are stored, not searched."""
+
+_WORD: dict[str, Any] = {"type": "keyword", "ignore_above": 1024}
+_LONG: dict[str, Any] = {"type": "keyword", "ignore_above": _MAX_TERM_CHARACTERS}
+_TEXT: dict[str, Any] = {"type": "text", "norms": False}
+_STORED: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False}
+_DATE: dict[str, Any] = {"type": "date", "ignore_malformed": True}
+_IP: dict[str, Any] = {"type": "ip", "ignore_malformed": True}
+_CODE: dict[str, Any] = {"type": "integer", "ignore_malformed": True}
+_KEYS_AND_VALUES: dict[str, Any] = {"type": "flattened", "ignore_above": 1024, "depth_limit": 250}
+
+_ANNOTATIONS = (
+    "apiserver_latency_k8s_io/total",
+    "authentication_k8s_io/legacy-token",
+    "authentication_k8s_io/stale-token",
+    "authentication_kubernetes_io/credential-id",
+    "authentication_kubernetes_io/issued-credential-id",
+    "authorization_k8s_io/decision",
+    "authorization_k8s_io/reason",
+    "k8s_io/deprecated",
+    "k8s_io/removed-release",
+    "mutation_webhook_admission_k8s_io/round_0_index_0",
+    "patch_webhook_admission_k8s_io/round_0_index_0",
+    "pod-security_kubernetes_io/audit-violations",
+    "pod-security_kubernetes_io/enforce-policy",
+    "pod-security_kubernetes_io/exempt",
+    "validation_policy_admission_k8s_io/validation_failure",
+)
+"""The audit annotations of kube-apiserver itself, dots as ``_``: searchable; those of webhooks are only stored."""
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"dynamic": False, "properties": properties}
+
+
+def _words(*names: str) -> dict[str, Any]:
+    return dict.fromkeys(names, _WORD)
+
+
+_USER = _object({**_words("username", "uid", "groups"), "extra": _KEYS_AND_VALUES})
+
+_AUDIT = _object(
+    {
+        **_words("apiVersion", "kind", "level", "auditID", "stage", "verb"),
+        "requestURI": _LONG,
+        "user": _USER,
+        "impersonatedUser": _USER,
+        "authenticationMetadata": _object(_words("impersonationConstraint")),
+        "sourceIPs": _WORD,
+        "userAgent": _LONG,
+        "objectRef": _object(
+            _words("resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource")
+        ),
+        "responseStatus": _object(
+            {**_words("status", "reason"), "message": _TEXT, "code": _CODE, "details": _KEYS_AND_VALUES}
+        ),
+        "requestObject": _KEYS_AND_VALUES,
+        "responseObject": _KEYS_AND_VALUES,
+        "requestReceivedTimestamp": _DATE,
+        "stageTimestamp": _DATE,
+        "annotations": _object(dict.fromkeys(_ANNOTATIONS, _LONG)),
+    }
+)
+
+MAPPINGS = _object(
+    {
+        "@timestamp": {"type": "date"},
+        "ecs": _object(_words("version")),
+        "data_stream": _object(_words("type", "dataset", "namespace")),
+        "event": _object(
+            {
+                **_words("action", "dataset", "id", "kind", "module", "outcome"),
+                "ingested": {"type": "date"},
+                "original": _STORED,
+            }
+        ),
+        "orchestrator": _object(
+            {
+                **_words("type", "namespace", "api_version"),
+                "cluster": _object(_words("name")),
+                "resource": _object(_words("name", "type")),
+            }
+        ),
+        "user": _object({**_words("name", "id"), "effective": _object(_words("name"))}),
+        "user_agent": _object({"original": {**_LONG, "fields": {"text": _TEXT}}}),
+        "source": _object({"ip": _IP}),
+        "error": _object({"message": _TEXT}),
+        "kubernetes": _object({"audit": _AUDIT}),
+        "auditsplit": _object({"left_out": _WORD, "original_base64": _STORED}),
+    }
+)
+"""The mappings of every data stream, ``_rejected`` too."""
+
+SETTINGS: dict[str, Any] = {
+    "number_of_shards": 1,
+    "auto_expand_replicas": "0-1",
+    "codec": "best_compression",
+    "mapping": {"total_fields": {"limit": 1000}},
+}
+
+
+def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return what `install` puts, by path: the mappings, shared, and an index template that gives them to ``streams``.
+
+    ``retention`` is how long documents are kept, as in ``30d``, None for ever.
+    """
+    lifecycle: dict[str, Any] = {"enabled": True, **({"data_retention": retention} if retention else {})}
+    return {
+        f"/_component_template/{NAME}": {
+            "template": {"settings": {"index": SETTINGS}, "mappings": MAPPINGS},
+            "_meta": {"managed_by": NAME},
+        },
+        f"/_index_template/{NAME}-{streams.prefix.rstrip('-_=.')}": {
+            "index_patterns": streams.patterns,
+            "data_stream": {},
+            "composed_of": [NAME],
+            "template": {
+                "lifecycle": lifecycle,
+                "data_stream_options": {"failure_store": {"enabled": False}},  # the store itself asks what was refused
+            },
+            "priority": PRIORITY,
+            "_meta": {"managed_by": NAME},
+        },
+    }
+
+
+def privileges(streams: Streams) -> dict[str, Any]:
+    """Return the role that an API key of the store needs, by its name: to create documents, and nothing else."""
+    allowed = {"names": streams.patterns, "privileges": ["create_doc", "auto_configure"]}
+    return {NAME: {"cluster": [], "indices": [allowed]}}
+
+
+def install(client: Elasticsearch, streams: Streams, retention: str | None = None) -> None:
+    """Put `documents`; the same again changes nothing. Raises `ElasticsearchError`."""
+    for path, document in documents(streams, retention).items():
+        _request(client, "PUT", path, document)
+
+
+def create_key(client: Elasticsearch, streams: Streams, name: str) -> str:
+    """Return a new API key of that name, in the form ``ELASTICSEARCH_API_KEY`` takes. Raises `ElasticsearchError`."""
+    answer = _request(client, "POST", "/_security/api_key", {"name": name, "role_descriptors": privileges(streams)})
+    return str(answer["encoded"])
+
+
+def _request(client: Elasticsearch, method: str, path: str, document: dict[str, Any]) -> Any:
+    headers = {"accept": "application/json", "content-type": "application/json"}
+    try:
+        return client.perform_request(method, path, headers=headers, body=document).body
+    except (ApiError, TransportError) as error:
+        raise explain(error) from error

@@ -1,0 +1,62 @@
+# An endpoint on AWS with a bucket of its own. Fill in terraform.tfvars as docs/deploy.md says, then apply.
+
+terraform {
+  required_version = ">= 1.9"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.100, < 7.0"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.region
+}
+
+variable "region" {
+  description = "Region to deploy to."
+  type        = string
+  default     = "eu-central-1"
+}
+
+variable "tokens" {
+  description = "Who may send: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it."
+  type        = list(string)
+}
+
+variable "package_file" {
+  description = "The function's zip, made by `make bundle`."
+  type        = string
+  default     = "../../../dist/auditsplit-lambda-arm64.zip"
+}
+
+variable "architecture" {
+  description = "Processor that the zip is built for."
+  type        = string
+  default     = "arm64"
+}
+
+module "auditsplit" {
+  source = "../../modules/aws"
+
+  package_file = var.package_file
+  architecture = var.architecture
+  tokens       = var.tokens
+}
+
+output "endpoint" {
+  description = "URL of the function."
+  value       = module.auditsplit.endpoint
+}
+
+output "bucket" {
+  description = "Name of the bucket."
+  value       = module.auditsplit.bucket
+}
+
+output "kubeconfig_commands" {
+  description = "What to run next, by cluster."
+  value       = module.auditsplit.kubeconfig_commands
+}

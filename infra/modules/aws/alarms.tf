@@ -1,0 +1,86 @@
+locals {
+  namespace = "auditsplit/${var.name}"
+
+  # Over the function's own log lines, {"severity":…,"code":…,"message":…}. Lambda's metrics don't know of these: the
+  # function answers them with a status, and to Lambda that is a success.
+  patterns = {
+    Failures = "{ $.severity = \"ERROR\" || $.severity = \"CRITICAL\" }"
+    Rejected = "{ $.code = \"rejected\" || $.code = \"undecodable\" || $.code = \"body-too-large\" }"
+  }
+
+  alarms = {
+    errors = {
+      description = "auditsplit ended without an answer: too slow, out of memory, or unable to start. The apiserver tries a batch five times and then drops it."
+      namespace   = "AWS/Lambda"
+      metric      = "Errors"
+    }
+    throttles = {
+      description = "auditsplit was refused requests for want of concurrency; raise reserved_concurrency. The apiserver tries a batch five times and then drops it."
+      namespace   = "AWS/Lambda"
+      metric      = "Throttles"
+    }
+    failures = {
+      description = "auditsplit could not store a batch and answered 503 or 500; the log says why. The apiserver tries again for some minutes."
+      namespace   = local.namespace
+      metric      = "Failures"
+    }
+    rejected = {
+      description = "auditsplit got what is no audit event, or more than it takes; the log says where it is kept, below ${var.prefix}/_rejected/."
+      namespace   = local.namespace
+      metric      = "Rejected"
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_metric_filter" "this" {
+  for_each = local.patterns
+
+  name           = "${var.name}-${lower(each.key)}"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = each.value
+
+  metric_transformation {
+    namespace     = local.namespace
+    name          = each.key
+    value         = "1"
+    default_value = "0"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "this" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.namespace == "AWS/Lambda" ? { FunctionName = aws_lambda_function.this.function_name } : {}
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "silence" {
+  count = var.silence_minutes == null ? 0 : 1
+
+  alarm_name          = "${var.name}-silence"
+  alarm_description   = "Nobody sent auditsplit anything for ${var.silence_minutes} minutes; look at the apiserver's apiserver_audit_error_total and its log."
+  namespace           = "AWS/Lambda"
+  metric_name         = "Invocations"
+  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = var.silence_minutes
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
+  tags                = var.tags
+}

@@ -1,0 +1,52 @@
+output "endpoint" {
+  description = "URL of the function; the apiserver posts to `<endpoint>/clusters/<cluster>`."
+  value       = trimsuffix(aws_lambda_function_url.this.function_url, "/")
+}
+
+output "kubeconfig_commands" {
+  description = "What to run next, by cluster: takes the token on standard input and writes the kubeconfig for kube-apiserver."
+  value = {
+    for cluster in distinct([for token in var.tokens : split("=", token)[0]]) :
+    cluster => "auditsplit kubeconfig ${cluster} --server ${trimsuffix(aws_lambda_function_url.this.function_url, "/")} --token-from -"
+  }
+}
+
+output "bucket" {
+  description = "Name of the bucket."
+  value       = local.bucket
+}
+
+output "bucket_arn" {
+  description = "ARN of the bucket."
+  value       = local.bucket_arn
+}
+
+output "location" {
+  description = "Where the objects are, for Athena and DuckDB: `s3://bucket/prefix/`."
+  value       = "s3://${local.bucket}/${var.prefix}/"
+}
+
+output "function_name" {
+  description = "Name of the function."
+  value       = aws_lambda_function.this.function_name
+}
+
+output "function_arn" {
+  description = "ARN of the function."
+  value       = aws_lambda_function.this.arn
+}
+
+output "role_arn" {
+  description = "ARN of the function's role."
+  value       = aws_iam_role.this.arn
+}
+
+output "log_group_name" {
+  description = "Name of the function's log group."
+  value       = aws_cloudwatch_log_group.this.name
+}
+
+output "alarm_names" {
+  description = "Names of the alarms."
+  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name], aws_cloudwatch_metric_alarm.silence[*].alarm_name))
+}

@@ -1,0 +1,325 @@
+# What the module asks of AWS, without AWS: the provider is mocked. `make infra` applies it to a server as well.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_region" {
+    defaults = { name = "eu-central-1" }
+  }
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_resource "aws_s3_bucket" {
+    defaults = { id = "my-audit" }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = { arn = "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/auditsplit" }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = { arn = "arn:aws:iam::123456789012:role/auditsplit" }
+  }
+
+  mock_resource "aws_lambda_function_url" {
+    defaults = { function_url = "https://abc.lambda-url.eu-central-1.on.aws/" }
+  }
+}
+
+variables {
+  package_file = "tests/empty.zip"
+  bucket_name  = "my-audit"
+  tokens = [
+    "prod=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "prod=sha256:1123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    "dev.eu=sha256:2123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+  ]
+}
+
+run "the_role_may_put_below_the_prefix_and_nothing_else" {
+  variables {
+    prefix = "logs/audit"
+  }
+
+  assert {
+    condition = jsonencode(jsondecode(aws_iam_role_policy.this.policy).Statement) == jsonencode([
+      {
+        Sid      = "PutBelowThePrefix"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject"]
+        Resource = ["arn:aws:s3:::my-audit/logs/audit/*"]
+      },
+      {
+        Sid      = "WriteItsOwnLog"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = ["arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/auditsplit:*"]
+      },
+    ])
+    error_message = "The role has other permissions than the two."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.AUDIT_SINKS == "s3://my-audit/logs/audit?bucket_owner=123456789012"
+    error_message = "The function writes elsewhere than it may."
+  }
+}
+
+run "each_choice_adds_its_own_permission" {
+  variables {
+    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1"
+    s3_options  = { tags = "team=security,kind=audit" }
+    vpc         = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.this.policy).Statement[0].Action == ["s3:PutObject", "s3:PutObjectTagging"]
+    error_message = "Tags need s3:PutObjectTagging."
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role_policy.this.policy).Statement[2] == {
+      Sid      = "EncryptThePut"
+      Effect   = "Allow"
+      Action   = ["kms:GenerateDataKey"]
+      Resource = ["arn:aws:kms:eu-central-1:123456789012:key/1"]
+    }
+    error_message = "A key needs kms:GenerateDataKey on it alone."
+  }
+
+  assert {
+    condition     = [for statement in slice(jsondecode(aws_iam_role_policy.this.policy).Statement, 3, 5) : statement.Effect] == ["Allow", "Deny"]
+    error_message = "A network needs the interfaces' actions, denied to the code itself."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role_policy.this.policy).Statement[4].Condition.ArnEquals["lambda:SourceFunctionArn"] == ["arn:aws:lambda:eu-central-1:123456789012:function:auditsplit"]
+    error_message = "The denial is for another function."
+  }
+
+  assert {
+    condition     = one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).bucket_key_enabled
+    error_message = "With a key, the bucket asks KMS once for many objects."
+  }
+
+  assert {
+    condition     = endswith(aws_lambda_function.this.environment[0].variables.AUDIT_SINKS, "&tags=team%3Dsecurity%2Ckind%3Daudit")
+    error_message = "The tags did not reach the store's URL."
+  }
+}
+
+run "the_url_is_open_and_the_function_itself_is_not" {
+  assert {
+    condition     = aws_lambda_permission.url.action == "lambda:InvokeFunctionUrl" && aws_lambda_permission.url.function_url_auth_type == "NONE"
+    error_message = "The first permission is not the URL's."
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudformation_stack.url.template_body).Resources.InvokeByUrl.Properties == {
+      FunctionName          = "auditsplit"
+      Action                = "lambda:InvokeFunction"
+      Principal             = "*"
+      InvokedViaFunctionUrl = true
+    }
+    error_message = "The second permission must hold for calls by the URL only."
+  }
+
+  assert {
+    condition     = output.endpoint == "https://abc.lambda-url.eu-central-1.on.aws"
+    error_message = "The endpoint is the URL without the slash at its end."
+  }
+
+  assert {
+    condition     = sort(keys(output.kubeconfig_commands)) == tolist(["dev.eu", "prod"]) && output.kubeconfig_commands["prod"] == "auditsplit kubeconfig prod --server https://abc.lambda-url.eu-central-1.on.aws --token-from -"
+    error_message = "Each cluster has one line to run next."
+  }
+}
+
+run "the_bucket_is_private_versioned_encrypted_and_lifecycled" {
+  assert {
+    condition = alltrue([
+      aws_s3_bucket_public_access_block.this[0].block_public_acls,
+      aws_s3_bucket_public_access_block.this[0].block_public_policy,
+      aws_s3_bucket_public_access_block.this[0].ignore_public_acls,
+      aws_s3_bucket_public_access_block.this[0].restrict_public_buckets,
+      aws_s3_bucket_versioning.this[0].versioning_configuration[0].status == "Enabled",
+      one(one(aws_s3_bucket_server_side_encryption_configuration.this[0].rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256",
+      aws_s3_bucket_lifecycle_configuration.this[0].rule[1].expiration[0].days == 365,
+      !aws_s3_bucket.this[0].force_destroy,
+    ])
+    error_message = "The bucket lacks one of its protections."
+  }
+
+  assert {
+    condition     = jsondecode(aws_s3_bucket_policy.this[0].policy).Statement[0].Condition.Bool["aws:SecureTransport"] == "false"
+    error_message = "The bucket takes requests without TLS."
+  }
+}
+
+run "for_ever_is_no_expiry" {
+  variables {
+    retention_days = null
+  }
+
+  assert {
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id] == ["leftovers"]
+    error_message = "retention_days = null must leave the objects alone."
+  }
+}
+
+run "an_existing_bucket_is_left_as_it_is" {
+  variables {
+    create_bucket = false
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket.this) + length(aws_s3_bucket_policy.this) + length(aws_s3_bucket_lifecycle_configuration.this) == 0
+    error_message = "The module changes a bucket that is not its own."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.AUDIT_SINKS == "s3://my-audit/audit" && output.bucket == "my-audit"
+    error_message = "The function doesn't write to the existing bucket."
+  }
+}
+
+run "elasticsearch_is_a_second_store" {
+  variables {
+    elasticsearch_url     = "elasticsearch+https://es.example.com:9200"
+    elasticsearch_api_key = "a-key"
+    environment           = { AUDIT_USER = "impersonated" }
+  }
+
+  assert {
+    condition     = endswith(nonsensitive(aws_lambda_function.this.environment[0].variables).AUDIT_SINKS, " elasticsearch+https://es.example.com:9200")
+    error_message = "The second store is not named."
+  }
+
+  assert {
+    condition     = sort(keys(nonsensitive(aws_lambda_function.this.environment[0].variables))) == tolist(["AUDIT_SINKS", "AUDIT_TOKENS", "AUDIT_USER", "ELASTICSEARCH_API_KEY"])
+    error_message = "The settings are not the stores', the tokens and what environment adds."
+  }
+}
+
+run "every_failure_has_an_alarm" {
+  variables {
+    alarm_actions = ["arn:aws:sns:eu-central-1:123456789012:oncall"]
+  }
+
+  assert {
+    condition     = output.alarm_names == tolist(["auditsplit-errors", "auditsplit-failures", "auditsplit-rejected", "auditsplit-silence", "auditsplit-throttles"])
+    error_message = "An alarm is missing."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_actions == toset(["arn:aws:sns:eu-central-1:123456789012:oncall"])])
+    error_message = "An alarm tells nobody."
+  }
+
+  assert {
+    condition     = alltrue([for name, filter in aws_cloudwatch_log_metric_filter.this : contains([for alarm in aws_cloudwatch_metric_alarm.this : alarm.metric_name if alarm.namespace == filter.metric_transformation[0].namespace], name)])
+    error_message = "A metric of the log has no alarm."
+  }
+}
+
+run "every_mistake_is_named" {
+  command = plan
+
+  variables {
+    name                      = "Audit"
+    architecture              = "riscv"
+    runtime                   = "nodejs22.x"
+    tokens                    = ["the-token-itself"]
+    bucket_name               = "My_Bucket"
+    prefix                    = "../audit/"
+    s3_options                = { sse = "AES256" }
+    retention_days            = 0
+    noncurrent_retention_days = 0
+    kms_key_arn               = "alias/audit"
+    log_kms_key_arn           = "alias/logs"
+    log_retention_days        = 42
+    memory_mb                 = 128
+    timeout_s                 = 900
+    reserved_concurrency      = 0
+    vpc                       = { subnet_ids = [], security_group_ids = [] }
+    elasticsearch_url         = "https://user:password@es.example.com"
+    environment               = { AUDIT_TOKENS = "prod=…" }
+    alarm_actions             = ["oncall"]
+    silence_minutes           = 1
+  }
+
+  expect_failures = [
+    var.name,
+    var.architecture,
+    var.runtime,
+    var.tokens,
+    var.bucket_name,
+    var.prefix,
+    var.s3_options,
+    var.retention_days,
+    var.noncurrent_retention_days,
+    var.kms_key_arn,
+    var.log_kms_key_arn,
+    var.log_retention_days,
+    var.memory_mb,
+    var.timeout_s,
+    var.reserved_concurrency,
+    var.vpc,
+    var.elasticsearch_url,
+    var.environment,
+    var.alarm_actions,
+    var.silence_minutes,
+  ]
+}
+
+run "nobody_to_send_and_nothing_to_send_to" {
+  command = plan
+
+  variables {
+    package_file  = "tests/none.zip"
+    tokens        = []
+    bucket_name   = null
+    create_bucket = false
+
+    elasticsearch_url = "elasticsearch+https://es.example.com:9200"
+  }
+
+  expect_failures = [var.package_file, var.tokens, var.create_bucket, var.elasticsearch_api_key]
+}
+
+run "a_zip_for_the_other_processor" {
+  command = plan
+
+  variables {
+    package_file = "tests/empty-x86_64.zip"
+  }
+
+  expect_failures = [var.package_file]
+}
+
+run "one_hash_for_two_clusters" {
+  command = plan
+
+  variables {
+    tokens = [
+      "prod=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+      "dev=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+    ]
+  }
+
+  expect_failures = [var.tokens]
+}
+
+run "more_tokens_than_lambdas_settings_hold" {
+  command = plan
+
+  variables {
+    tokens = [for number in range(40) : "cluster-${number}=sha256:${sha256(tostring(number))}"]
+  }
+
+  expect_failures = [var.tokens]
+}

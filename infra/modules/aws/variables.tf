@@ -1,0 +1,291 @@
+variable "name" {
+  description = "Name of the function, its role, log group and alarms, and the beginning of the bucket's name."
+  type        = string
+  default     = "auditsplit"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,30}$", var.name))
+    error_message = "name: write 2 to 31 of a-z, 0-9 and -, a letter first; the bucket's name begins with it."
+  }
+}
+
+variable "package_file" {
+  description = "Path of the function's zip, as `make bundle` makes it: dist/auditsplit-lambda-arm64.zip."
+  type        = string
+
+  validation {
+    condition     = endswith(var.package_file, ".zip") && fileexists(var.package_file)
+    error_message = "package_file: there is no such zip; run `make bundle` and name dist/auditsplit-lambda-arm64.zip."
+  }
+
+  validation {
+    condition     = !endswith(var.package_file, "-${var.architecture == "arm64" ? "x86_64" : "arm64"}.zip")
+    error_message = "package_file: the zip is built for the other processor; name the one that ends in the value of architecture."
+  }
+}
+
+variable "architecture" {
+  description = "Processor that the zip is built for: arm64 (a fifth cheaper) or x86_64."
+  type        = string
+  default     = "arm64"
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture: write arm64 or x86_64."
+  }
+}
+
+variable "runtime" {
+  description = "Lambda's Python that the zip is built for, which `make bundle LAMBDA_PYTHON=3.13` says."
+  type        = string
+  default     = "python3.13"
+
+  validation {
+    condition     = can(regex("^python3[.]1[1-4]$", var.runtime))
+    error_message = "runtime: write python3.11 to python3.14, the one that the zip is built for."
+  }
+}
+
+variable "tokens" {
+  description = "Who may send: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it. Hashes of random tokens, so no secrets."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.tokens) > 0
+    error_message = "tokens: name at least one, or nobody can send; `auditsplit token <cluster>` prints it."
+  }
+
+  validation {
+    condition     = alltrue([for token in var.tokens : can(regex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=sha256:[0-9a-f]{64}$", token))])
+    error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it; the token itself belongs into the kubeconfig only."
+  }
+
+  validation {
+    condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
+    error_message = "tokens: one hash stands there twice; a token is for one cluster, so make one for each."
+  }
+
+  validation {
+    condition     = length(join(" ", var.tokens)) <= 3000
+    error_message = "tokens: they have more than 3,000 bytes, and Lambda takes 4 kB of settings in all; drop what is no longer sent, or deploy a second function."
+  }
+}
+
+variable "bucket_name" {
+  description = "Name of the bucket; null makes one up from `name`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.bucket_name == null ? true : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket_name))
+    error_message = "bucket_name: write 3 to 63 of a-z, 0-9, - and ., with a letter or digit at both ends."
+  }
+}
+
+variable "create_bucket" {
+  description = "Whether the module makes the bucket; false takes the existing `bucket_name` as it is."
+  type        = bool
+  default     = true
+
+  validation {
+    condition     = var.create_bucket || var.bucket_name != null
+    error_message = "create_bucket: with false, name the existing bucket in bucket_name."
+  }
+}
+
+variable "prefix" {
+  description = "Folder in the bucket below which the function may put, without slashes at its ends."
+  type        = string
+  default     = "audit"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._@:=+,-]+(/[A-Za-z0-9._@:=+,-]+)*$", var.prefix)) && !can(regex("(^|/)[.]{1,2}(/|$)", var.prefix))
+    error_message = "prefix: write names of A-Z a-z 0-9 . _ @ : = + , - with a / between them, such as audit; it bounds what the function may write."
+  }
+}
+
+variable "s3_options" {
+  description = "Further options of the S3 store, from docs/stores.md: `{ compress = \"zstd\" }`."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name, value in var.s3_options : can(regex("^[a-z_]+$", name)) && !can(regex("\\s", value))])
+    error_message = "s3_options: names are a-z and _, values have no spaces; see docs/stores.md."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.s3_options), ["kms_key", "sse", "bucket_owner", "bucket_key"])) == 0
+    error_message = "s3_options: encryption and owner are the bucket's; give kms_key_arn."
+  }
+}
+
+variable "retention_days" {
+  description = "Days that objects are kept; null is for ever. An existing bucket keeps its own rules."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = var.retention_days == null ? true : var.retention_days >= 1 && floor(var.retention_days) == var.retention_days
+    error_message = "retention_days: write a whole number of 1 or more, or null for ever."
+  }
+}
+
+variable "noncurrent_retention_days" {
+  description = "Days for which a deleted object can be brought back."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.noncurrent_retention_days >= 1 && floor(var.noncurrent_retention_days) == var.noncurrent_retention_days
+    error_message = "noncurrent_retention_days: write a whole number of 1 or more."
+  }
+}
+
+variable "force_destroy" {
+  description = "Whether `terraform destroy` deletes the bucket with the events in it."
+  type        = bool
+  default     = false
+}
+
+variable "kms_key_arn" {
+  description = "KMS key that encrypts the bucket's objects and the function's environment; null is AWS's own keys. With an existing bucket: the key that it encrypts with."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
+    error_message = "kms_key_arn: write the key's own ARN, arn:aws:kms:<region>:<account>:key/<id>; an alias can't stand in a policy."
+  }
+}
+
+variable "log_kms_key_arn" {
+  description = "KMS key that encrypts the log group; its policy must let logs.<region>.amazonaws.com use it. The log holds no event's body and no token."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.log_kms_key_arn == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.log_kms_key_arn))
+    error_message = "log_kms_key_arn: write the key's own ARN, arn:aws:kms:<region>:<account>:key/<id>."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that the function's log is kept."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days: CloudWatch knows 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 and 3653 only."
+  }
+}
+
+variable "memory_mb" {
+  description = "Memory of the function in MB; Lambda gives processor time in proportion."
+  type        = number
+  default     = 512
+
+  validation {
+    condition     = var.memory_mb >= 256 && var.memory_mb <= 10240 && floor(var.memory_mb) == var.memory_mb
+    error_message = "memory_mb: write 256 to 10240; with less, a request of 6 MB has too little memory beside the libraries, and too little processor."
+  }
+}
+
+variable "timeout_s" {
+  description = "Seconds that a request may take. The apiserver waits 30 s, so more gains nothing."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.timeout_s >= 15 && var.timeout_s <= 30 && floor(var.timeout_s) == var.timeout_s
+    error_message = "timeout_s: write 15 to 30; a batch has 12 s for its puts, and the apiserver gives up after 30."
+  }
+}
+
+variable "reserved_concurrency" {
+  description = "Requests served at once, and no more: a bound on what a flood can cost. -1 is no bound, for accounts that have no concurrency to reserve."
+  type        = number
+  default     = 20
+
+  validation {
+    condition     = (var.reserved_concurrency == -1 || var.reserved_concurrency >= 1) && floor(var.reserved_concurrency) == var.reserved_concurrency
+    error_message = "reserved_concurrency: write 1 or more, or -1 for no bound; 0 would refuse every event."
+  }
+}
+
+variable "vpc" {
+  description = "Private subnets and security groups to run in; null is Lambda's own network. The subnets need a way to S3 (a gateway endpoint)."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = list(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc == null ? true : length(var.vpc.subnet_ids) > 0 && length(var.vpc.security_group_ids) > 0
+    error_message = "vpc: name at least one subnet and one security group."
+  }
+}
+
+variable "elasticsearch_url" {
+  description = "Elasticsearch as a second store: `elasticsearch+https://host:9200`; null is S3 alone."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.elasticsearch_url == null ? true : can(regex("^elasticsearch[+]https://[^@\\s]+$", var.elasticsearch_url))
+    error_message = "elasticsearch_url: write elasticsearch+https://host:9200, without user and password; the API key goes into elasticsearch_api_key."
+  }
+}
+
+variable "elasticsearch_api_key" {
+  description = "API key for `elasticsearch_url`. Lies in Terraform's state and, encrypted, in the function's settings."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = (var.elasticsearch_api_key == null) == (var.elasticsearch_url == null)
+    error_message = "elasticsearch_api_key: give it and elasticsearch_url together, or neither."
+  }
+}
+
+variable "environment" {
+  description = "Further settings of the function: `{ AUDIT_USER = \"impersonated\" }`; see the README's table of settings."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "ELASTICSEARCH_API_KEY"])) == 0
+    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS and ELASTICSEARCH_API_KEY are made from the module's other variables."
+  }
+}
+
+variable "alarm_actions" {
+  description = "ARNs that alarms notify, such as an SNS topic's."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.alarm_actions : startswith(arn, "arn:")])
+    error_message = "alarm_actions: write ARNs, such as arn:aws:sns:<region>:<account>:<topic>."
+  }
+}
+
+variable "silence_minutes" {
+  description = "Minutes without any request after which an alarm says so; null is no such alarm. Raise it to what your audit policy leaves quiet."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.silence_minutes == null ? true : var.silence_minutes >= 5 && var.silence_minutes <= 1440 && floor(var.silence_minutes) == var.silence_minutes
+    error_message = "silence_minutes: write 5 to 1440, or null for no alarm."
+  }
+}
+
+variable "tags" {
+  description = "Tags of everything that the module makes."
+  type        = map(string)
+  default     = {}
+}

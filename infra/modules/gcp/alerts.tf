@@ -1,0 +1,76 @@
+locals {
+  # Cloud Logging takes severity and time out of the function's JSON lines; logger and message stay in jsonPayload.
+  own_log = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${google_cloudfunctions2_function.this.name}\" AND resource.labels.location=\"${var.region}\""
+
+  alerts = {
+    failures = {
+      filter  = "${local.own_log} AND severity>=ERROR"
+      content = "auditsplit could not store a batch and answered 503 or 500, or the platform ended it; the log says why. The apiserver tries again for some minutes, and then drops the batch."
+    }
+    rejected = {
+      filter  = "${local.own_log} AND jsonPayload.code=(\"rejected\" OR \"undecodable\" OR \"body-too-large\")"
+      content = "auditsplit got what is no audit event, or more than it takes; the log says where it is kept, below ${var.prefix}/_rejected/."
+    }
+  }
+}
+
+resource "google_monitoring_alert_policy" "this" {
+  for_each = local.alerts
+
+  project               = var.project_id
+  display_name          = "${var.name}: ${each.key}"
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = each.key
+
+    condition_matched_log {
+      filter = each.value.filter
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+
+    notification_rate_limit {
+      period = "300s"
+    }
+  }
+
+  documentation {
+    content   = each.value.content
+    mime_type = "text/markdown"
+  }
+}
+
+resource "google_monitoring_alert_policy" "silence" {
+  count = var.silence_minutes == null ? 0 : 1
+
+  project               = var.project_id
+  display_name          = "${var.name}: silence"
+  combiner              = "OR"
+  notification_channels = var.notification_channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "silence"
+
+    condition_absent {
+      filter   = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${google_cloudfunctions2_function.this.name}\" AND metric.type = \"run.googleapis.com/request_count\""
+      duration = "${var.silence_minutes * 60}s"
+
+      aggregations {
+        alignment_period     = "60s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    content   = "Nobody sent auditsplit anything for ${var.silence_minutes} minutes; look at the apiserver's apiserver_audit_error_total and its log."
+    mime_type = "text/markdown"
+  }
+}

@@ -1,0 +1,289 @@
+variable "project_id" {
+  description = "Project that everything is made in."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project_id))
+    error_message = "project_id: write the project's ID, such as my-project-123, not its name or number."
+  }
+}
+
+variable "region" {
+  description = "Region of the function, and of the buckets: `europe-west1`."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region: write a region such as europe-west1, no zone."
+  }
+}
+
+variable "name" {
+  description = "Name of the function, its service account and alerts."
+  type        = string
+  default     = "auditsplit"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.name))
+    error_message = "name: write 6 to 30 of a-z, 0-9 and -, a letter first, as a service account's name wants it."
+  }
+}
+
+variable "package_file" {
+  description = "Path of the function's source, as `make bundle` makes it: dist/auditsplit-functions.zip."
+  type        = string
+
+  validation {
+    condition     = endswith(var.package_file, ".zip") && fileexists(var.package_file)
+    error_message = "package_file: there is no such zip; run `make bundle` and name dist/auditsplit-functions.zip."
+  }
+}
+
+variable "tokens" {
+  description = "Who may send: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it. Hashes of random tokens, so no secrets."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.tokens) > 0
+    error_message = "tokens: name at least one, or nobody can send; `auditsplit token <cluster>` prints it."
+  }
+
+  validation {
+    condition     = alltrue([for token in var.tokens : can(regex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=sha256:[0-9a-f]{64}$", token))])
+    error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it; the token itself belongs into the kubeconfig only."
+  }
+
+  validation {
+    condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
+    error_message = "tokens: one hash stands there twice; a token is for one cluster, so make one for each."
+  }
+}
+
+variable "bucket_name" {
+  description = "Name of the bucket for the events; all of Google shares one space of names. The source lies in `<bucket_name>-source`."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9_-]{1,54}[a-z0-9]$", var.bucket_name)) && !can(regex("^goog|google", var.bucket_name))
+    error_message = "bucket_name: write 3 to 56 of a-z, 0-9, - and _, with a letter or digit at both ends and no google in it."
+  }
+}
+
+variable "create_bucket" {
+  description = "Whether the module makes the bucket; false takes the existing `bucket_name`, which must have uniform bucket-level access, since the function's permission is bound to a prefix."
+  type        = bool
+  default     = true
+}
+
+variable "prefix" {
+  description = "Folder in the bucket below which the function may create objects, without slashes at its ends."
+  type        = string
+  default     = "audit"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._@:=+,-]+(/[A-Za-z0-9._@:=+,-]+)*$", var.prefix)) && !can(regex("(^|/)[.]{1,2}(/|$)", var.prefix))
+    error_message = "prefix: write names of A-Z a-z 0-9 . _ @ : = + , - with a / between them, such as audit; it bounds what the function may write."
+  }
+}
+
+variable "gcs_options" {
+  description = "Further options of the Google store, from docs/stores.md. The default names the user's folder so that BigQuery can read it."
+  type        = map(string)
+  default     = { key = "cluster={cluster}/username={user}/dt={date}/hour={hour}" }
+
+  validation {
+    condition     = alltrue([for name, value in var.gcs_options : can(regex("^[a-z_]+$", name)) && !can(regex("\\s", value))])
+    error_message = "gcs_options: names are a-z and _, values have no spaces; see docs/stores.md."
+  }
+}
+
+variable "retention_days" {
+  description = "Days that objects are kept; null is for ever. An existing bucket keeps its own rules."
+  type        = number
+  default     = 365
+
+  validation {
+    condition     = var.retention_days == null ? true : var.retention_days >= 1 && floor(var.retention_days) == var.retention_days
+    error_message = "retention_days: write a whole number of 1 or more, or null for ever."
+  }
+}
+
+variable "noncurrent_retention_days" {
+  description = "Days for which a deleted object can be brought back."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.noncurrent_retention_days >= 1 && floor(var.noncurrent_retention_days) == var.noncurrent_retention_days
+    error_message = "noncurrent_retention_days: write a whole number of 1 or more."
+  }
+}
+
+variable "force_destroy" {
+  description = "Whether `terraform destroy` deletes the bucket with the events in it."
+  type        = bool
+  default     = false
+}
+
+variable "kms_key_name" {
+  description = "Cloud KMS key that encrypts the buckets; null is Google's own keys. The project's Cloud Storage service agent needs roles/cloudkms.cryptoKeyEncrypterDecrypter on it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_name == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key_name))
+    error_message = "kms_key_name: write projects/<project>/locations/<region>/keyRings/<ring>/cryptoKeys/<key>."
+  }
+}
+
+variable "memory" {
+  description = "Memory of an instance."
+  type        = string
+  default     = "1Gi"
+
+  validation {
+    condition     = can(regex("^(512Mi|[1-9][0-9]*Gi)$", var.memory))
+    error_message = "memory: write 512Mi or a number of Gi; requests have up to 32 MB, several at once."
+  }
+}
+
+variable "timeout_s" {
+  description = "Seconds that a request may take. The apiserver waits 30 s, so more gains nothing."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.timeout_s >= 15 && var.timeout_s <= 30 && floor(var.timeout_s) == var.timeout_s
+    error_message = "timeout_s: write 15 to 30; a batch has 12 s for its puts, and the apiserver gives up after 30."
+  }
+}
+
+variable "concurrency" {
+  description = "Requests that an instance serves at once, each in a thread."
+  type        = number
+  default     = 8
+
+  validation {
+    condition     = var.concurrency >= 1 && var.concurrency <= 80 && floor(var.concurrency) == var.concurrency
+    error_message = "concurrency: write 1 to 80."
+  }
+}
+
+variable "max_instances" {
+  description = "Instances at most: a bound on what a flood can cost."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 100 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances: write 1 to 100."
+  }
+}
+
+variable "min_instances" {
+  description = "Instances that are kept warm, and paid for; 0 is none."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.min_instances >= 0 && var.min_instances <= var.max_instances && floor(var.min_instances) == var.min_instances
+    error_message = "min_instances: write 0 to max_instances."
+  }
+}
+
+variable "ingress" {
+  description = "Where requests may come from: ALLOW_ALL, ALLOW_INTERNAL_ONLY (the project's networks) or ALLOW_INTERNAL_AND_GCLB."
+  type        = string
+  default     = "ALLOW_ALL"
+
+  validation {
+    condition     = contains(["ALLOW_ALL", "ALLOW_INTERNAL_ONLY", "ALLOW_INTERNAL_AND_GCLB"], var.ingress)
+    error_message = "ingress: write ALLOW_ALL, ALLOW_INTERNAL_ONLY or ALLOW_INTERNAL_AND_GCLB."
+  }
+}
+
+variable "invokers" {
+  description = "Who gets past Google's own check, before the token's: `allUsers`, or members such as `serviceAccount:…`. Members must send their ID token as X-Serverless-Authorization, which kube-apiserver can't; a proxy beside it can."
+  type        = set(string)
+  default     = ["allUsers"]
+
+  validation {
+    condition     = length(var.invokers) > 0 && alltrue([for member in var.invokers : member == "allUsers" || can(regex("^(serviceAccount|user|group|domain|principal|principalSet):.+$", member))])
+    error_message = "invokers: write allUsers, or members such as serviceAccount:name@project.iam.gserviceaccount.com; with none, nobody can send."
+  }
+}
+
+variable "build_service_account" {
+  description = "Service account that builds the function, as projects/<project>/serviceAccounts/<email>; null is the project's default, which has no roles in newer organizations. See the README."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.build_service_account == null ? true : can(regex("^projects/[^/]+/serviceAccounts/[^/]+@[^/]+$", var.build_service_account))
+    error_message = "build_service_account: write projects/<project>/serviceAccounts/<email>."
+  }
+}
+
+variable "elasticsearch_url" {
+  description = "Elasticsearch as a second store: `elasticsearch+https://host:9200`; null is Cloud Storage alone."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.elasticsearch_url == null ? true : can(regex("^elasticsearch[+]https://[^@\\s]+$", var.elasticsearch_url))
+    error_message = "elasticsearch_url: write elasticsearch+https://host:9200, without user and password; the API key goes into Secret Manager."
+  }
+}
+
+variable "elasticsearch_api_key_secret" {
+  description = "Secret of Secret Manager that holds the API key for `elasticsearch_url`, by name and version; the key itself never reaches Terraform."
+  type = object({
+    name    = string
+    version = string
+  })
+  default = null
+
+  validation {
+    condition     = (var.elasticsearch_api_key_secret == null) == (var.elasticsearch_url == null)
+    error_message = "elasticsearch_api_key_secret: give it and elasticsearch_url together, or neither."
+  }
+}
+
+variable "environment" {
+  description = "Further settings of the function: `{ AUDIT_USER = \"impersonated\" }`; see the README's table of settings."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "ELASTICSEARCH_API_KEY", "THREADS"])) == 0
+    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS, ELASTICSEARCH_API_KEY and THREADS are made from the module's other variables."
+  }
+}
+
+variable "notification_channels" {
+  description = "Channels that alerts notify: `projects/<project>/notificationChannels/<id>`."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for channel in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
+    error_message = "notification_channels: write projects/<project>/notificationChannels/<id>."
+  }
+}
+
+variable "silence_minutes" {
+  description = "Minutes without any request after which an alert says so; null is no such alert. Raise it to what your audit policy leaves quiet."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = var.silence_minutes == null ? true : var.silence_minutes >= 5 && var.silence_minutes <= 1380 && floor(var.silence_minutes) == var.silence_minutes
+    error_message = "silence_minutes: write 5 to 1380, or null for no alert."
+  }
+}
+
+variable "labels" {
+  description = "Labels of everything that the module makes and that can have some."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,1 @@
+"""Tests of the deployment: they need Terraform, and `make infra` runs them."""

@@ -1,0 +1,1 @@
+"""What makes an Elasticsearch server of the jars that Elastic publishes."""

@@ -1,0 +1,95 @@
+"""``auditsplit elasticsearch`` apart from any server: what it would send, and misuse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from click.testing import CliRunner, Result
+
+from auditsplit.cli import main
+from auditsplit.sinks.elasticsearch import template
+from auditsplit.sinks.elasticsearch.streams import Streams
+
+URL = "elasticsearch+https://es.example.com"
+
+
+def run(*arguments: str, sinks: str = URL) -> Result:
+    """Return what the command did."""
+    return CliRunner().invoke(main, ["elasticsearch", *arguments], env={"AUDIT_SINKS": sinks})
+
+
+def requests(output: str) -> dict[str, object]:
+    """Return the documents that were printed, by method and path."""
+    found = (text.partition("\n") for text in output.split("\n\n") if text.strip())
+    return {head: json.loads(document) for head, _, document in found}
+
+
+def test_a_dry_run_prints_the_requests_for_kibanas_console() -> None:
+    """All that would be installed, for every Elasticsearch that is set."""
+    result = run("setup", "--dry-run", "--retention", "30d", sinks=f"memory: {URL} {URL}?target=all-audit")
+
+    found = requests(result.output)
+    assert result.exit_code == 0
+    assert list(found) == [
+        "PUT /_component_template/auditsplit",
+        "PUT /_index_template/auditsplit-kube-audit",
+        "PUT /_index_template/auditsplit-all-audit",
+    ]
+    documents = template.documents(Streams(), "30d")
+    assert found["PUT /_index_template/auditsplit-kube-audit"] == documents["/_index_template/auditsplit-kube-audit"]
+
+
+def test_documents_are_kept_for_ever_unless_told_otherwise() -> None:
+    """The retention is Elasticsearch's own, of the data stream."""
+    lifecycles = [
+        template.documents(Streams(), retention)["/_index_template/auditsplit-kube-audit"]["template"]["lifecycle"]
+        for retention in (None, "30d")
+    ]
+
+    assert lifecycles == [{"enabled": True}, {"enabled": True, "data_retention": "30d"}]
+
+
+def test_a_key_is_asked_for_with_two_privileges() -> None:
+    """On the template's own names."""
+    result = run("key", "--dry-run", "--name", "prod")
+
+    assert requests(result.output) == {
+        "POST /_security/api_key": {
+            "name": "prod",
+            "role_descriptors": {
+                "auditsplit": {
+                    "cluster": [],
+                    "indices": [{"names": ["kube-audit-*"], "privileges": ["create_doc", "auto_configure"]}],
+                }
+            },
+        }
+    }
+
+
+@pytest.mark.parametrize("command", [("setup", "--dry-run"), ("key", "--dry-run")])
+def test_no_elasticsearch_is_misuse(command: Sequence[str]) -> None:
+    """With what to set."""
+    result = run(*command, sinks="memory:")
+
+    assert result.exit_code == 2
+    assert "no Elasticsearch in it; set it to elasticsearch+https://host:9200" in result.output
+
+
+@pytest.mark.parametrize("retention", ["30", "0d", "d", "30 d", "-1d", "30y"])
+def test_a_retention_is_a_number_and_a_unit(retention: str) -> None:
+    """As Elasticsearch writes times."""
+    result = run("setup", "--dry-run", "--retention", retention)
+
+    assert result.exit_code == 2
+    assert "as in 30d" in result.output
+
+
+@pytest.mark.parametrize("command", ["setup", "key"])
+def test_a_server_that_is_not_there_is_told(command: str) -> None:
+    """In a line, with an exit of 1."""
+    result = run(command, sinks="elasticsearch+http://127.0.0.1:9")
+
+    assert result.exit_code == 1
+    assert "127.0.0.1:9/kube-audit-*: no node can be reached" in result.output

@@ -1,0 +1,226 @@
+"""Documents: ECS from an event's bytes, and less of it where something can't be a field."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from eventlists import HOSTILE, PROPERTY, carrying, event, eventlist, items, line
+from hypothesis import given
+
+from auditsplit import batch as batches
+from auditsplit import lines
+from auditsplit.batch import Batch
+from auditsplit.eventlist import Event
+from auditsplit.routing import Origin
+from auditsplit.sinks.elasticsearch import document
+from auditsplit.sinks.elasticsearch.document import EVERYTHING
+
+ORIGIN = Origin("prod-1", datetime(2026, 11, 23, 12, tzinfo=UTC))
+FULL: dict[str, Any] = {
+    "user": {"username": "alice", "uid": "u-1", "groups": ["g"], "extra": {"a.b/c": ["x"]}},
+    "impersonatedUser": {"username": "bob"},
+    "sourceIPs": ["10.0.0.1", "10.0.0.2"],
+    "userAgent": "kubectl/v1.37.2",
+    "objectRef": {"resource": "pods", "namespace": "ns", "name": "web-0", "apiVersion": "v1", "subresource": "exec"},
+    "responseStatus": {"metadata": {}, "status": "Failure", "reason": "Forbidden", "code": 403},
+    "requestObject": {"metadata": {"managedFields": [{"fieldsV1": {".": {}}}]}},
+    "annotations": {"authorization.k8s.io/decision": "forbid", "authorization.k8s.io/reason": ""},
+}
+
+
+def event_of(item: bytes) -> Event:
+    """Return the event that ``item`` is."""
+    (found,) = batches.read(eventlist([item]), "prod-1").events
+    return found
+
+
+def rendered(item: bytes, without: frozenset[str] = frozenset(), reason: str = "") -> dict[str, Any]:
+    """Return the document of ``item``."""
+    found: dict[str, Any] = json.loads(document.render(event_of(item), ORIGIN, without, reason))
+    return found
+
+
+def test_a_document_has_elastics_own_fields() -> None:
+    """All of them, for an event that has all."""
+    found = rendered(event(**FULL))
+
+    assert found.pop("kubernetes") == {
+        "audit": {
+            **json.loads(event(**FULL)),
+            "annotations": {"authorization_k8s_io/decision": "forbid", "authorization_k8s_io/reason": ""},
+        }
+    }
+    assert found.pop("event") == {
+        "kind": "event",
+        "dataset": "kubernetes.audit_logs",
+        "module": "kubernetes",
+        "outcome": "failure",
+        "ingested": "2026-11-23T12:00:00Z",
+        "action": "list",
+        "id": "3df2e8a2-c03a-405f-bbd5-ebf725831bbf",
+        "original": line(**FULL).decode(),
+    }
+    assert found == {
+        "@timestamp": "2026-11-23T11:29:49.380360Z",
+        "ecs": {"version": "8.17.0"},
+        "data_stream": {"type": "logs", "dataset": "kubernetes.audit_logs", "namespace": "prod_1"},
+        "orchestrator": {
+            "type": "kubernetes",
+            "cluster": {"name": "prod-1"},
+            "namespace": "ns",
+            "resource": {"name": "web-0", "type": "pods"},
+            "api_version": "v1",
+        },
+        "user": {"name": "alice", "id": "u-1", "effective": {"name": "bob"}},
+        "source": {"ip": "10.0.0.1"},
+        "user_agent": {"original": "kubectl/v1.37.2"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"responseStatus": {"code": 200}}, "success"),
+        ({"responseStatus": {"code": 404}}, "failure"),
+        ({"annotations": {"authorization.k8s.io/decision": "forbid"}}, "failure"),
+        ({"annotations": {"authorization.k8s.io/decision": "allow"}}, "unknown"),
+        ({"stage": "RequestReceived"}, "unknown"),
+        ({"annotations": None}, "unknown"),
+    ],
+)
+def test_the_outcome_is_the_answers(fields: dict[str, Any], outcome: str) -> None:
+    """Unknown as long as there is none."""
+    assert rendered(event(**fields))["event"]["outcome"] == outcome
+
+
+def test_an_event_without_times_has_that_of_its_coming() -> None:
+    """A document in a data stream must have one."""
+    found = rendered(event(stageTimestamp=None, requestReceivedTimestamp="soon"))
+
+    assert found["@timestamp"] == "2026-11-23T12:00:00Z"
+
+
+def test_annotations_are_found_wherever_they_stand() -> None:
+    """A sender other than kube-apiserver may write them first; the same text in a body is none."""
+    body = b'{"annotations":{"a.b":"1"}}'
+    first = b'{"annotations":{"a.b":"1"},' + carrying(body)[1:]
+
+    found = rendered(first)["kubernetes"]["audit"]
+
+    assert found["annotations"] == {"a_b": "1"}
+    assert found["requestObject"] == {"annotations": {"a.b": "1"}}
+    assert "auditsplit" not in rendered(first)
+
+
+def test_names_of_annotations_that_can_be_no_field_are_replaced() -> None:
+    """Those that are blank; a dot is a level to Elasticsearch."""
+    found = rendered(event(annotations={"": "1", "a..b": "2"}))
+
+    assert found["kubernetes"]["audit"]["annotations"] == {"_": "1", "a__b": "2"}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_every_hostile_event_has_a_document_with_its_line(name: str) -> None:
+    """Byte for byte, on one line, and a body only where a strict parser takes it, or the server may judge."""
+    item = event_of(HOSTILE[name])
+
+    text = document.render(item, ORIGIN)
+    bare = json.loads(document.render(item, ORIGIN, {EVERYTHING}, "why"))
+
+    assert b"\n" not in text
+    assert original(bare) == lines.render([item], "log")[:-1]
+    assert bare["auditsplit"]["left_out"] == [EVERYTHING]
+    assert bare["error"]["message"] == "why"
+    assert bare["user"]["name"] == "mallory"
+    assert bare["event"]["action"] == "list"
+    assert bare["kubernetes"] == {"audit": {}}
+
+
+def original(found: dict[str, Any]) -> bytes:
+    """Return the line in a document."""
+    text = found["event"].get("original")
+    return base64.b64decode(found["auditsplit"]["original_base64"]) if text is None else text.encode()
+
+
+@PROPERTY
+@given(item=items)
+def test_any_item_has_a_document_at_every_degree(item: bytes) -> None:
+    """Whole, without one body, without both, and without all; the line is in each."""
+    batch: Batch = batches.read(eventlist([item]), "prod-1")
+    without: frozenset[str] | None = frozenset()
+    degrees = 0
+    for one in batch.events:
+        while without is not None:
+            text = document.render(one, ORIGIN, without)
+            assert b"\n" not in text
+            assert text.endswith(b"}}")
+            without = document.less(without, f"failed to parse field [{EVERYTHING}.requestObject] of type [flattened]")
+            degrees += 1
+        assert degrees == 4
+
+
+def test_a_user_name_that_is_no_utf8_is_shown_by_its_escapes() -> None:
+    """A lone surrogate can be in no document."""
+    item = rb'{"level":"Metadata","verb":"\udfff","user":{"username":"\ud800"},"x":"\ud800"}'
+
+    found = rendered(item, frozenset({EVERYTHING}))
+
+    assert found["user"]["name"] == "\\ud800"
+    assert found["event"]["action"] == "\\udfff"
+
+
+@pytest.mark.parametrize(
+    ("without", "reason", "more"),
+    [
+        ((), "failed to parse field [kubernetes.audit.requestObject] of", {"requestObject"}),
+        ((), "failed to parse field [kubernetes.audit.responseObject] of", {"responseObject"}),
+        ((), "failed to parse", {"requestObject", "responseObject"}),
+        (("requestObject",), "field [kubernetes.audit.requestObject] of", {"requestObject", "responseObject"}),
+        (("requestObject", "responseObject"), "x", {"requestObject", "responseObject", EVERYTHING}),
+        ((EVERYTHING,), "x", None),
+    ],
+)
+def test_a_refusal_takes_more_away_each_time(without: tuple[str, ...], reason: str, more: set[str] | None) -> None:
+    """The body that it names, then both, then all, then nothing is left."""
+    assert document.less(without, reason) == more
+
+
+def test_a_members_name_may_have_control_characters() -> None:
+    """No parser takes it, and structure finds it."""
+    found = rendered(b'{"level":"Metadata","verb":"get","\x01":1}')
+
+    assert found["auditsplit"]["left_out"] == ["\x01"]
+    assert found["event"]["action"] == "get"
+
+
+def test_what_is_left_out_is_only_what_was_there() -> None:
+    """And members of the wrong type, or that the API doesn't have, beside the body."""
+    item = event(requestObject={"a": 1}, sourceIPs="10.0.0.1", requestTrailer=1)
+
+    found = rendered(item, frozenset({"requestObject", "responseObject"}), "why")
+
+    assert found["auditsplit"]["left_out"] == ["requestObject", "sourceIPs", "requestTrailer"]
+    assert "source" not in found
+    assert found["user"]["name"] == "alice"
+
+
+def test_the_id_is_of_the_clusters_name_and_the_bytes() -> None:
+    r"""A known answer: base64 of the first 20 bytes of SHA-256, as ``printf 'prod\0{}' | sha256sum`` begins."""
+    assert document.identity("prod", b"{}") == base64.urlsafe_b64encode(
+        bytes.fromhex("3f74f10743a5e5f78f4ece43efe9fe4453ab827c")
+    ).decode().rstrip("=")
+    assert document.identity("prod", b"{}") != document.identity("pro", b"d{}")
+
+
+def test_a_rejected_body_is_kept_whole() -> None:
+    """With the reason and where it came from."""
+    found = json.loads(document.rejected(ORIGIN, b"\x1f\xff", "no\ud800 event"))
+
+    assert base64.b64decode(found["auditsplit"]["original_base64"]) == b"\x1f\xff"
+    assert found["error"]["message"] == "no\\ud800 event"
+    assert found["orchestrator"]["cluster"]["name"] == "prod-1"
+    assert found["event"]["kind"] == "pipeline_error"

@@ -1,0 +1,215 @@
+"""infra/, the Dockerfile and docs/deploy.md, as far as they can be held against the function without Terraform."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from eventlists import event, eventlist
+from server import Server
+
+from auditsplit.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+MODULES = ROOT / "infra" / "modules"
+DOC = (ROOT / "docs" / "deploy.md").read_text()
+MANIFEST = list(yaml.safe_load_all((ROOT / "infra" / "kubernetes" / "auditsplit.yaml").read_text()))
+
+
+def blocks(module: str, file: str, kind: str) -> dict[str, dict[str, str]]:
+    """Return the blocks of a Terraform file by name, each with the text of its arguments on one line."""
+    text = (MODULES / module / file).read_text()
+    found = re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}$', text, re.MULTILINE | re.DOTALL)
+    argument = re.compile(r"^  (\w+) += (.*?)(?=^  \w|^\n|\Z)", re.MULTILINE | re.DOTALL)
+    return {name: {key: " ".join(value.split()) for key, value in argument.findall(body)} for name, body in found}
+
+
+def text_of(argument: str) -> str:
+    """Return the string that a quoted argument writes."""
+    text: str = json.loads(argument)
+    return text
+
+
+def table(module: str, heading: str) -> list[list[str]]:
+    """Return the rows of the table below a heading of the module's README, cell by cell."""
+    section = (MODULES / module / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [re.split(r" \| ", row) for row in re.findall(r"^\| (`\w+` .*) \|$", section, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("module", ["aws", "gcp"])
+def test_the_readmes_inputs_are_the_variables(module: str) -> None:
+    """In their order, with their words, types and defaults."""
+    expected = [
+        [
+            f"`{name}`",
+            text_of(variable["description"]),
+            f"`{variable['type']}`",
+            f"`{variable['default']}`" if "default" in variable else "n/a",
+            "no" if "default" in variable else "yes",
+        ]
+        for name, variable in blocks(module, "variables.tf", "variable").items()
+    ]
+
+    assert table(module, "Inputs") == expected
+
+
+@pytest.mark.parametrize("module", ["aws", "gcp"])
+def test_the_readmes_outputs_are_the_outputs(module: str) -> None:
+    """In their order, with their words."""
+    outputs = blocks(module, "outputs.tf", "output")
+
+    assert table(module, "Outputs") == [[f"`{name}`", text_of(of["description"])] for name, of in outputs.items()]
+
+
+@pytest.mark.parametrize("module", ["aws", "gcp"])
+def test_every_variable_that_can_be_wrong_is_validated_with_a_message(module: str) -> None:
+    """All but truth values and free maps; and the message begins with the variable's name."""
+    text = (MODULES / module / "variables.tf").read_text()
+    found = dict(re.findall(r'^variable "(\w+)" {\n(.*?)^}$', text, re.MULTILINE | re.DOTALL))
+
+    bare = {name for name, body in found.items() if "validation {" not in body}
+
+    assert bare <= {"create_bucket", "force_destroy", "tags", "labels"}
+    for name, body in found.items():
+        messages = re.findall(r'error_message = "(\w+): ', body)
+        assert messages == [name] * body.count("validation {")
+
+
+def aws_patterns() -> dict[str, list[tuple[str, str]]]:
+    """Return CloudWatch's patterns by metric: pairs of a field and a text with * for anything, any of which counts."""
+    text = (MODULES / "aws" / "alarms.tf").read_text()
+    found = re.findall(r'^    (\w+) = "({ .* })"$', text, re.MULTILINE)
+    return {name: re.findall(r'\$\.(\w+) = "([^"]*)"', pattern.replace('\\"', '"')) for name, pattern in found}
+
+
+def metrics_of(line: dict[str, Any]) -> set[str]:
+    """Return the metrics that a line of the log counts for."""
+    return {
+        name
+        for name, pairs in aws_patterns().items()
+        if any(fnmatch.fnmatchcase(str(line.get(field)), text) for field, text in pairs)
+    }
+
+
+def gcp_alerts(line: dict[str, Any]) -> set[str]:
+    """Return the alerts that a line of the log sets off, by the filters' own conditions."""
+    text = (MODULES / "gcp" / "alerts.tf").read_text().replace('\\"', '"')
+    [codes] = re.findall(r"jsonPayload.code=\(([^)]+)\)", text)
+    assert "severity>=ERROR" in text
+    failures = {"failures"} if line["severity"] in ("ERROR", "CRITICAL") else set()
+    rejected = {"rejected"} if f'"{line["code"]}"' in codes.split(" OR ") else set()
+    return failures | rejected
+
+
+def lines_of(server: Server) -> list[dict[str, Any]]:
+    """Return what the function logged after its start."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["logger"] == "auditsplit.http"]
+
+
+def test_what_is_rejected_is_counted(serve: Callable[..., Server]) -> None:
+    """A body and an item that are no events, and a body that is too large: a line each, and each sets an alarm off."""
+    server = serve(AUDIT_SINKS="memory:", AUDIT_MAX_BODY_BYTES="2000")
+
+    statuses = [
+        server.post(b"no JSON").status,
+        server.post(eventlist([event("alice"), b"1"])).status,
+        server.post(eventlist([event("alice")] * 10)).status,
+    ]
+
+    assert statuses == [400, 200, 413]
+    assert [metrics_of(line) for line in lines_of(server)] == [{"Rejected"}] * 3
+    assert [gcp_alerts(line) for line in lines_of(server)] == [{"rejected"}] * 3
+
+
+def test_what_is_not_stored_is_counted(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """A store that takes nothing."""
+    (tmp_path / "file").touch()
+    server = serve(AUDIT_SINKS="file:file/log")
+    before = len(lines_of(server))
+
+    status = server.post(eventlist([event("alice")])).status
+
+    told = lines_of(server)[before:]
+    assert (status, [metrics_of(line) for line in told]) == (503, [{"Failures"}])
+    assert [gcp_alerts(line) for line in told] == [{"failures"}]
+
+
+def test_what_is_stored_or_nobodys_business_is_not_counted(serve: Callable[..., Server]) -> None:
+    """A good list, and whoever knocks at a public URL."""
+    server = serve(AUDIT_SINKS="memory:", AUDIT_TOKENS=f"prod=sha256:{'0' * 64}")
+
+    statuses = [
+        server.post(eventlist([event("alice")])).status,
+        server.request("GET", "/wp-login.php").status,
+        server.request("GET", "/").status,
+    ]
+
+    assert statuses == [401, 404, 405]
+    assert {metric for line in lines_of(server) for metric in metrics_of(line)} == set()
+    assert {alert for line in lines_of(server) for alert in gcp_alerts(line)} == set()
+
+
+def daemon_set() -> dict[str, Any]:
+    """Return the manifest's pod."""
+    (found,) = [document for document in MANIFEST if document["kind"] == "DaemonSet"]
+    pod: dict[str, Any] = found["spec"]["template"]["spec"]
+    return pod
+
+
+def test_the_manifests_settings_are_good() -> None:
+    """The function starts with them, and takes whoever is on that machine, without a token."""
+    (settings,) = [document["data"] for document in MANIFEST if document["kind"] == "ConfigMap"]
+
+    read = Settings.read(settings)
+
+    assert [sink.name for sink in read.sinks] == ["s3://my-bucket/audit"]
+    assert read.tokens == ()
+
+
+def test_the_manifest_serves_its_own_machine_only(serve: Callable[..., Server]) -> None:
+    """By the environment that functions-framework reads; the probes ask where it listens, for what it answers."""
+    (container,) = daemon_set()["containers"]
+    environ = {entry["name"]: entry["value"] for entry in container["env"]}
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]
+    server = serve(AUDIT_SINKS="memory:")
+
+    answers = [server.request("GET", probe["path"]).status for probe in probes]
+
+    assert environ["HOST"] == container["ports"][0]["hostIP"] == "127.0.0.1"
+    assert int(environ["PORT"]) == container["ports"][0]["containerPort"]
+    assert {probe["host"] for probe in probes} == {"127.0.0.1"}
+    assert answers == [200, 200, 200]
+    assert f"--server http://127.0.0.1:{environ['PORT']} --no-credentials" in DOC
+
+
+def test_the_container_runs_the_function_as_everywhere(serve: Callable[..., Server]) -> None:
+    """The Dockerfile's entry point is the command of `make run` and of the tests' server, as the manifest's user."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    (command,) = re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)
+    user = daemon_set()["securityContext"]["runAsUser"]
+    arguments = serve(AUDIT_SINKS="memory:").process.args
+
+    assert isinstance(arguments, list)
+    assert [word.replace("/app", "functions") for word in json.loads(command)] == [
+        Path(arguments[0]).name,
+        *[str(word).replace(f"{ROOT}/", "") for word in arguments[1:5]],
+    ]
+    assert f"USER {user}:{user}" in dockerfile
+    assert [line for line in dockerfile.splitlines() if line.startswith("USER")][-1].startswith("USER 65532")
+
+
+def test_the_flags_for_lambda_keep_a_request_below_its_limit() -> None:
+    """Events times their largest size, and the third more that base64 adds."""
+    flags = dict(re.findall(r"^--([a-z-]+)=(\d+)$", DOC, re.MULTILINE))
+
+    most = int(flags["audit-webhook-batch-max-size"]) * int(flags["audit-webhook-truncate-max-event-size"])
+
+    assert "--audit-webhook-truncate-enabled" in DOC
+    assert most * 4 / 3 < 6 * 1024 * 1024
