@@ -6,10 +6,14 @@ BIN := .venv/bin
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
+KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kube-apiserver/go.mod)
+ETCD := $(shell sed -n 's/^require go.etcd.io.etcd.server.v3 v//p' tests/e2e/programs/etcd/go.mod)
+GO_BUILD := CGO_ENABLED=0 GOWORK=off GOFLAGS= go build -mod=readonly -trimpath -buildvcs=false
+VERSION_OF := -X k8s.io/component-base/version
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run test infra scan servers check lock upload bundle bench clean
+.PHONY: run test infra scan e2e servers check lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -32,6 +36,9 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) ## the stores' server programs that no Python package has
+
+e2e: .venv/ready $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
 	$(BIN)/ruff check .
@@ -87,6 +94,17 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
+	mkdir -p $(@D) && touch $@
+
+# Kubernetes pins its staging modules by replacing them, which no other module inherits; so go.mod replaces them again.
+$(SERVERS)/kube-apiserver-$(KUBERNETES):
+	cd tests/e2e/programs/kube-apiserver && $(GO_BUILD) -o $(CURDIR)/.cache/bin/kube-apiserver -ldflags "-s -w \
+	  $(VERSION_OF).gitVersion=v$(KUBERNETES) $(VERSION_OF).gitMajor=1 $(VERSION_OF).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))" \
+	  k8s.io/kubernetes/cmd/kube-apiserver
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/etcd-$(ETCD):
+	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
 	mkdir -p $(@D) && touch $@
 
 $(SERVERS)/elasticsearch-$(ELASTICSEARCH): $(wildcard tests/live/elasticsearch/* tests/live/elasticsearch/*/*.java) | .venv/ready
