@@ -100,8 +100,6 @@ ERRORS = [
     ("server-query", Case(TAKEN, {"server": "https://audit.example.com?token=x"})),
     ("server-query", Case(TAKEN, {"server": "https://audit.example.com/clusters/a#x"})),
     ("server-password", Case(TAKEN, {"server": "https://user:password@audit.example.com"})),
-    ("server-redirects", Case(TAKEN, {"server": "https://audit.example.com//clusters/a"})),
-    ("server-redirects", Case(TAKEN, {"server": "https://audit.example.com/x/../clusters/a"})),
     ("server-redirects", Case(TAKEN, {"server": "http://audit-x.a.run.app"}, {})),
     ("server-cluster", Case(TAKEN, {"server": "https://audit.example.com/clusters/Prod"})),
     ("server-cluster", Case(TAKEN, {"server": "https://audit.example.com/clusters/"})),

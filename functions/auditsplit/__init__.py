@@ -6,5 +6,6 @@
 
 `http` checks the sender and the body's bounds, `eventlist` finds the events, `routing` their places, `fanout` hands
 them to every store in `sinks`, and only when all of it is durable the answer is 200. `errors` says who must act when it
-is not. Entry points (``main.py``, ``lambda_function.py`` by `lambda_events`, `cli`) translate, nothing else.
+is not, `deadline` until when, `telemetry` tells of it. Entry points (``main.py``, ``lambda_function.py`` by
+`lambda_events`, `cli`) translate, nothing else. `sender` is the cluster's side: kubeconfigs, flags, policies.
 """

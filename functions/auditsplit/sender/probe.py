@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from auditsplit.sender import credentials, files
 from auditsplit.sender.answers import Answer, printable
 from auditsplit.sender.kubeconfig import Cluster, Kubeconfig, User
+from auditsplit.sender.rules.subject import cleaned
 
 _BODY = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[]}\n'
 _HEADERS = {
@@ -65,7 +66,7 @@ def _post(cluster: Cluster, user: User, context: ssl.SSLContext | None, timeout_
     with _failures(url, timeout_s), _connected(cluster, url, context, timeout_s) as connection:
         connected = time.monotonic()
         authorization = _authorization(user) if context else {}
-        path = f"{url.path.rstrip('/') or '/'}?timeout=30s"
+        path = f"{cleaned(url.path) or '/'}?timeout=30s"
         if cluster.proxy_url and not context:
             path = f"http://{url.netloc}{path}"
         connection.request("POST", path, _BODY, {**_HEADERS, "Host": url.netloc, **authorization})

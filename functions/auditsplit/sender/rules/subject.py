@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import posixpath
 import re
 from collections.abc import Callable
 from functools import cached_property
@@ -17,7 +18,7 @@ from auditsplit.sender.kubeconfig import Cluster, Exec, Kubeconfig, User
 
 ERROR, WARNING = "error", "warning"
 
-_CLUSTER_PATH = re.compile(r"/clusters/([^/]*)/?\Z")
+_CLUSTER_PATH = re.compile(r"/clusters(?:/([^/]*))?\Z")
 
 
 class Finding(NamedTuple):
@@ -48,13 +49,13 @@ class Subject:
 
     @cached_property
     def url(self) -> SplitResult:
-        """The server; without a host where it is no URL."""
+        """The server, with its path as kube-apiserver cleans it; without a host where it is no URL."""
         try:
             url = urlsplit(self.cluster.server)
             _ = url.port
         except ValueError:
             return urlsplit("")
-        return url
+        return url._replace(path=cleaned(url.path))
 
     @property
     def host(self) -> str:
@@ -78,7 +79,7 @@ class Subject:
     def named_cluster(self) -> str | None:
         """The cluster in the server's path; None where the path names none."""
         found = _CLUSTER_PATH.search(self.url.path)
-        return found[1] if found else None
+        return (found[1] or "") if found else None
 
     def read(self, path: str) -> bytes | None:
         """Return what the file of that ``path`` has; None where this machine has none to read."""
@@ -93,6 +94,11 @@ class Subject:
             return base64.b64decode("".join(data.split()), validate=True) if data else self.read(path)
         except (binascii.Error, ValueError):
             return b""
+
+
+def cleaned(path: str) -> str:
+    """Return a server's path as kube-apiserver sends it: no ``//``, ``.`` or ``..``, and no slash at its end."""
+    return posixpath.normpath(f"/{path.lstrip('/')}").rstrip("/")
 
 
 class Rule(NamedTuple):
