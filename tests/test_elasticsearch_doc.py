@@ -83,7 +83,7 @@ def test_all_questions_are_there() -> None:
 
 def test_the_priority_is_the_templates() -> None:
     """The page says that it is above Elastic's own."""
-    assert f"priority {template.PRIORITY}, above" in DOC
+    assert f"priority {template.PRIORITY} and one for each character of the names' beginning, above" in DOC
 
 
 def test_kibanas_file_is_where_the_command_takes_it_from() -> None:

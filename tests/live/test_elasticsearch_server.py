@@ -21,6 +21,7 @@ from auditsplit.cli import main
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
+from auditsplit.sinks.elasticsearch.streams import Streams
 from live import elastic_server, places, servers
 from live.places import ElasticsearchPlace
 
@@ -394,6 +395,22 @@ def test_the_commands_prepare_a_cluster(
     with secured_elastic.client() as client:
         (found,) = client.indices.get_index_template(name="auditsplit-secured")["index_templates"]
     assert found["index_template"]["template"]["lifecycle"]["data_retention"] == "30d"
+
+
+@pytest.mark.parametrize("targets", [("beside-{cluster}", "beside-prod"), ("beside-prod", "beside-{cluster}")])
+def test_a_target_beside_one_that_covers_it(elastic: elastic_server.Node, targets: tuple[str, str]) -> None:
+    """Templates whose patterns overlap are taken in either order; the more exact one counts for its data stream."""
+    streams = [Streams(target) for target in targets]
+    with elastic.client() as client:
+        for days, one in enumerate(streams, start=1):
+            template.install(client, one, f"{days}d")
+
+        simulated = client.indices.simulate_index_template(name="beside-prod")
+        for one in streams:
+            (path,) = (path for path in template.documents(one) if "_index_template" in path)
+            client.indices.delete_index_template(name=path.rpartition("/")[2])
+    retention = simulated["template"]["lifecycle"]["data_retention"]
+    assert retention == f"{targets.index('beside-prod') + 1}d"
 
 
 def test_one_data_stream_for_all_in_elastics_own_shape(elastic: elastic_server.Node) -> None:

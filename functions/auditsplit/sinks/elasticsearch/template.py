@@ -20,7 +20,11 @@ NAME = "auditsplit"
 """What the component template is called, and how the names of index templates begin."""
 
 PRIORITY = 500
-"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else take ``logs-*-*``."""
+"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else take ``logs-*-*``.
+
+A template's is higher by the length of its prefix: Elasticsearch refuses two of one priority whose patterns overlap,
+such as those of a stream for every cluster beside one for just this, and the more exact should count.
+"""
 
 _MAX_TERM_CHARACTERS = 8191
 """Lucene's longest term is 32,766 bytes, and a character takes four at most; longer values are stored, not searched."""
@@ -143,7 +147,7 @@ def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[
                 "lifecycle": lifecycle,
                 "data_stream_options": {"failure_store": {"enabled": False}},  # the store itself asks what was refused
             },
-            "priority": PRIORITY,
+            "priority": PRIORITY + len(streams.prefix),
             "_meta": {"managed_by": NAME},
         },
     }
