@@ -12,6 +12,7 @@ from eventlists import PROPERTY, names
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditsplit import names as naming
 from auditsplit.names import ABSENT, MAX_BYTES, NO_USER, encode
 
 SAFE = re.compile(r"(?:[a-z0-9@:-]|%[0-9A-F]{2})(?:[a-z0-9_.@:-]|%[0-9A-F]{2})*(?:~[0-9a-f]{64})?")
@@ -168,3 +169,12 @@ def test_what_stands_for_absence_is_safe() -> None:
     """The names for absent values are file names too; only the one for users is kept from them."""
     assert NO_USER.startswith("_")
     assert encode(ABSENT) == ABSENT
+
+
+def test_long_values_are_not_remembered() -> None:
+    """A caller can choose names of a megabyte, a new one each time: memory must not grow by them."""
+    before = naming._remembered.cache_info().currsize
+    found = [encode("x" * 100_000 + str(number)) for number in range(20)]
+
+    assert naming._remembered.cache_info().currsize == before
+    assert len(set(found)) == 20

@@ -25,10 +25,10 @@ ABSENT = "none"
 """The name for an absent namespace, resource or verb, as in Kubernetes' fluentd recipe."""
 
 _UNSAFE = re.compile(rb"[^a-z0-9_.@:-]|\A[._]|\.\Z")
+_CACHED_CHARACTERS = 256  # of the longest value that is remembered: a caller can choose 4,096 of a megabyte each
 _HASH_MARK = "~"  # encoded where it stands in a value, so a shortened name can't be another's full one
 
 
-@lru_cache(maxsize=4096)
 def encode(value: str) -> str:
     """Return ``value`` as a name of 1 to `MAX_BYTES` characters of ``a-z 0-9 _ . @ : - % ~``.
 
@@ -38,9 +38,16 @@ def encode(value: str) -> str:
     """
     if not value:
         raise ValueError("an empty value has no name; choose what stands for it, such as NO_USER")
+    return _remembered(value) if len(value) <= _CACHED_CHARACTERS else _encoded(value)
+
+
+def _encoded(value: str) -> str:
     raw = value.encode("utf-8", "surrogatepass")  # JSON may escape a lone surrogate
     name = _UNSAFE.sub(lambda byte: b"%%%02X" % byte[0][0], raw).decode("ascii")
     return name if len(name) <= MAX_BYTES else _shorten(name, raw)
+
+
+_remembered = lru_cache(maxsize=4096)(_encoded)
 
 
 def _shorten(name: str, raw: bytes) -> str:
