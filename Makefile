@@ -13,7 +13,7 @@ VERSION_OF := -X k8s.io/component-base/version
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run test infra scan e2e servers check lock upload bundle bench clean
+.PHONY: run test infra scan e2e servers check audit lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -44,6 +44,9 @@ check: .venv/ready ## lint, format, types, and that the upload's requirements ar
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: .venv/ready ## known vulnerabilities of the locked packages, as far as the registry tells
+	$(BIN)/python .ci/audit.py
 
 bench: .venv/ready servers ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
