@@ -24,6 +24,7 @@ _STRIDE = 89  # no divisor of the number of events, so that every one is visited
 _AUDIT_ID = re.compile(rb'"auditID":"[^"]*"')
 _USERNAME = re.compile(rb'"user":\{(?:"username":"(?:[^"\\]|\\.)*")?')
 _NUMBER = b"#batch-#"
+_ON_PODS = b',"objectRef":{"resource":"pods"}'  # an event on nothing would lose its bodies, see `redaction`
 _LONE_SURROGATE = rb'"requestObject":{"data":"\ud800"},'
 
 
@@ -48,7 +49,7 @@ def mixed(count: int, mean_bytes: int = MEAN_BYTES) -> list[bytes]:
 
 def sized(size_bytes: int) -> bytes:
     """Return an event of ``size_bytes``, at least 500: a small recorded one with others as its request object."""
-    item = min(recorded(), key=len)[:-1]
+    item = min(recorded(), key=len)[:-1] + _ON_PODS
     room = size_bytes - len(item) - len(b',"requestObject":{"items":[],"pad":""}}')
     inner: list[bytes] = []
     for other in itertools.cycle(recorded()):

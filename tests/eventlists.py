@@ -167,7 +167,9 @@ _users = st.just("null") | st.builds(
     _object, st.lists(st.tuples(st.sampled_from(['"username"', r'"user\u006eame"']), _nullable), max_size=2), _gaps
 )
 _references = st.just("null") | st.builds(
-    _object, st.lists(st.tuples(st.sampled_from(['"namespace"', '"resource"']), _nullable), max_size=3), _gaps
+    _object,
+    st.lists(st.tuples(st.sampled_from(['"namespace"', '"resource"', '"subresource"']), _nullable), max_size=3),
+    _gaps,
 )
 _annotations = st.just("null") | st.builds(
     _object, st.lists(st.tuples(st.just('"audit.k8s.io/truncated"') | _strings, _nullable), max_size=3), _gaps

@@ -20,6 +20,7 @@ from conftest import DATA
 from eventlists import event, eventlist, line, numbered
 
 from auditsplit.cli import main
+from auditsplit.redaction import Redaction
 
 PROGRAM = [sys.executable, "-c", "from auditsplit.cli import main; main()"]
 LOG = b"".join(line("alice", auditID=f"id-{number}") + b"\n" for number in range(9))
@@ -63,6 +64,7 @@ def test_check_names_the_stores_and_the_senders(folder: Path) -> None:
     assert result.exit_code == 0
     assert result.stdout == (
         "file:here: takes events\nmemory:: takes events\nsenders: anyone on this machine, without a token\n"
+        f"dropped: {Redaction()}\n"
     )
     assert result.stderr == ""
     assert [path.name for path in folder.iterdir()] == ["here"]

@@ -294,6 +294,7 @@ def test_every_routing_field_is_found() -> None:
         kind="Event",
         apiVersion="audit.k8s.io/v1",
         impersonatedUser={"username": "bob", "groups": []},
+        objectRef={"resource": "pods", "namespace": "team-a", "name": "web", "subresource": "log"},
         requestReceivedTimestamp="2026-11-23T11:29:48Z",
         annotations={"audit.k8s.io/truncated": "true", "a.b/c": "d"},
     )
@@ -310,7 +311,7 @@ def test_every_routing_field_is_found() -> None:
         "verb": "list",
         "user": {"username": "alice"},
         "impersonatedUser": {"username": "bob"},
-        "objectRef": {"namespace": "team-a", "resource": "configmaps"},
+        "objectRef": {"namespace": "team-a", "resource": "pods", "subresource": "log"},
         "requestReceivedTimestamp": "2026-11-23T11:29:48Z",
         "stageTimestamp": "2026-11-23T11:29:49.380360Z",
         "annotations": {"audit.k8s.io/truncated": "true"},

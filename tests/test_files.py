@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from auditsplit import files
 from auditsplit.errors import BodyTooLarge, StoreError, Undecodable
 from auditsplit.files import Done
+from auditsplit.redaction import Redaction
 from auditsplit.routing import KeyTemplate
 from auditsplit.settings import Settings
 from auditsplit.sinks.memory import MemorySink
@@ -49,9 +50,9 @@ def store() -> MemorySink:
 
 
 def split(data: bytes | io.RawIOBase, sink: MemorySink, max_body_bytes: int = 1_000_000) -> list[Done]:
-    """Deliver a file's content."""
+    """Deliver a file's content, with the recording's Secrets as they came."""
     raw = io.BytesIO(data) if isinstance(data, bytes) else data
-    settings = Settings(sinks=(sink,), max_body_bytes=max_body_bytes)
+    settings = Settings(sinks=(sink,), max_body_bytes=max_body_bytes, redaction=Redaction.parse("none"))
     return list(files.split(io.BufferedReader(raw), "prod", settings))
 
 

@@ -82,6 +82,7 @@ def test_everything_set() -> None:
         AUDIT_FILE_FSYNC="0",
         AUDIT_TOKENS=f" {hashes[0]},{hashes[1]}\n{hashes[2]} ",
         AUDIT_CLUSTER="prod-1",
+        AUDIT_DROP="secrets=none *=managedFields",
         AUDIT_MAX_BODY_BYTES="1000",
     )
 
@@ -93,6 +94,7 @@ def test_everything_set() -> None:
     assert layout(settings) == [("{cluster}/{user}/{date}", "impersonated", "logstash")]
     assert settings.tokens == tuple(hashes)
     assert (settings.cluster, settings.max_body_bytes) == ("prod-1", 1000)
+    assert {"secrets=none", "*=managedFields"} < set(str(settings.redaction).split())
 
 
 def test_several_stores() -> None:
@@ -160,6 +162,7 @@ def test_all_mistakes_at_once() -> None:
         AUDIT_FILE_FSYNC="yes",
         AUDIT_TOKENS="prod=sha256:abc Prod=" + "0" * 64,
         AUDIT_CLUSTER="Prod/1",
+        AUDIT_DROP="secrets=body requestObject",
         AUDIT_MAX_BODY_BYTES="32MiB",
     )
 
@@ -177,6 +180,8 @@ def test_all_mistakes_at_once() -> None:
         "'xml' is none of log, logstash",
         "AUDIT_PRESET: 'splunk' is none of logstash, fluentd",
         "AUDIT_USER: 'root' is none of authenticated, impersonated",
+        "AUDIT_DROP: secrets: 'body' is none of requestObject, responseObject, managedFields, none",
+        "AUDIT_DROP: 'requestObject' is no rule; write <resource>=requestObject, or *=requestObject",
         "AUDIT_FILE_MAXSIZE: '0' is no whole number of 1 or more",
         "AUDIT_FILE_MAXBACKUP: '-1' is no whole number of 0 or more",
         "AUDIT_FILE_MAXAGE: '1.5' is no whole number",

@@ -49,10 +49,11 @@ class User(msgspec.Struct, gc=False):
 
 
 class ObjectReference(msgspec.Struct, gc=False):
-    """Of ``objectRef``, what routing needs."""
+    """Of ``objectRef``, what routing and redaction need."""
 
     namespace: str | None = None
     resource: str | None = None
+    subresource: str | None = None
 
 
 class Annotations(msgspec.Struct, gc=False, rename={"truncated": "audit.k8s.io/truncated"}):
@@ -125,7 +126,7 @@ _SHAPE: dict[str, Any] = {
     **dict.fromkeys(Head.__struct_fields__, _STRING),
     "user": _USER,
     "impersonatedUser": _USER,
-    "objectRef": {"namespace": _STRING, "resource": _STRING},
+    "objectRef": {"namespace": _STRING, "resource": _STRING, "subresource": _STRING},
     "annotations": {"audit.k8s.io/truncated": _STRING},
 }
 

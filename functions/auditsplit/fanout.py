@@ -10,10 +10,12 @@ import msgspec
 from auditsplit import batch as batches
 from auditsplit import eventlist
 from auditsplit.errors import StoreError, Undecodable
+from auditsplit.redaction import Redaction
 from auditsplit.sinks import Sink
 from auditsplit.telemetry import observation
 
 T = TypeVar("T")
+_SAFE = Redaction()
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,15 +43,19 @@ class Receipt(msgspec.Struct, frozen=True):
         return document
 
 
-def receive(body: bytes, cluster: str, stores: Sequence[Sink], *, lines: bool = False) -> Receipt:
+def receive(
+    body: bytes, cluster: str, stores: Sequence[Sink], *, lines: bool = False, redaction: Redaction = _SAFE
+) -> Receipt:
     """Decode ``body`` and return once every store holds its events durably, and what is none beside them.
 
+    No store gets what ``redaction`` cuts out of events; what is no event is kept as it came.
     `StoreError` where a store does not; the others hold it then, and find it stored when the sender tries again. A body
     that is none of audit events is kept, and raises `Undecodable`.
     """
     try:
         with observation.phase("split"):
             batch = batches.read(body, cluster, lines=lines)
+            batch = msgspec.structs.replace(batch, events=redaction.apply(batch.events))
     except Undecodable as error:
         raise kept(error, body, cluster, stores) from error
     observation.current().take(batch)

@@ -32,7 +32,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, settings: Settings) -> I
     for piece, lines in _pieces(decompressed(stream), settings.max_body_bytes):
         first, number = number, number + piece.count(b"\n")
         try:
-            receipt = fanout.receive(piece, cluster, settings.sinks, lines=lines)
+            receipt = fanout.receive(piece, cluster, settings.sinks, lines=lines, redaction=settings.redaction)
         except Undecodable as error:
             yield Done({"rejected": 1}, [error.detail])
             continue

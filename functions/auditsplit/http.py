@@ -154,7 +154,7 @@ class Receiver:
                 text = body.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
             except Undecodable as error:
                 raise fanout.kept(error, raw, cluster, settings.sinks) from error
-        receipt = fanout.receive(text, cluster, settings.sinks, lines=lines)
+        receipt = fanout.receive(text, cluster, settings.sinks, lines=lines, redaction=settings.redaction)
         seen.again = receipt.alreadyStored
         return _told(receipt)
 

@@ -18,6 +18,7 @@ import msgspec
 from auditsplit import sinks
 from auditsplit.auth import CLUSTER, TokenHash
 from auditsplit.errors import SettingsError
+from auditsplit.redaction import Redaction
 from auditsplit.routing import WhichUser
 from auditsplit.sinks import Sink
 from auditsplit.sinks.options import redacted, whole_number
@@ -31,6 +32,7 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
 NAMES = frozenset(
     {
         "AUDIT_CLUSTER",
+        "AUDIT_DROP",
         "AUDIT_FILE_FSYNC",
         "AUDIT_FILE_MAXAGE",
         "AUDIT_FILE_MAXBACKUP",
@@ -61,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_body_bytes: int = _MAX_BODY_BYTES
     metrics_sha256: bytes | None = None
     """Of the token that lets others than this machine read the metrics."""
+    redaction: Redaction = Redaction()
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -73,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True):
             cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
             max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(_MAX_BODY_BYTES)), mistakes),
             metrics_sha256=_metrics_token(given.get("AUDIT_METRICS_TOKEN", ""), mistakes),
+            redaction=_redaction(given.get("AUDIT_DROP", ""), mistakes),
         )
         if mistakes:
             raise SettingsError(*mistakes)
@@ -157,6 +161,14 @@ def _metrics_token(text: str, mistakes: list[str]) -> bytes | None:
         'printf %s "$TOKEN" | sha256sum prints it'
     )
     return None
+
+
+def _redaction(text: str, mistakes: list[str]) -> Redaction:
+    try:
+        return Redaction.parse(text)
+    except ValueError as error:
+        mistakes += [f"AUDIT_DROP: {line}" for line in str(error).splitlines()]
+        return Redaction()
 
 
 def _cluster(text: str, mistakes: list[str]) -> str:

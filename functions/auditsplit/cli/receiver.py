@@ -42,6 +42,7 @@ def check(kubeconfig: Path | None, cluster: str | None) -> None:
     clusters = sorted({token.cluster for token in settings.tokens})
     senders = f"the clusters {', '.join(clusters)}, by token" if clusters else "anyone on this machine, without a token"
     click.echo(f"senders: {senders}")
+    click.echo(f"dropped: {settings.redaction}")
     if kubeconfig:
         failed = not _lets_in(kubeconfig, cluster, settings) or failed
     sys.exit(1 if failed else 0)

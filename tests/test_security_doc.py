@@ -1,0 +1,56 @@
+"""docs/security.md: each test that it rests a claim on exists, and what it says of AUDIT_DROP is so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from auditsplit.redaction import DEFAULT, Redaction
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "security.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))
+
+
+def anchor(heading: str) -> str:
+    """Return the fragment by which GitHub links to a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED)
+def test_the_test_behind_a_claim_exists(path: str, name: str) -> None:
+    """A claim whose test was renamed or removed is no longer proved."""
+    tree = ast.parse((ROOT / path).read_text())
+
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_claims_name_tests() -> None:
+    """Nothing that looks like a test's name escapes the check above."""
+    assert len(NAMED) > 40
+    assert len(re.findall(r"::test_\w+", TEXT)) == len(re.findall(r"`tests/[\w/]+\.py::test_\w+`", TEXT))
+
+
+def test_the_defaults_are_those_of_the_code() -> None:
+    """The table of what is cut has each default, and no other."""
+    table = TEXT.split("| resource, in any API group |")[1].split("\n\n")[0]
+
+    assert set(re.findall(r"^\| `([a-z/]+)` \|", table, re.MULTILINE)) == set(DEFAULT)
+
+
+def test_the_examples_are_settings() -> None:
+    """What is shown of AUDIT_DROP can be set."""
+    examples = re.findall(r"^AUDIT_DROP='([^']*)'", TEXT, re.MULTILINE)
+
+    assert [len(str(Redaction.parse(example)).split()) for example in examples] == [5, 3, 1]
+
+
+def test_links_within_the_page_lead_somewhere() -> None:
+    """Each fragment is a heading's."""
+    headings = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
+
+    anchors = set(re.findall(r'<a id="([\w-]+)">', TEXT))
+    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings | anchors
