@@ -36,7 +36,7 @@ class Function:
     ) -> None:
         """Take ``AUDIT_USER`` and what else is in the environment; it has its port, and doesn't run yet.
 
-        ``mutual`` wants client certificates.
+        ``mutual`` wants client certificates. Nothing is cut out of events unless ``AUDIT_DROP`` says so.
         """
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -45,6 +45,7 @@ class Function:
         self._environ = {
             "AUDIT_USER": user,
             "AUDIT_SINKS": f"file:{self.root}?key={{cluster}}/{{user}}/audit",
+            "AUDIT_DROP": "none",
             **environ,
         }
         self._pki, self._mutual = pki, mutual
