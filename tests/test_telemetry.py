@@ -258,6 +258,7 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     assert found[f"auditsplit_events_truncated_total{default}"] == 40
     assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 40
     assert found['auditsplit_requests_total{cluster="default",status="400"}'] == 1
+    assert found['auditsplit_requests_total{cluster="default",status="503"}'] == 0
     assert found['auditsplit_requests_total{cluster="other",status="200"}'] == 1
     assert found[f"auditsplit_received_bytes_total{default}"] == sum(map(len, bodies + bodies[:10])) + 1
     files = [path for path in (server.folder / "log").iterdir() if path.name.startswith("kube-audit")]
