@@ -17,6 +17,7 @@ from server import Server
 from auditsplit.sender.flags import LIST_HEAD
 from auditsplit.sender.platforms import OURS, PLATFORMS
 from auditsplit.settings import Settings
+from auditsplit.telemetry import logs
 
 ROOT = Path(__file__).parents[1]
 MODULES = ROOT / "infra" / "modules"
@@ -156,6 +157,26 @@ def test_what_is_stored_or_nobodys_business_is_not_counted(serve: Callable[..., 
     assert statuses == [401, 404, 405]
     assert {metric for line in lines_of(server) for metric in metrics_of(line)} == set()
     assert {alert for line in lines_of(server) for alert in gcp_alerts(line)} == set()
+
+
+def test_googles_metrics_are_a_lines_figures(serve: Callable[..., Server]) -> None:
+    """What is extracted is in the line of a batch, each figure as a number over 0, so that the filter takes it."""
+    text = (MODULES / "gcp" / "metrics.tf").read_text()
+    figures = re.findall(r"^    (\w+) += { unit = ", text, re.MULTILINE)
+    labels = set(re.findall(r'"EXTRACT\(jsonPayload\.(\w+)\)"', text))
+    server = serve(AUDIT_SINKS="memory:")
+    truncated = {"annotations": {"audit.k8s.io/truncated": "true"}, "stageTimestamp": "2026-01-31T23:59:59.123456Z"}
+    body = eventlist([event("alice", **truncated), b"1"])
+
+    statuses = [server.post(body).status for _ in range(2)]
+
+    first, second = lines_of(server)
+    line = {**first, "again": second["again"]}
+    assert statuses == [200, 200]
+    assert set(figures) == set(logs._UNITS)
+    assert all(line[name] > 0 for name in figures)
+    assert labels == {"cluster", "code", "status"} <= line.keys()
+    assert set(re.findall(r"jsonPayload\.(\w+):\*", text)) == {"code"}
 
 
 def daemon_set() -> dict[str, Any]:
