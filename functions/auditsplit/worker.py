@@ -31,7 +31,7 @@ READ_S = 10.0
 CONNECTIONS = 512
 """At once, in a worker; every one is an open file, of which some systems give a process 1024."""
 
-_REST_S = 0.01
+_REST_S = 0.001  # for what is left of a body that nobody read: hardly more than a look
 _LINGER_S = 2.0  # in which a sender that is still sending gets to read the answer
 _LINGER_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 32 * 1024  # more than any apiserver's: its token is the largest part
