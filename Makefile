@@ -14,7 +14,7 @@ PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run test infra scan e2e servers check audit lock upload bundle bench clean
+.PHONY: run test faults infra scan e2e servers check audit lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -24,6 +24,9 @@ test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+faults: .venv/ready ## the matrix of docs/faults.md, every fault done for real; FAULT=disk takes those with that word
+	PYTHONPATH=tests $(BIN)/python -m faults.matrix $(FAULT)
 
 infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, apply; TF_PLUGIN_DIR is a folder of providers where Terraform's registry is out of reach
 	terraform version >/dev/null || { echo "make infra needs Terraform 1.9 or newer on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }

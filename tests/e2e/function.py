@@ -19,7 +19,10 @@ from e2e.processes import free_port, kill, spawn, terminate, wait_until_ready
 
 _MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _GUNICORN = Path(sys.executable).parent / "gunicorn"
-_AS_FRAMEWORK = "--workers 2 --threads 8 --timeout 0 --limit-request-line 0 --preload --no-control-socket"
+_AS_FRAMEWORK = (
+    "--workers 2 --threads 8 --timeout 0 --limit-request-line 0 --preload --no-control-socket "
+    "--worker-class auditsplit.worker.Worker"
+)
 """How functions-framework runs gunicorn, to which itself it gives no certificate."""
 
 _PREFIX = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
