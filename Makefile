@@ -56,6 +56,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/split_kernel.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/server.py
+	$(BIN)/python benchmarks/parts.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
 	$(BIN)/python benchmarks/elastic.py

@@ -6,6 +6,7 @@ Translates between Flask and `auditsplit.http`, and has gunicorn take `auditspli
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import io
 import logging
@@ -47,6 +48,7 @@ worker.install()
 if flask.has_app_context():
     # Werkzeug answers // in a path with a redirect, which the apiserver would follow with an empty GET.
     flask.current_app.url_map.merge_slashes = False
+gc.freeze()  # what is loaded by now stays: collections pass it by, and the workers that are forked share its pages
 
 
 class _Body:
