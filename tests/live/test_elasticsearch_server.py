@@ -15,7 +15,7 @@ from elasticsearch import AuthorizationException
 from eventlists import HOSTILE, carrying, event, eventlist
 
 from auditsplit import batch as batches
-from auditsplit import lines, sinks
+from auditsplit import fanout, lines, sinks
 from auditsplit.batch import Batch
 from auditsplit.cli import main
 from auditsplit.sinks.elasticsearch import template
@@ -199,6 +199,25 @@ def test_events_that_differ_in_bytes_or_cluster_are_all_kept(place: Elasticsearc
 
     found = sorted((s["orchestrator"]["cluster"]["name"], s["event"]["action"]) for s in sources(place))
     assert found == [("default", "delete"), ("default", "get"), ("prod", "delete"), ("prod", "get")]
+
+
+def test_what_was_cut_is_in_no_field_and_the_event_is_found(place: ElasticsearchPlace) -> None:
+    """The line, the fields and the id are those of the event without it; a retry is no news."""
+    items = [
+        event(auditID=name, objectRef={"resource": name}, requestObject={"data": "hunter2"}, annotations={})
+        for name in ("secrets", "configmaps")
+    ]
+    sink = place.sink()
+
+    receipts = [fanout.receive(eventlist(items), "default", [sink]) for _ in range(2)]
+
+    assert [receipt.alreadyStored for receipt in receipts] == [False, True]
+    cut, whole = sorted(sources(place), key=lambda source: str(source["event"]["id"]), reverse=True)
+    assert ("hunter2" in json.dumps(cut), "hunter2" in json.dumps(whole)) == (False, True)
+    assert json.loads(cut["event"]["original"])["annotations"] == {"auditsplit/dropped": "requestObject"}
+    assert "auditsplit" not in cut
+    found = place.found({"kql": {"query": "kubernetes.audit.annotations.auditsplit/dropped : *"}})
+    assert found == ["secrets"]
 
 
 def test_a_server_without_the_template_is_a_deployers_mistake(elastic: elastic_server.Node) -> None:
