@@ -44,7 +44,7 @@ if not _receiver.settings.tokens:
     logging.getLogger("auditsplit").warning(
         "AUDIT_TOKENS is not set: only senders on this machine are taken; 'auditsplit token <cluster>' makes one"
     )
-worker.install()
+worker.install(_receiver.busy)
 if flask.has_app_context():
     # Werkzeug answers // in a path with a redirect, which the apiserver would follow with an empty GET.
     flask.current_app.url_map.merge_slashes = False

@@ -6,6 +6,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from eventlists import event, eventlist
@@ -129,3 +130,26 @@ def test_an_unknown_sender_is_answered_before_its_body_has_come(serve: START) ->
         answers = [everything(connection) for connection in opened]
 
     assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers)
+
+
+def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None:
+    """503 and when to come again, in the middle of the wait for a thread; the next one is served, all is counted."""
+    server = serve(THREADS="1")
+
+    with connected(server, 1, HALF_HEAD + BODY_BEGUN) as [slow], ThreadPoolExecutor() as senders:
+        waiting = [senders.submit(server.post, eventlist([event(auditID=f"{number}")])) for number in range(3)]
+        answers = [each.result() for each in waiting]
+        everything(slow)
+    after = server.post(eventlist([event()]))
+
+    assert [answer.status for answer in answers] == [503] * 3
+    assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+    assert {answer.json()["code"] for answer in answers} == {"busy"}
+    assert after.status == 200
+    metrics = server.request("GET", "/metrics").body.decode().splitlines()
+    refused = [line for line in metrics if line.startswith("auditsplit_requests_total") and 'status="503"' in line]
+    assert sorted(refused) == [
+        'auditsplit_requests_total{cluster="default",status="503"} 0.0',
+        'auditsplit_requests_total{cluster="other",status="503"} 3.0',
+    ]
+    assert server.log.read_text().count('"code":"busy"') == 3

@@ -13,7 +13,8 @@
     │   ├── MethodNotAllowed   405
     │   ├── BodyTooLarge       413
     │   └── UnsupportedBody    415
-    └── StoreError             the store or its operator: 503, the sender tries again
+    ├── StoreError             the store or its operator: 503, the sender tries again
+    └── Busy                   nobody: 503, the sender tries again
 
 Only stores catch the errors of their drivers, only ``http`` turns these into statuses. No message holds a token or
 an event's body.
@@ -128,3 +129,9 @@ class StoreError(AuditsplitError):
     code = "store"
     deployers: bool = False
     """Whether it stays so until a deployer acts, where the store can tell."""
+
+
+class Busy(AuditsplitError):
+    """More requests than this process gets done in time; one was refused unread, and comes again."""
+
+    code = "busy"

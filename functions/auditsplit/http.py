@@ -20,6 +20,7 @@ import orjson
 from auditsplit import auth, body, deadline, fanout
 from auditsplit.errors import (
     AuditsplitError,
+    Busy,
     MethodNotAllowed,
     NotFound,
     SenderError,
@@ -38,6 +39,7 @@ _JSON_TYPES = ("", "application/json")
 _LINES_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 _MAX_DIGITS = 18
 _READY_S = 1.0  # for which an answer of /readyz counts: whoever asks can't make the stores work
+_COME_AGAIN = {"Retry-After": "1"}
 _log = logging.getLogger(__name__)
 
 
@@ -101,6 +103,14 @@ class Receiver:
             self._metrics.count(seen, status, self._clusters)
         return told.response
 
+    def busy(self) -> Response:
+        """Return the answer to a request that nobody has time to read; it is logged, and counted as no cluster's."""
+        error = Busy("every thread is at work, for longer than a request should wait; send it again")
+        _log.warning("refused unread: busy", extra={FIELDS: {"status": 503, "code": error.code}})
+        if self._metrics:
+            self._metrics.count(Observation(), 503, self._clusters)
+        return _problem(503, "Busy", error, _COME_AGAIN)
+
     def _answered(self, request: Request) -> _Told:
         try:
             return self._route(request)
@@ -108,13 +118,13 @@ class Receiver:
             problem = _problem(error.status, error.title, error, error.headers, **_position(error))
             return _Told(problem, error.detail, error.code, logging.WARNING)
         except StoreError as error:
-            problem = _problem(503, "Store not available", error, {"Retry-After": "1"})
+            problem = _problem(503, "Store not available", error, _COME_AGAIN)
             return _Told(problem, str(error), error.code, logging.ERROR)
         except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged whole
             told = AuditsplitError(
                 "a fault in auditsplit, described in its log; nothing of this request was acknowledged"
             )
-            problem = _problem(500, "Internal Server Error", told, {"Retry-After": "1"})
+            problem = _problem(500, "Internal Server Error", told, _COME_AGAIN)
             return _Told(problem, "a fault in auditsplit", told.code, logging.ERROR, error)
 
     def _route(self, request: Request) -> _Told:

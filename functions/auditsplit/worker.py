@@ -6,7 +6,8 @@ as many silent connections as there are threads stop a server, and a few senders
 
 Here a connection waits with the idle ones until its request's head is whole, which the kernel keeps meanwhile; the
 longest waiting one makes room when there are too many. A thread reads a request for `READ_S` at the most, and a
-connection that ends is drained by the poller.
+connection that ends is drained by the poller. A request for which no thread gets free within `WAIT_S` is refused
+unread, so that a sender knows in time, and what waits takes the kernel's memory and not ours.
 """
 
 from __future__ import annotations
@@ -16,17 +17,25 @@ import enum
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from http import HTTPStatus
+from typing import ClassVar
 
 from gunicorn import config
 from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from auditsplit.http import Response
 
 HEAD_S = 10.0
 """For a request's head, from the connection's first moment or the answer before."""
 
 READ_S = 10.0
 """For a request's body, all of it; the apiserver waits 30 s for the answer."""
+
+WAIT_S = 4.0
+"""For a thread; with the 25 s that a request may then take (`deadline`), within the 30 s that the apiserver waits."""
 
 CONNECTIONS = 512
 """At once, in a worker; every one is an open file, of which some systems give a process 1024."""
@@ -37,11 +46,15 @@ _LINGER_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 32 * 1024  # more than any apiserver's: its token is the largest part
 _PIECE_BYTES = 256 * 1024
 _HEAD_END = b"\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_TOO_LARGE = Response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}, b"")
 
 
-def install() -> None:
-    """Make it what gunicorn takes where nothing else is asked for; functions-framework has no option for it."""
+def install(busy: Callable[[], Response]) -> None:
+    """Make it what gunicorn takes where nothing else is asked for; functions-framework has no option for it.
+
+    ``busy`` gives the answer to a request that found no thread.
+    """
+    Worker.busy = staticmethod(busy)
     config.WorkerClass.default = Worker
     config.WorkerConnections.default = CONNECTIONS
 
@@ -52,13 +65,18 @@ class _Head(enum.Enum):
     AWAITED = enum.auto()
     WHOLE = enum.auto()
     TOO_LARGE = enum.auto()
+    NONE = enum.auto()
+    """The other end has closed, as it may after an answer."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """See the module. All but `handle` runs in the worker's main loop."""
 
+    busy: ClassVar[staticmethod[[], Response]]
+
     def init_process(self) -> None:
         """Begin with no connections."""
+        self._queued: dict[TConn, tuple[float, Future[object]]] = {}
         self._reading: dict[TConn, float] = {}
         self._lingering: dict[TConn, int] = {}
         super().init_process()
@@ -111,8 +129,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._linger(conn)
 
     def murder_pending(self) -> None:
-        """End what took its time: waiting for a head, draining, and reading in a thread."""
+        """End what took its time: waiting for a head or a thread, draining, and reading in a thread."""
         super().murder_pending()
+        self._refuse_late()
         now = time.monotonic()
         for conn in [conn for conn in self._lingering if conn.timeout < now]:
             self._end(conn)
@@ -124,11 +143,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _go_on(self, conn: TConn, head: _Head) -> None:
         if head is _Head.WHOLE:
             conn.data_ready = True
-            super().enqueue_req(conn)
+            done: Future[object] = self.tpool.submit(self.handle, conn)
+            self._queued[conn] = time.monotonic(), done
+            done.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
         else:
-            with contextlib.suppress(OSError):
-                conn.sock.send(_TOO_LARGE)
+            if head is _Head.TOO_LARGE:
+                _say(conn, _TOO_LARGE)
             self._linger(conn)
+
+    def _refuse_late(self) -> None:
+        """Refuse those of the queue that are late; over gunicorn's own TLS nothing can be said, so there they wait."""
+        late = 0.0 if self.cfg.is_ssl else time.monotonic() - WAIT_S
+        while self._queued:
+            conn, (since, done) = next(iter(self._queued.items()))
+            if not (done.running() or done.done()):
+                if since > late:
+                    break
+                if done.cancel():  # then `finish_request` is called
+                    _say(conn, self.busy())
+            del self._queued[conn]
 
     def _wait(self, conn: TConn, ahead: bytes) -> None:
         conn.timeout = time.monotonic() + HEAD_S
@@ -144,6 +177,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return _Head.WHOLE if _HEAD_END in ahead else _Head.AWAITED
         except OSError:
             return _Head.WHOLE  # a thread finds out what is wrong
+        if not seen and not ahead:
+            return _Head.NONE
         ended = len(seen) < conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
         if ended or self.cfg.is_ssl or _HEAD_END in ahead + seen:
             head = _Head.WHOLE
@@ -179,3 +214,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
+
+
+def _say(conn: TConn, response: Response) -> None:
+    """Send a whole answer, in the little that any socket takes at once, and announce the connection's end."""
+    status = HTTPStatus(response.status)
+    headers = {**response.headers, "Content-Length": len(response.body), "Connection": "close"}
+    lines = [f"HTTP/1.1 {status:d} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    with contextlib.suppress(OSError):
+        conn.sock.send("\r\n".join([*lines, "", ""]).encode() + response.body)
