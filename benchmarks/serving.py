@@ -9,10 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import psutil
+import trustme
 
 from auditsplit import auth
 
@@ -50,14 +52,31 @@ class Server:
         """Return the most memory that the worker had in use."""
         return self._status_bytes("VmHWM")
 
+    def workers_rss_bytes(self) -> int:
+        """Return the memory that all its workers have in use."""
+        return sum(worker.memory_info().rss for worker in self._family.children())
+
     def wait_ready(self) -> None:
         """Return once it answers; ``RuntimeError`` where it stops or takes over half a minute."""
+        self._wait(self._answers)
+
+    def wait_listening(self) -> None:
+        """Return once it takes connections, of whatever protocol; ``RuntimeError`` likewise."""
+        self._wait(self._listens)
+
+    def _answers(self) -> None:
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("GET", "/healthz")
+            connection.getresponse().read()
+
+    def _listens(self) -> None:
+        socket.create_connection((_HOST, self.port), _START_S).close()
+
+    def _wait(self, attempt: Callable[[], None]) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), contextlib.closing(self.connect()) as connection:
-                connection.request("GET", "/healthz")
-                connection.getresponse().read()
-                return
+            with contextlib.suppress(OSError):
+                return attempt()
             time.sleep(0.05)
         raise RuntimeError(
             f"the server on port {self.port} stopped, or did not answer within {_START_S:g} s; see its words above"
@@ -76,15 +95,56 @@ def serve(source: Path, target: str, settings: Mapping[str, str]) -> Iterator[Se
     """Run the function ``target`` of ``source`` with these settings and no others of ours, until the block ends."""
     port = _free_port()
     program = Path(sys.executable).with_name("functions-framework")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
-    process = subprocess.Popen(
-        [program, "--source", source, "--target", target, "--host", _HOST, "--port", str(port)],
-        env={**environ, "WORKERS": "1", "AUDIT_TOKENS": str(_TOKEN_HASH), **settings},
-    )
-    try:
-        server = Server(process, port)
+    command = [program, "--source", source, "--target", target, "--host", _HOST, "--port", str(port)]
+    with _running(command, port, settings) as server:
         server.wait_ready()
         yield server
+
+
+@contextlib.contextmanager
+def serve_tls(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """Run the function over TLS, in gunicorn as functions-framework runs it; ``folder/ca.pem`` is the authority's."""
+    authority = trustme.CA()
+    leaf = authority.issue_cert(_HOST)
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "tls.pem"))
+    port = _free_port()
+    threads = str((os.cpu_count() or 1) * 4)  # functions-framework's default
+    command = [
+        *(Path(sys.executable).with_name("gunicorn"), "--no-control-socket", "--log-level=error", "--timeout=0"),
+        *(f"--certfile={folder}/tls.pem", f"--keyfile={folder}/tls.pem", f"--bind={_HOST}:{port}"),
+        *(f"--threads={threads}", f"--workers={settings.get('WORKERS', '1')}"),
+        f"functions_framework:create_app('ingest', {str(INGEST)!r}, 'http')",
+    ]
+    with (folder / "server.log").open("wb") as log, _running(command, port, settings, log) as server:
+        server.wait_listening()
+        yield server
+
+
+def kubeconfig(server: Server, folder: Path) -> dict[str, Any]:
+    """Return the kubeconfig of a sender to `serve_tls`, whose attempts the sender's program notes."""
+    cluster = {"server": f"https://{_HOST}:{server.port}/", "certificate-authority": str(folder / "ca.pem")}
+    user = {"token": _TOKEN, "auth-provider": {"name": "meter"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "bench", "cluster": cluster}],
+        "users": [{"name": "bench", "user": user}],
+        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
+        "current-context": "bench",
+    }
+
+
+@contextlib.contextmanager
+def _running(
+    command: Sequence[str | Path], port: int, settings: Mapping[str, str], log: IO[bytes] | None = None
+) -> Iterator[Server]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
+    process = subprocess.Popen(
+        command, env={**environ, "WORKERS": "1", "AUDIT_TOKENS": str(_TOKEN_HASH), **settings}, stderr=log
+    )
+    try:
+        yield Server(process, port)
     finally:
         process.terminate()
         try:
