@@ -103,7 +103,8 @@ class Bench:
         """Take the server, whose store is ``folder/store``."""
         self._folder, self._server = folder, server
         self._kubeconfig, self._events = folder / "kubeconfig", folder / "events"
-        kubeconfig = serving.kubeconfig(server, folder)
+        authority = folder / "ca.pem"
+        kubeconfig = serving.kubeconfig(server, authority if authority.exists() else None)
         self._kubeconfig.write_text(json.dumps(kubeconfig))
         items = workload.of_users(workload.mixed(_EVENTS), _USERS)
         self._events.write_bytes(b"\n".join(items))
@@ -169,13 +170,18 @@ def count_stored(store: Path, run: int) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def benches(workers: int) -> Iterator[Bench]:
+def benches(workers: int, *, tls: bool = False) -> Iterator[Bench]:
     """Run a function with that many worker processes."""
     with tempfile.TemporaryDirectory(prefix="auditsplit-load-") as name:
         folder = Path(name)
         settings = {"AUDIT_SINKS": f"file:{folder}/store", "WORKERS": str(workers)}
-        with serving.serve_tls(folder, settings) as server:
-            yield Bench(folder, server)
+        with (folder / "server.log").open("wb") as log:
+            if tls:
+                running = serving.serve_tls(folder, settings, log)
+            else:
+                running = serving.serve(serving.INGEST, "ingest", {**settings, "AUDIT_TOKENS": ""}, log)
+            with running as server:
+                yield Bench(folder, server)
 
 
 def highest(bench: Bench, talk: Callable[[str], None]) -> int:

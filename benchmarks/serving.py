@@ -91,18 +91,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(source: Path, target: str, settings: Mapping[str, str]) -> Iterator[Server]:
+def serve(source: Path, target: str, settings: Mapping[str, str], log: IO[bytes] | None = None) -> Iterator[Server]:
     """Run the function ``target`` of ``source`` with these settings and no others of ours, until the block ends."""
     port = _free_port()
     program = Path(sys.executable).with_name("functions-framework")
     command = [program, "--source", source, "--target", target, "--host", _HOST, "--port", str(port)]
-    with _running(command, port, settings) as server:
+    with _running(command, port, settings, log) as server:
         server.wait_ready()
         yield server
 
 
 @contextlib.contextmanager
-def serve_tls(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+def serve_tls(folder: Path, settings: Mapping[str, str], log: IO[bytes]) -> Iterator[Server]:
     """Run the function over TLS, in gunicorn as functions-framework runs it; ``folder/ca.pem`` is the authority's."""
     authority = trustme.CA()
     leaf = authority.issue_cert(_HOST)
@@ -116,14 +116,16 @@ def serve_tls(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
         *(f"--threads={threads}", f"--workers={settings.get('WORKERS', '1')}"),
         f"functions_framework:create_app('ingest', {str(INGEST)!r}, 'http')",
     ]
-    with (folder / "server.log").open("wb") as log, _running(command, port, settings, log) as server:
+    with _running(command, port, settings, log) as server:
         server.wait_listening()
         yield server
 
 
-def kubeconfig(server: Server, folder: Path) -> dict[str, Any]:
-    """Return the kubeconfig of a sender to `serve_tls`, whose attempts the sender's program notes."""
-    cluster = {"server": f"https://{_HOST}:{server.port}/", "certificate-authority": str(folder / "ca.pem")}
+def kubeconfig(server: Server, ca: Path | None = None) -> dict[str, Any]:
+    """Return the kubeconfig of a sender, over TLS with the authority ``ca``; its program notes every attempt."""
+    cluster = {"server": f"{'https' if ca else 'http'}://{_HOST}:{server.port}/"}
+    if ca:
+        cluster["certificate-authority"] = str(ca)
     user = {"token": _TOKEN, "auth-provider": {"name": "meter"}}
     return {
         "apiVersion": "v1",
