@@ -10,10 +10,11 @@ KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/progr
 ETCD := $(shell sed -n 's/^require go.etcd.io.etcd.server.v3 v//p' tests/e2e/programs/etcd/go.mod)
 GO_BUILD := CGO_ENABLED=0 GOWORK=off GOFLAGS= go build -mod=readonly -trimpath -buildvcs=false
 VERSION_OF := -X k8s.io/component-base/version
+PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:\1:p' tests/live/prometheus/go.mod)
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run test infra scan e2e servers check audit lock upload bundle bench clean
+.PHONY: run test faults infra scan e2e servers check audit lock upload bundle bench clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -23,6 +24,9 @@ test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+faults: .venv/ready ## the matrix of docs/faults.md, every fault done for real; FAULT=disk takes those with that word
+	PYTHONPATH=tests $(BIN)/python -m faults.matrix $(FAULT)
 
 infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, apply; TF_PLUGIN_DIR is a folder of providers where Terraform's registry is out of reach
 	terraform version >/dev/null || { echo "make infra needs Terraform 1.9 or newer on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
@@ -35,9 +39,9 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) ## the stores' server programs that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
 
-e2e: .venv/ready $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
@@ -52,6 +56,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/split_kernel.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/server.py
+	$(BIN)/python benchmarks/parts.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
 	$(BIN)/python benchmarks/elastic.py
@@ -108,6 +113,12 @@ $(SERVERS)/kube-apiserver-$(KUBERNETES):
 
 $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
+	mkdir -p $(@D) && touch $@
+
+# Without its web pages and its ways to find targets at clouds: what the tests ask is its API and promtool.
+$(SERVERS)/prometheus-$(PROMETHEUS):
+	cd tests/live/prometheus && $(GO_BUILD) -tags remove_all_sd -o $(CURDIR)/.cache/bin/ -ldflags "-s -w" \
+	  github.com/prometheus/prometheus/cmd/prometheus github.com/prometheus/prometheus/cmd/promtool
 	mkdir -p $(@D) && touch $@
 
 $(SERVERS)/elasticsearch-$(ELASTICSEARCH): $(wildcard tests/live/elasticsearch/* tests/live/elasticsearch/*/*.java) | .venv/ready

@@ -1,11 +1,12 @@
 """functions-framework's entry point: ``functions-framework --source functions/main.py --target ingest``.
 
-Translates between Flask and `auditsplit.http`, nothing else.
+Translates between Flask and `auditsplit.http`, and has gunicorn take `auditsplit.worker`; nothing else.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import io
 import logging
@@ -16,7 +17,7 @@ from typing import IO
 import flask
 import functions_framework
 
-from auditsplit import http
+from auditsplit import http, worker
 from auditsplit.errors import BrokenOff, SettingsError
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
@@ -43,9 +44,11 @@ if not _receiver.settings.tokens:
     logging.getLogger("auditsplit").warning(
         "AUDIT_TOKENS is not set: only senders on this machine are taken; 'auditsplit token <cluster>' makes one"
     )
+worker.install()
 if flask.has_app_context():
     # Werkzeug answers // in a path with a redirect, which the apiserver would follow with an empty GET.
     flask.current_app.url_map.merge_slashes = False
+gc.freeze()  # what is loaded by now stays: collections pass it by, and the workers that are forked share its pages
 
 
 class _Body:

@@ -207,13 +207,3 @@ def test_any_gzip_is_decompressed_or_refused(noise: bytes, data: st.DataObject) 
         except (Undecodable, BodyTooLarge):
             continue
         assert len(plain) <= 200
-
-
-@pytest.mark.parametrize(("size", "rest"), [(10, 0), (99, 0), (100, 0), (150, 50)])
-def test_drain_reads_what_is_left_within_a_bound(size: int, rest: int) -> None:
-    """The rest of a body is dropped, but not without end."""
-    stream = Trickle(b"x" * size, 7)
-
-    body.drain(stream, 100)
-
-    assert size - stream.given == rest

@@ -47,11 +47,11 @@ def read(url: str, environ: dict[str, str] | None = None) -> tuple[dict[str, Any
     ],
 )
 def test_arguments_are_read(url: str, environ: dict[str, str], expected: dict[str, Any]) -> None:
-    """Another node is tried at once as often as there are others."""
+    """Another node is tried at once as often as there are others, but not for a status."""
     found, mistakes = read(url, environ)
 
     assert mistakes == []
-    assert found == {**expected, "max_retries": len(expected["hosts"]) - 1}
+    assert found == {**expected, "max_retries": len(expected["hosts"]) - 1, "retry_on_status": ()}
 
 
 def test_an_authoritys_file_is_read(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from http.client import BadStatusLine
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -15,7 +19,7 @@ from elastic_transport import (
     TlsError,
     TransportError,
 )
-from elasticsearch import ApiError, UnsupportedProductError
+from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
 from auditsplit.sinks.elasticsearch.failures import Failure, classify, explain
 
@@ -93,9 +97,42 @@ def answer(status: int, body: Any) -> ApiError:
     ],
 )
 def test_an_exception_of_the_client_is_explained(error: ApiError | TransportError, failure: Failure) -> None:
-    """With who must act, and in words of our own."""
+    """With who must act."""
     told = explain(error)
 
     assert told.failure is failure
     assert told.deployers is (failure not in PASSING)
     assert str(told).startswith(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://127.0.0.1:{closed}", "no node can be reached: ConnectionRefusedError"),
+        ("http://nowhere.invalid:{closed}", "no node can be reached: gaierror"),
+        ("https://127.0.0.1:{plain}", "or it speaks no TLS: SSLError"),
+    ],
+)
+def test_a_connection_that_fails_says_how(url: str, words: str) -> None:
+    """A wrong port, a wrong name and https where there is none are told apart."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as plain, socket.create_server(("127.0.0.1", 0)) as gone:
+        ports = {"plain": plain.server_address[1], "closed": gone.getsockname()[1]}
+        gone.close()
+        plain.timeout = 5
+        answering = Thread(target=plain.handle_request)
+        if "plain" in url:
+            answering.start()
+        with Elasticsearch(url.format(**ports), max_retries=0) as client, pytest.raises(TransportError) as caught:
+            client.info()
+        if "plain" in url:
+            answering.join()
+
+    assert words in str(explain(caught.value))
+
+
+def test_the_words_of_a_server_are_bounded() -> None:
+    """Whatever it says in place of HTTP."""
+    error = ConnectionError("x")
+    error.__cause__ = BadStatusLine("x" * 10_000)
+
+    assert len(str(explain(error))) < 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from eventlists import event, eventlist, numbered
@@ -306,15 +308,45 @@ def test_another_product_or_version_is_told(
     assert caught.value.failure is failure
 
 
+def test_a_busy_node_costs_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of many could take half of the batch's time before its 503; the sender would have gone."""
+    monkeypatch.setattr(store, "_PAUSES_S", (0.01,))
+    busy = {"error": {"type": "cluster_block_exception", "reason": "no master"}, "status": 503}
+    nodes = [answering(503, OURS, busy) for _ in range(5)]
+    with contextlib.ExitStack() as stack:
+        hosts = [urlsplit(stack.enter_context(node)).netloc for node in nodes]
+        sink = sink_of(f"elasticsearch+http://{','.join(hosts)}")
+        with pytest.raises(ElasticsearchError, match="fewer requests"):
+            sink.write(batch_of(event()))
+
+    assert [node.asked for node in nodes].count(1) == sum(node.asked for node in nodes) == 2
+
+
+def test_a_node_that_is_gone_costs_no_try() -> None:
+    """Another one is asked at once."""
+    with (
+        answering(200, OURS, {"items": [{"create": {"status": 201}}]}) as url,
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        gone = f"127.0.0.1:{taken.getsockname()[1]}"
+        taken.close()
+        sink = sink_of(f"elasticsearch+http://{gone},{urlsplit(url).netloc}")
+
+        assert [sink.write(batch_of(event())) for _ in range(2)] == [True, True]
+
+
 class answering:  # noqa: N801 - used as a function
-    """A server with one answer; yields its URL."""
+    """A server with one answer; yields its URL, and counts how often it was ``asked``."""
 
     def __init__(self, status: int, headers: dict[str, str], document: Any) -> None:
         """Listen on a free port."""
         body = document.encode() if isinstance(document, str) else json.dumps(document).encode()
+        self.asked = 0
+        counts = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
+                counts.asked += 1
                 self.rfile.read(int(self.headers["Content-Length"]))
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(body))}.items():

@@ -693,3 +693,19 @@ def test_help(command: list[str]) -> None:
 
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "source"), [(["--token-file", "/run/token"], "/run/token"), (["--exec-command", "/bin/p"], "/bin/p")]
+)
+def test_a_token_from_elsewhere_has_to_be_let_in(options: list[str], source: str) -> None:
+    """What the apiserver will read or run is in no setting yet; said until the cluster has a token there."""
+    hashed = f"prod=sha256:{1:064x}"
+    fresh, known = create(*options), create(*options, "--force", AUDIT_TOKENS=hashed)
+    Path("list.yaml").write_text(f"- {{name: edge, server: {SERVER}, {options[0][2:]}: {options[1]}}}\n")
+    listed, dry = run("kubeconfig", "from-list", "list.yaml"), run("kubeconfig", "from-list", "list.yaml", "--dry-run")
+
+    assert f"prod: the function lets in no token of {source} yet; 'auditsplit token prod'" in fresh.stderr
+    assert f"edge: the function lets in no token of {source} yet; 'auditsplit token edge'" in listed.stderr
+    assert not [told for told in (known, dry) if "lets in no token" in told.stderr]
+    assert (fresh.exit_code, known.exit_code, listed.exit_code) == (0, 0, 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from server import Server
 from test_http import BODY
 
@@ -62,6 +63,22 @@ def test_every_code_is_described() -> None:
     ]
 
     assert set(column("### Codes")) == {kind.code for kind in classes} - {"refused"} | {"ok", "rejected"}
+
+
+def test_every_alert_is_described() -> None:
+    """Those of the rules, in their order, with their severities; and codes that there are."""
+    rules = yaml.safe_load((ROOT / "infra" / "prometheus" / "auditsplit.rules.yaml").read_text())
+    alerts = [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
+    section = PAGE.partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| .* \| (.*) ?\|$", section, re.MULTILINE)
+
+    codes = {code for *_, cell in rows for code in re.findall(r"`([^`]+)`", cell)}
+
+    assert [row[:2] for row in rows] == [(rule["alert"], rule["labels"]["severity"]) for rule in alerts]
+    assert codes <= set(column("### Codes"))
+    for rule in alerts:
+        [cell] = [cell for name, _, cell in rows if name == rule["alert"]]
+        assert all(code in rule["annotations"]["description"] for code in re.findall(r"`([^`]+)`", cell))
 
 
 def test_the_line_shown_has_a_lines_fields() -> None:

@@ -118,6 +118,16 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
+def test_a_folder_is_not_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    """Forced or not."""
+    (tmp_path / "policy").mkdir()
+
+    result = init("--output", str(tmp_path / "policy"), "--force")
+
+    assert result.exit_code == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
+
+
 def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
     """With the file's name and the system's reason."""
     result = init("--output", str(tmp_path / "no" / "policy.yaml"))

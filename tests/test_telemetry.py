@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import logging
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jsonschema
 import pytest
 from eventlists import event, eventlist
 from opentelemetry import trace
@@ -129,21 +134,106 @@ def test_what_a_sender_chooses_makes_no_line_of_its_own(lines: list[dict[str, An
     assert all(line["message"] != "all is well" for line in lines)
 
 
+def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None:
+    """Whether it is stored, rejected, refused, cut off, or can't be written."""
+    mark = "never-to-be-logged"
+    server = serve(AUDIT_SINKS="file:log?fsync=0", AUDIT_MAX_BODY_BYTES="100000")
+    items = [event(mark, requestURI=mark, requestObject={mark: mark}), f'"{mark}"'.encode(), f'{{"{mark}":1}}'.encode()]
+    odd = [f'{{"user":"{mark}"}}', f'{{"stage":["{mark}"]}}', f'{{"user":{{"username":{{"{mark}":1}}}}}}']
+    bodies = [
+        *(eventlist(items), eventlist([text.encode() for text in odd])),
+        *(mark.encode(), f'{{"kind":"EventList","items":[{{"{mark}":1}},{mark}]}}'.encode()),
+        *(mark.encode() * 10_000, b"\xff" + mark.encode(), event(mark)[:-1]),
+    ]
+
+    statuses = [server.post(body).status for body in bodies]
+    statuses += [server.post(gzip.compress(body)[:-3], Content_Encoding="gzip").status for body in bodies]
+    (server.folder / "log" / f"kube-audit-{mark}-2").touch()  # where a folder should be
+    statuses.append(server.post(eventlist([event(f"{mark}-2")]), Authorization=f"Bearer {mark}").status)
+
+    text = server.log.read_text()
+    assert {200, 400, 413, 503} <= set(statuses)
+    assert text.count('"logger":"auditsplit.http"') == len(statuses)
+    assert mark not in text
+
+
+UNITS = "Seconds|Microseconds|Milliseconds|Bytes|Kilobytes|Megabytes|Percent|Count|None"
+"""Some of those that CloudWatch knows."""
+EMBEDDED = {
+    "type": "object",
+    "required": ["_aws", "cluster"],
+    "properties": {
+        "cluster": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "_aws": {
+            "type": "object",
+            "required": ["Timestamp", "CloudWatchMetrics"],
+            "additionalProperties": False,
+            "properties": {
+                "Timestamp": {"type": "integer", "minimum": 10**12},
+                "CloudWatchMetrics": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "required": ["Namespace", "Dimensions", "Metrics"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 255},
+                            "Dimensions": {"const": [["cluster"]]},
+                            "Metrics": {
+                                "type": "array",
+                                "minItems": 1,
+                                "maxItems": 100,
+                                "items": {
+                                    "type": "object",
+                                    "required": ["Name", "Unit"],
+                                    "additionalProperties": False,
+                                    "properties": {
+                                        "Name": {"type": "string", "minLength": 1, "maxLength": 255},
+                                        "Unit": {"type": "string", "pattern": f"^({UNITS})$"},
+                                    },
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+"""What CloudWatch's specification of the embedded metric format asks for, and that nothing else goes with it."""
+
+
 def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
     """As the embedded metric format has it: every metric named is a number at the line's root."""
-    ask(receiver(), BODY)
+    ask(receiver(), eventlist([event(stageTimestamp=ago(1))]))
     del lines[0]["time"], lines[0]["severity"], lines[0]["logger"]
     record = logging.makeLogRecord({"msg": "x", "levelno": logging.INFO, logs.FIELDS: lines[0]})
 
     line = json.loads(logs.JsonLines(embedded_metrics=True).format(record))
 
+    jsonschema.validate(line, EMBEDDED)
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "auditsplit"
     assert directive["Dimensions"] == [["cluster"]]
-    assert isinstance(line["cluster"], str)
-    assert {"events", "rejected", "truncated", "bytesIn"} <= {metric["Name"] for metric in directive["Metrics"]}
+    assert {metric["Name"] for metric in directive["Metrics"]} == {*logs._UNITS, *logs._MORE_UNITS}
     assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
     assert abs(line["_aws"]["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
+
+
+@pytest.mark.parametrize(
+    ("status", "again", "stored"), [(200, 0, 4), (200, 4, 0), (503, 0, 0)], ids=["stored", "again", "failed"]
+)
+def test_on_lambda_what_is_stored_is_counted_once(status: int, again: int, stored: int) -> None:
+    """Not a retry, and not what a store refused; the time of all stores is one figure."""
+    phases = {"read": 0.1, "split": 0.2, "store file:a": 1.0, "store s3://b": 2.0}
+    fields = {"batch": "b", "cluster": "prod", "events": 4, "status": status, "again": again, "phases": phases}
+    record = logging.makeLogRecord({"msg": "x", logs.FIELDS: fields})
+
+    line = json.loads(logs.JsonLines(embedded_metrics=True).format(record))
+
+    assert line["stored"] == stored
+    assert [line[f"{phase}Seconds"] for phase in ("read", "split", "store")] == [0.1, 0.2, 3.0]
 
 
 @pytest.mark.parametrize("fields", [{}, {"batch": "", "cluster": ""}])
@@ -235,6 +325,10 @@ def samples(server: Server) -> dict[str, float]:
 def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> None:
     """Whichever worker is asked; retries, refusals and bad items are told apart; no user's name anywhere."""
     server = serve(WORKERS="3", AUDIT_SINKS="file:log?fsync=0 file:other?fsync=0")
+    deadline = time.monotonic() + 30
+    while len(server.workers()) < 3:  # the first answers before the last is there
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     bodies = [
         eventlist([event("alice", auditID=str(n), annotations=TRUNCATED), event("bob"), b"42"]) for n in range(30)
     ]
@@ -247,7 +341,6 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     answers = [samples(server) for _ in range(6)]
     text = server.request("GET", "/metrics").body.decode()
 
-    assert len(server.workers()) == 3
     assert all(answer == answers[0] for answer in answers)
     found = answers[0]
     default = '{cluster="default"}'
@@ -258,6 +351,7 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     assert found[f"auditsplit_events_truncated_total{default}"] == 40
     assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 40
     assert found['auditsplit_requests_total{cluster="default",status="400"}'] == 1
+    assert found['auditsplit_requests_total{cluster="default",status="503"}'] == 0
     assert found['auditsplit_requests_total{cluster="other",status="200"}'] == 1
     assert found[f"auditsplit_received_bytes_total{default}"] == sum(map(len, bodies + bodies[:10])) + 1
     files = [path for path in (server.folder / "log").iterdir() if path.name.startswith("kube-audit")]
@@ -269,6 +363,38 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     assert found[f"auditsplit_oldest_event_delay_seconds_count{default}"] == 40
     assert "alice" not in text
     assert "elsewhere" not in text
+
+
+def test_metrics_are_exact_with_workers_and_threads(serve: Callable[..., Server]) -> None:
+    """16 senders at once, two workers of four threads, made-up clusters: nothing is lost or made up."""
+    server = serve(WORKERS="2", THREADS="4", AUDIT_SINKS="file:log?fsync=0")
+    bodies = [eventlist([event(f"user-{n % 7}", auditID=f"{n}-{i}") for i in range(n % 5 + 1)]) for n in range(150)]
+    broken = [f"no JSON {n}".encode() for n in range(30)]
+    with ThreadPoolExecutor(16) as senders:
+        stored = list(senders.map(server.post, bodies))
+        again = list(senders.map(server.post, bodies[:50]))
+        refused = list(senders.map(server.post, broken))
+        others = list(senders.map(lambda n: server.post(BODY, f"/clusters/made-up-{n}"), range(20)))
+
+    found = samples(server)
+
+    assert [{answer.status for answer in answers} for answers in (stored, again, refused, others)] == [
+        {200},
+        {200},
+        {400},
+        {200},
+    ]
+    default = '{cluster="default"}'
+    assert found[f"auditsplit_events_stored_total{default}"] == sum(n % 5 + 1 for n in range(150))
+    assert found[f"auditsplit_events_again_total{default}"] == sum(n % 5 + 1 for n in range(50))
+    assert found[f"auditsplit_received_bytes_total{default}"] == sum(map(len, [*bodies, *bodies[:50], *broken]))
+    assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 200
+    assert found['auditsplit_requests_total{cluster="default",status="400"}'] == 30
+    assert found['auditsplit_requests_total{cluster="other",status="200"}'] == 20
+    assert found['auditsplit_phase_seconds_count{phase="read",store=""}'] == 250
+    labels = {pair for name in found for pair in re.findall(r'(\w+)="([^"]*)"', name)}
+    assert {value for label, value in labels if label == "cluster"} == {"default", "other"}
+    assert {label for label, _ in labels} == {"cluster", "status", "store", "phase", "le"}
 
 
 def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:

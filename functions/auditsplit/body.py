@@ -76,12 +76,6 @@ def gzip_errors() -> Iterator[None]:
         raise Undecodable(f"expected gzip, and it is broken: {error}") from error
 
 
-def drain(stream: Stream, max_bytes: int) -> None:
-    """Read and drop up to ``max_bytes``, so that a sender who is still sending gets to read the answer."""
-    while max_bytes > 0 and (piece := stream.read(min(max_bytes, _PIECE_BYTES))):
-        max_bytes -= len(piece)
-
-
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
     pieces = []
     left = max_bytes + 1

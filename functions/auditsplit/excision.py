@@ -60,8 +60,8 @@ _decode = msgspec.json.Decoder(_Members).decode
 def _parsed_without(text: bytes, parts: Collection[str]) -> bytes | None:
     """Return what `_scanned_without` does, None where that can't be told for sure.
 
-    A member's bytes may stand elsewhere in the event too, or twice; so each must stand there once, and be gone from
-    the result as it is parsed.
+    A member's name may stand elsewhere in the event too, or twice; so the member must stand where Go would put it, the
+    annotations behind all else, and be gone from the result as it is parsed.
     """
     try:
         members = _decode(text)
@@ -71,16 +71,25 @@ def _parsed_without(text: bytes, parts: Collection[str]) -> bytes | None:
         if not dropped or special or _ESCAPED_LETTER.search(text) or not noted.endswith(b'"}'):
             return None
         marked = noted[:-1] + b"," + _mark(dropped) + b"}"
-        changes = [(b',"%s":%s' % (body.encode(), bytes(getattr(members, body))), b"") for body in dropped]
-        for old, new in [*changes, (b'"annotations":' + noted, b'"annotations":' + marked)]:
-            if text.count(old) != 1:
-                return None
-            text = text.replace(old, new)
+        for body in dropped:
+            name, value = b',"%s":' % body.encode(), bytes(getattr(members, body))
+            text = _edited(text, text.find(name), name + value, b"")
+        text = _edited(text, text.rfind(b'"annotations":'), b'"annotations":' + noted, b'"annotations":' + marked)
         left = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # what msgspec raises is a ValueError too
         return None
     gone = all(getattr(left, body) is UNSET for body in dropped)
     return text if gone and left.annotations is not UNSET and bytes(left.annotations) == marked else None
+
+
+def _edited(text: bytes, start: int, old: bytes, new: bytes) -> bytes:
+    """Return ``text`` with ``new`` for ``old``, which stands at ``start``; ``ValueError`` where it doesn't.
+
+    To search for all of ``old`` takes longer: Python prepares itself for a long needle.
+    """
+    if not text.startswith(old, start):
+        raise ValueError("it stands elsewhere")
+    return text[:start] + new + text[start + len(old) :]
 
 
 def _mark(dropped: Collection[str]) -> bytes:

@@ -8,7 +8,6 @@ something could be posted, no redirect. Errors are problem details (RFC 9457).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import sys
@@ -21,7 +20,6 @@ import orjson
 from auditsplit import auth, body, deadline, fanout
 from auditsplit.errors import (
     AuditsplitError,
-    BrokenOff,
     MethodNotAllowed,
     NotFound,
     SenderError,
@@ -107,7 +105,6 @@ class Receiver:
         try:
             return self._route(request)
         except SenderError as error:
-            _drain(request, error, self.settings.max_body_bytes)
             problem = _problem(error.status, error.title, error, error.headers, **_position(error))
             return _Told(problem, error.detail, error.code, logging.WARNING)
         except StoreError as error:
@@ -217,13 +214,6 @@ def _is_lines(content_type: str) -> bool:
         f"line), came {media_type[:60]!r}",
         Accept_Post="application/json, application/x-ndjson",
     )
-
-
-def _drain(request: Request, error: SenderError, max_bytes: int) -> None:
-    """Read what the sender may still be sending, so that the answer gets read."""
-    if not isinstance(error, BrokenOff):
-        with contextlib.suppress(BrokenOff, OSError):
-            body.drain(request.stream, max_bytes)
 
 
 def _content_length(headers: Mapping[str, str]) -> int | None:

@@ -48,7 +48,14 @@ class Origin(NamedTuple):
     arrived: datetime
 
 
-_Value: TypeAlias = Callable[[Head, Origin], str]
+class _Field(NamedTuple):
+    """What a template may name: its value in an event, as it came, and the name that this gets.
+
+    Apart, since a batch has few values: each is encoded once, not once an event.
+    """
+
+    value: Callable[[Head, Origin], str | None]
+    name: Callable[[str | None], str]
 
 
 def event_time(head: Head, arrived: datetime) -> datetime:
@@ -77,19 +84,20 @@ class KeyTemplate:
             raise ValueError("\n".join(mistakes))
         self.text = text
         self.user = user
-        self._fields = [field for _, field in _parse(text) if field]
-        values = {**_VALUES, "user": _impersonated_user if user == "impersonated" else _authenticated_user}
-        self._values = [values[field] for field in self._fields]
+        self._names = [field for _, field in _parse(text) if field]
+        fields = {**_FIELDS, "user": _IMPERSONATED if user == "impersonated" else _AUTHENTICATED}
+        self._fields = [fields[name] for name in self._names]
 
     def key(self, head: Head, origin: Origin) -> str:
         """Return the key of one event."""
-        return self._render([value(head, origin) for value in self._values])
+        return self._render([field.value(head, origin) for field in self._fields])
 
     def group(self, events: Sequence[Event], origin: Origin) -> dict[str, list[Event]]:
         """Return the events by key, in their order; keys in the order of their first event."""
         groups: dict[str, list[Event]] = {}
-        by_values: dict[tuple[str, ...], list[Event]] = {}
-        columns = [[value(event.head, origin) for event in events] for value in self._values]
+        by_values: dict[tuple[str | None, ...], list[Event]] = {}
+        heads = [event.head for event in events]
+        columns = [[value(head, origin) for head in heads] for value, _ in self._fields]
         rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(events))
         for event, found in zip(events, rows, strict=True):
             group = by_values.get(found)
@@ -101,11 +109,12 @@ class KeyTemplate:
     @property
     def max_bytes(self) -> int:
         """The length of the longest key that it can give."""
-        fields = [_FIXED_BYTES.get(field, names.MAX_BYTES) for field in self._fields]
+        fields = [_FIXED_BYTES.get(field, names.MAX_BYTES) for field in self._names]
         return sum(fields) + sum(len(literal) for literal, _ in _parse(self.text))
 
-    def _render(self, found: Iterable[str]) -> str:
-        return self.text.format_map(dict(zip(self._fields, found, strict=True)))
+    def _render(self, found: Iterable[str | None]) -> str:
+        encoded = [field.name(value) for field, value in zip(self._fields, found, strict=True)]
+        return self.text.format_map(dict(zip(self._names, encoded, strict=True)))
 
 
 def _parse(text: str) -> list[tuple[str, str | None]]:
@@ -148,49 +157,56 @@ def _segment_mistakes(segment: str) -> Iterable[str]:
         yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}; shorten it, or put / in it"
 
 
-def _authenticated_user(head: Head, _: Origin) -> str:
-    user = head.user
-    return names.encode(user.username) if user and user.username else names.NO_USER
+def _authenticated_user(head: Head, _: Origin) -> str | None:
+    return head.user.username if head.user else None
 
 
-def _impersonated_user(head: Head, origin: Origin) -> str:
+def _impersonated_user(head: Head, origin: Origin) -> str | None:
     user = head.impersonatedUser
-    return names.encode(user.username) if user and user.username else _authenticated_user(head, origin)
+    return (user and user.username) or _authenticated_user(head, origin)
 
 
-def _namespace(head: Head, _: Origin) -> str:
-    reference = head.objectRef
-    return names.encode(reference.namespace) if reference and reference.namespace else names.ABSENT
+def _namespace(head: Head, _: Origin) -> str | None:
+    return head.objectRef.namespace if head.objectRef else None
 
 
-def _resource(head: Head, _: Origin) -> str:
-    reference = head.objectRef
-    return names.encode(reference.resource) if reference and reference.resource else names.ABSENT
+def _resource(head: Head, _: Origin) -> str | None:
+    return head.objectRef.resource if head.objectRef else None
+
+
+def _user_name(value: str | None) -> str:
+    return names.encode(value) if value else names.NO_USER
+
+
+def _name(value: str | None) -> str:
+    return names.encode(value) if value else names.ABSENT
 
 
 def _word(value: str | None) -> str:
     """Return a level or stage as Kubernetes spells it, and any other value encoded."""
-    return value if value in _KNOWN_WORDS else names.encode(value) if value else names.ABSENT
+    return value if value in _KNOWN_WORDS else _name(value)
 
 
-def _time(form: str) -> _Value:
-    return lambda head, origin: event_time(head, origin.arrived).strftime(form)
+def _time(form: str) -> _Field:
+    return _Field(lambda head, origin: event_time(head, origin.arrived).strftime(form), _name)
 
 
-_VALUES: dict[str, _Value] = {
-    "user": _authenticated_user,
-    "namespace": _namespace,
-    "cluster": lambda _, origin: names.encode(origin.cluster),
-    "verb": lambda head, _: names.encode(head.verb) if head.verb else names.ABSENT,
-    "resource": _resource,
-    "level": lambda head, _: _word(head.level),
-    "stage": lambda head, _: _word(head.stage),
-    "date": lambda head, origin: event_time(head, origin.arrived).date().isoformat(),
-    "year": lambda head, origin: f"{event_time(head, origin.arrived).year:04}",
+_AUTHENTICATED = _Field(_authenticated_user, _user_name)
+_IMPERSONATED = _Field(_impersonated_user, _user_name)
+_FIELDS: dict[str, _Field] = {
+    "user": _AUTHENTICATED,
+    "namespace": _Field(_namespace, _name),
+    "cluster": _Field(lambda _, origin: origin.cluster, _name),
+    "verb": _Field(lambda head, _: head.verb, _name),
+    "resource": _Field(_resource, _name),
+    "level": _Field(lambda head, _: head.level, _word),
+    "stage": _Field(lambda head, _: head.stage, _word),
+    "date": _Field(lambda head, origin: event_time(head, origin.arrived).date().isoformat(), _name),
+    "year": _Field(lambda head, origin: f"{event_time(head, origin.arrived).year:04}", _name),
     "month": _time("%m"),
     "day": _time("%d"),
     "hour": _time("%H"),
 }
 
-FIELDS = tuple(_VALUES)
+FIELDS = tuple(_FIELDS)
 """What a template may name."""

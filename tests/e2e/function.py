@@ -19,7 +19,10 @@ from e2e.processes import free_port, kill, spawn, terminate, wait_until_ready
 
 _MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _GUNICORN = Path(sys.executable).parent / "gunicorn"
-_AS_FRAMEWORK = "--workers 2 --threads 8 --timeout 0 --limit-request-line 0 --preload --no-control-socket"
+_AS_FRAMEWORK = (
+    "--workers 2 --threads 8 --timeout 0 --limit-request-line 0 --preload --no-control-socket "
+    "--worker-class auditsplit.worker.Worker"
+)
 """How functions-framework runs gunicorn, to which itself it gives no certificate."""
 
 _PREFIX = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'
@@ -36,7 +39,7 @@ class Function:
     ) -> None:
         """Take ``AUDIT_USER`` and what else is in the environment; it has its port, and doesn't run yet.
 
-        ``mutual`` wants client certificates.
+        ``mutual`` wants client certificates. Nothing is cut out of events unless ``AUDIT_DROP`` says so.
         """
         self.port = free_port()
         self.url = f"https://127.0.0.1:{self.port}"
@@ -45,6 +48,7 @@ class Function:
         self._environ = {
             "AUDIT_USER": user,
             "AUDIT_SINKS": f"file:{self.root}?key={{cluster}}/{{user}}/audit",
+            "AUDIT_DROP": "none",
             **environ,
         }
         self._pki, self._mutual = pki, mutual

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from live.prometheus_server import prometheus
+
 from e2e import commands, traffic
 from e2e.conftest import Way
 from e2e.function import held
-from e2e.kubernetes import QUICK
+from e2e.kubernetes import PROBER, QUICK, token
 from e2e.pki import Pki
 from e2e.processes import wait_for
 from e2e.receiver import Posted, Reply, forwarding, receiving
+
+WATCHER = "watch me"
+WATCHER_SHA256 = f"sha256:{hashlib.sha256(WATCHER.encode()).hexdigest()}"
 
 
 def reading(way: Way, path: Path) -> Path:
@@ -25,11 +31,12 @@ def reading(way: Way, path: Path) -> Path:
 
 def test_both_sides_counters_balance(way: Callable[..., Way], pki: Pki, tmp_path: Path) -> None:
     """Nothing is missing while all is well; later, exactly what the apiserver gave up, which the function never had."""
-    broken = threading.Event()
+    broken, was_broken = threading.Event(), threading.Event()
     with ExitStack() as stack:
 
         def through(url: str) -> str:
-            on = forwarding(url, pki, cut=lambda number: number % 4 == 1)
+            # Later no answer is cut: a batch whose fifth answer got lost would be stored and given up, both.
+            on = forwarding(url, pki, cut=lambda number: number % 4 == 1 and not was_broken.is_set())
 
             def answering(posted: Posted) -> Reply | None:
                 return Reply(500) if broken.is_set() else on(posted)
@@ -41,6 +48,7 @@ def test_both_sides_counters_balance(way: Callable[..., Way], pki: Pki, tmp_path
         wait_for("all has arrived", lambda: apiserver.metrics().events == held(function).total())
         start = reading(opened, tmp_path / "start")
         broken.set()
+        was_broken.set()
         traffic.burst(apiserver, range(20))
         wait_for("batches are given up", lambda: apiserver.metrics().errors.get("webhook", 0) >= 40)
         broken.clear()
@@ -57,3 +65,39 @@ def test_both_sides_counters_balance(way: Callable[..., Way], pki: Pki, tmp_path
     assert "missing: 0\n" in well.out
     assert f"lost by their webhook backend: {lost}\n" in ill.out
     assert "missing: 0\n" in ill.out
+
+
+def test_prometheus_sees_both_sides_and_what_is_lost(way: Callable[..., Way], pki: Pki, tmp_path: Path) -> None:
+    """By infra/prometheus: the counters of a real apiserver and the function agree, and an alert tells of a loss."""
+    apiserver, function = way((*QUICK, "--audit-webhook-initial-backoff=200ms"), AUDIT_METRICS_TOKEN=WATCHER_SHA256)
+    tls = {"ca_file": str(pki.ca)}
+    ours = {
+        "target": f"127.0.0.1:{function.port}",
+        "scheme": "https",
+        "tls_config": tls,
+        "authorization": {"credentials": WATCHER},
+    }
+    theirs = {
+        "target": f"127.0.0.1:{apiserver.port}",
+        "tls_config": tls,
+        "authorization": {"credentials": token(PROBER)},
+    }
+    (tmp_path / "prometheus").mkdir()
+    with prometheus(tmp_path / "prometheus", ours, theirs) as watch:
+        traffic.burst(apiserver, range(20))
+        missing = "sum by (cluster) (apiserver_audit_event_total) - sum by (cluster) (auditsplit_events_stored_total)"
+        wait_for("both sides agree", lambda: watch.samples(missing) == [({"cluster": "prod"}, 0)])
+        made = apiserver.metrics().events
+        wait_for("Prometheus has all", lambda: [n for _, n in watch.samples("apiserver_audit_event_total")] == [made])
+        quiet = watch.samples('ALERTS{alertstate="firing"}')
+        function.stop()
+        traffic.burst(apiserver, range(20))
+        wait_for("they are given up", lambda: apiserver.metrics().errors.get("webhook", 0) >= 20)
+        traffic.burst(apiserver, range(20))
+        lost = 'ALERTS{alertname="ApiserverLosesEvents", alertstate="firing", cluster="prod", plugin="webhook"}'
+        wait_for("the loss is told", lambda: bool(watch.samples(lost)))
+        down = {labels["job"] for labels, _ in watch.samples("up == 0")}
+
+    assert made >= 20
+    assert quiet == []
+    assert down == {"auditsplit"}

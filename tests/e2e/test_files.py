@@ -17,7 +17,6 @@ from e2e.processes import wait_for
 from e2e.receiver import Receiver, forwarding, receiving
 
 LOAD = ("--rate", "20", "--event-size", "2kB", "--batch-max-wait", "300ms", "--initial-backoff", "1s")
-SECRET = b"hunter2"
 EVENT_BYTES = 20_000
 
 
@@ -40,7 +39,7 @@ def test_the_generated_policies_and_flags_are_taken(way: Callable[..., Way], tmp
     assert all(b'"verb":"watch"' in line for _, line in late)
     assert sum(apiserver.lost().values()) == apiserver.lost().get("buffered", 0) == late.total()
     assert (errors, function.troubles()) == ({}, {})
-    assert not any(SECRET in line for _, line in stored)
+    assert not any(traffic.SECRET in line for _, line in stored)
 
 
 def test_the_flags_bound_batches_and_events(way: Callable[..., Way], pki: Pki) -> None:

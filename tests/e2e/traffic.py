@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,10 +15,15 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 _KINDS = {
     "namespaces": ("v1", "Namespace"),
     "configmaps": ("v1", "ConfigMap"),
+    "serviceaccounts": ("v1", "ServiceAccount"),
     "secrets": ("v1", "Secret"),
     "clusterroles": ("rbac.authorization.k8s.io/v1", "ClusterRole"),
     "clusterrolebindings": ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
 }
+
+_PASSWORD = "hunter2"  # noqa: S105 - a mark to look for
+SECRET = b64encode(_PASSWORD.encode())
+"""What a Secret's body has, the only spelling in which kube-apiserver records it."""
 
 HOSTILE_NAMES = (
     "../../etc/passwd",
@@ -91,7 +97,7 @@ def everyday(apiserver: Apiserver, namespace: str = "team-a") -> None:
     _patch(apiserver, f"{maps}/map-1?fieldManager=e2e&force=true", "admin", _APPLY, applied)
     _make(apiserver, maps, "big", data={"blob": "0123456789abcdef" * 10_000})
     secrets = f"/api/v1/namespaces/{namespace}/secrets"
-    _make(apiserver, secrets, "password", stringData={"password": "hunter2"})
+    _make(apiserver, secrets, "password", stringData={"password": _PASSWORD})
     apiserver.request("GET", f"{secrets}/password")
     apiserver.request("GET", f"{maps}?watch=1&timeoutSeconds=1&resourceVersion=0", "alice@example.com")
     apiserver.request("GET", "/version", None)
@@ -133,6 +139,21 @@ def parser_breakers(apiserver: Apiserver, namespace: str = "team-a") -> None:
         target = "none" if "nested" in name else "map-2"  # the apiserver takes seconds to merge a nested one
         _patch(apiserver, f"{maps}/{target}", "Bob", _MERGE, body)
         apiserver.request("GET", f"{maps}/{target}", "alice@example.com")
+
+
+def credentials(apiserver: Apiserver, namespace: str = "team-a") -> list[bytes]:
+    """Ask for a token and have another reviewed; return all credentials that `everyday` and this put into bodies."""
+    accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    json_type = [("Content-Type", "application/json")]
+    _make(apiserver, accounts, "robot")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["e2e"]}}
+    made = apiserver.request("POST", f"{accounts}/robot/token", body=request, headers=json_type)
+    reviewed = "token-of-somebody-to-review"
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": reviewed}}
+    answer = apiserver.request("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body=review, headers=json_type)
+    _expect([made, answer], 201, 201)
+    token: str = json.loads(made.body)["status"]["token"]
+    return [SECRET, token.encode(), reviewed.encode()]
 
 
 def burst(apiserver: Apiserver, numbers: Iterable[int], user: str = "alice@example.com") -> None:

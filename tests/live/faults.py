@@ -25,7 +25,6 @@ RATES: Mapping[str, float] = {
 }
 """How often each befalls a request."""
 
-_LATE_S = 0.3
 _PASSED = ("Content-Type", "X-Elastic-Product")  # without which Elasticsearch's client believes no answer
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -36,12 +35,13 @@ class FaultProxy(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, upstream: str, seed: int, rates: Mapping[str, float] = RATES) -> None:
-        """Listen on a free port of 127.0.0.1."""
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, upstream: str, seed: int, rates: Mapping[str, float] = RATES, port: int = 0) -> None:
+        """Listen on a port of 127.0.0.1, a free one if none is given."""
+        super().__init__(("127.0.0.1", port), _Handler)
         parts = urlsplit(upstream)
         self.upstream = (parts.hostname or "", parts.port or 80)
         self.done: Counter[str] = Counter()
+        self.late_s = 0.3
         self._rates, self._random, self._lock = rates, random.Random(seed), threading.Lock()  # noqa: S311 - repeatable
 
     @property
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         fault = self.server.choose()
         if fault == "late":
-            time.sleep(_LATE_S)
+            time.sleep(self.server.late_s)
         if fault == "slow down":
             self._answer(503, _SLOW_DOWN)
         elif fault == "broken":
@@ -86,7 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         else:
             status, headers, answer = self._forward(body, len(body))
-            self._reset() if fault == "reset after" else self._answer(status, answer, headers)
+            if fault == "half an answer":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+            if fault in ("half an answer", "reset after"):
+                self._reset()
+            else:
+                self._answer(status, answer, headers)
 
     def log_message(self, *_: object) -> None:
         """Keep silent."""
@@ -122,9 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def proxy(upstream: str, seed: int) -> Iterator[FaultProxy]:
+def proxy(upstream: str, seed: int, rates: Mapping[str, float] = RATES, port: int = 0) -> Iterator[FaultProxy]:
     """Run a proxy to ``upstream``."""
-    server = FaultProxy(upstream, seed)
+    server = FaultProxy(upstream, seed, rates, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:

@@ -298,6 +298,11 @@ class ElasticsearchPlace:
             for hit in answer["hits"]["hits"]:
                 yield stream["name"], hit
 
+    def found(self, query: dict[str, Any]) -> list[str]:
+        """Return the audit ids of the events that a query finds."""
+        hits = self._client.search(index=f"{self.prefix}*", query=query)["hits"]["hits"]
+        return [hit["_source"]["event"]["id"] for hit in hits]
+
     def mappings(self, stream: str) -> dict[str, Any]:
         """Return the mappings of a data stream as they are now."""
         (found,) = self._client.indices.get_mapping(index=stream).values()

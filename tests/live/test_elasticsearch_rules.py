@@ -60,6 +60,14 @@ def attack(name: str, username: str = "mallory", **fields: Any) -> bytes:
     return event(username, auditID=name, **given, annotations=annotations)
 
 
+ROLE = {"resource": "clusterroles", "name": "r"}
+
+
+def role(verb: str) -> Document:
+    """Return a role as a response carries it."""
+    return {"kind": "ClusterRole", "rules": [{"verbs": [verb], "resources": ["*"]}]}
+
+
 ATTACKS = [
     attack("harmless", verb="create", objectRef=POD, requestObject=pod()),
     attack("privileged", verb="create", objectRef=POD, requestObject=pod(security={"privileged": True})),
@@ -77,6 +85,11 @@ ATTACKS = [
     attack("anonymous", "system:anonymous", verb="get", requestURI="/api/v1/nodes"),
     attack("anonymous, for health", "system:anonymous", verb="get", requestURI="/healthz/ping"),
     attack("port", verb="create", objectRef={"resource": "services"}, requestObject={"spec": {"type": "NodePort"}}),
+    attack("acts as root", "eve", verb="get", impersonatedUser={"username": "x", "groups": ["system:masters"]}),
+    attack("acts as another", "eve", verb="get", impersonatedUser={"username": "x", "groups": ["team-a"]}),
+    attack("role for all", verb="patch", level="RequestResponse", objectRef=ROLE, responseObject=role("*")),
+    attack("role for reading", verb="patch", level="RequestResponse", objectRef=ROLE, responseObject=role("get")),
+    attack("token", verb="create", objectRef={"resource": "serviceaccounts", "name": "x", "subresource": "token"}),
     attack("network", verb="create", objectRef={"resource": "services"}, requestObject={"spec": {"type": "ClusterIP"}}),
 ]  # fmt: skip
 
@@ -163,6 +176,32 @@ RULES: dict[str, tuple[Query, set[str]]] = {
             one_of(f"{SPEC}.containers.securityContext.capabilities.add", "BPF", "SYS_ADMIN", "NET_ADMIN"),
         ),
         {"capabilities"},
+    ),
+    "Kubernetes API Request Impersonating Privileged Identity": (
+        every(
+            *(STREAM, ALLOW, {"exists": {"field": f"{AUDIT}.impersonatedUser.username"}}),
+            one_of(f"{AUDIT}.impersonatedUser.groups", "cluster-admin", "system:cluster-admins", "system:masters"),
+            but=like("user.name", "system:node:*"),
+        ),
+        {"acts as root"},
+    ),
+    "Kubernetes Service Account Token Created via TokenRequest API": (
+        every(
+            *(STREAM, CREATE, one_of(f"{AUDIT}.objectRef.resource", "serviceaccounts")),
+            *(one_of(f"{AUDIT}.objectRef.subresource", "token"), {"exists": {"field": "user.name"}}),
+            but=like("user.name", "system:node:*"),
+        ),
+        {"token"},
+    ),
+    "Kubernetes RBAC Wildcard Elevation on Existing Role": (
+        every(
+            *(ALLOW, one_of(f"{AUDIT}.objectRef.resource", "roles", "clusterroles")),
+            *(one_of(f"{AUDIT}.verb", "update", "patch"), one_of(f"{AUDIT}.level", "RequestResponse")),
+            *(one_of(f"{AUDIT}.stage", "ResponseComplete"), {"exists": {"field": f"{AUDIT}.sourceIPs"}}),
+            *(one_of(f"{AUDIT}.responseObject.rules.{each}", "*") for each in ("verbs", "resources")),
+            but=one_of(f"{AUDIT}.sourceIPs", "::1", "127.0.0.1"),
+        ),
+        {"role for all"},
     ),
 }
 """By the rule's name: its conditions, and the names of the attacks that it must find, and no others."""

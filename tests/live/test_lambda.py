@@ -14,11 +14,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from conftest import DATA
 from eventlists import event, eventlist, line, numbered
 from lambdaevents import KINDS, SENDER, Sent, Wrap, function_url
 from server import Answer, Server
+from test_telemetry import EMBEDDED
 
 from auditsplit import auth
 from live import places, runtime_api, servers
@@ -79,7 +81,7 @@ def test_recorded_lists_are_stored_whoever_sends_them(
     place: ObjectPlace, start: START, wrap: Wrap, recorded: list[bytes], manifest: Mapping[str, Any]
 ) -> None:
     """As text or in base64, plain or compressed; every line of the apiserver's own log once."""
-    function = start(AUDIT_SINKS=place.url)
+    function = start(AUDIT_SINKS=place.url, AUDIT_DROP="none")
     zipped = {**JSON, "Content-Encoding": "gzip"}
 
     answers = []
@@ -214,6 +216,19 @@ def test_what_is_no_request_is_an_error_of_the_invocation(place: ObjectPlace, st
     assert (outcome.kind, outcome.document["errorType"]) == ("error", "NoRequest")
     assert "came an object with Records" in outcome.document["errorMessage"]
     assert answer_of(function, function_url, Sent("GET", "/healthz")).status == 200
+
+
+def test_a_batch_is_a_metric_for_cloudwatch(start: START) -> None:
+    """The runtime's own line has what the embedded metric format asks for; a refused request is none."""
+    function = start(AUDIT_SINKS="memory:")
+    for body in (eventlist([event("alice"), event("bob")]), b"no JSON"):
+        answer_of(function, function_url, Sent(body=body, headers=JSON))
+
+    batch, refused = logged(function)
+
+    jsonschema.validate(batch, EMBEDDED)
+    assert (batch["cluster"], batch["events"]) == ("prod", 2)
+    assert "_aws" not in refused
 
 
 @pytest.mark.parametrize("log_format", ["Text", "JSON"])

@@ -47,7 +47,16 @@ def function(folder: Path, certificates: Certificates, environ: Mapping[str, str
     """Run the function with functions-framework in gunicorn over TLS; yield its port. ``options`` are gunicorn's."""
     port = free_port()
     tls = [f"--certfile={certificates.chain}", f"--keyfile={certificates.key}"]
-    command = [str(_GUNICORN), *tls, *options, f"--bind=127.0.0.1:{port}", "--threads=4", "--no-control-socket", _APP]
+    command = [
+        str(_GUNICORN),
+        *tls,
+        *options,
+        f"--bind=127.0.0.1:{port}",
+        "--threads=4",
+        "--worker-class=auditsplit.worker.Worker",
+        "--no-control-socket",
+        _APP,
+    ]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     log = folder / "gunicorn.log"
     with log.open("wb") as out:

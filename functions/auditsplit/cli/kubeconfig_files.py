@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from auditsplit.auth import TokenHash
 from auditsplit.cli.environment import known_tokens, refuse, tokens_setting
 from auditsplit.cli.findings import tell
 from auditsplit.sender import clusters, files, kubeconfig, rules
@@ -106,6 +107,7 @@ def create(
     _write(path, kubeconfig.encode(made.document), overwrite=force)
     if setting:
         click.echo(f"the function lets it in with\n{setting}", err=True)
+    _tell_unlisted(entry, known)
 
 
 @click.command("from-list")
@@ -141,7 +143,20 @@ def from_list(file: Path, folder: Path, *, force: bool, rotate: bool, dry_run: b
         else:
             _write(plan.path, plan.text, overwrite=force or rotate)
     if not dry_run:
+        for plan in planned:
+            _tell_unlisted(plan.entry, known)
         click.echo(setting)
+
+
+def _tell_unlisted(entry: Entry, known: Iterable[TokenHash]) -> None:
+    """Say that ``AUDIT_TOKENS`` has no token for a cluster whose token comes from elsewhere, where it has none."""
+    source = entry.token_file or entry.exec_command
+    if source and entry.name not in {token.cluster for token in known}:
+        click.echo(
+            f"{entry.name}: the function lets in no token of {source} yet; 'auditsplit token {entry.name}' makes one, "
+            "with the setting that lets it in",
+            err=True,
+        )
 
 
 def _variables(given: Iterable[str]) -> dict[str, str]:

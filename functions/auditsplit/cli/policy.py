@@ -56,4 +56,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
             return
         second = Path(f"{draft.name}.new")
         second.hardlink_to(draft.name)
-        second.replace(path)
+        try:
+            second.replace(path)
+        finally:
+            second.unlink(missing_ok=True)

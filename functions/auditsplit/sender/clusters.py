@@ -18,6 +18,7 @@ from auditsplit.sender.rules import Finding
 class Planned(NamedTuple):
     """A kubeconfig that is to be at ``path``; ``before`` is the text there now, None where there is none."""
 
+    entry: Entry
     path: Path
     document: Kubeconfig
     before: str | None
@@ -65,4 +66,6 @@ def _plan(entry: Entry, sources: Path, path: Path, *, rotate: bool) -> Planned:
     hashes = [TokenHash.of(entry.name, old)] if old else []
     if made.hash:
         hashes.append(made.hash)
-    return Planned(path, made.document, before, rules.check(made.document, path.parent), tuple(dict.fromkeys(hashes)))
+    return Planned(
+        entry, path, made.document, before, rules.check(made.document, path.parent), tuple(dict.fromkeys(hashes))
+    )

@@ -13,8 +13,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -34,6 +36,10 @@ _UNITS = {
     "bytesOut": "Bytes",
     "delaySeconds": "Seconds",
 }
+"""Of the figures that a line has."""
+
+_MORE_UNITS = {"stored": "Count", "readSeconds": "Seconds", "splitSeconds": "Seconds", "storeSeconds": "Seconds"}
+"""Of those that only CloudWatch needs: a metric is one number at the line's root."""
 
 
 class JsonLines(logging.Formatter):
@@ -56,14 +62,25 @@ class JsonLines(logging.Formatter):
             **fields,
         }
         if self._embedded_metrics and fields.get("batch"):
-            line["_aws"] = _embedded(record, fields)
+            line |= _more(fields)
+            line["_aws"] = _embedded(record, line)
         if record.exc_info:
             line["stack"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
 
 
-def _embedded(record: logging.LogRecord, fields: Mapping[str, Any]) -> dict[str, Any]:
-    metrics = [{"Name": name, "Unit": unit} for name, unit in _UNITS.items() if fields.get(name) is not None]
+def _more(fields: Mapping[str, Any]) -> dict[str, float]:
+    """Return the events that were stored just now, and the seconds by phase, all stores together."""
+    new = fields["status"] == HTTPStatus.OK and not fields["again"]
+    seconds = Counter[str]()
+    for phase, took in fields["phases"].items():
+        seconds[f"{phase.partition(' ')[0]}Seconds"] += took
+    return {"stored": fields["events"] if new else 0, **seconds}
+
+
+def _embedded(record: logging.LogRecord, line: Mapping[str, Any]) -> dict[str, Any]:
+    units = _UNITS | _MORE_UNITS
+    metrics = [{"Name": name, "Unit": unit} for name, unit in units.items() if line.get(name) is not None]
     directive = {"Namespace": NAMESPACE, "Dimensions": [["cluster"]], "Metrics": metrics}
     return {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]}
 

@@ -7,12 +7,14 @@ it. Labels are clusters, stores, phases and statuses, which the deployer chose; 
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import tempfile
 from collections.abc import Collection
 from http import HTTPStatus
 
+from auditsplit.errors import SenderError
 from auditsplit.telemetry.observation import Observation
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -26,6 +28,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 OTHER = "other"
 """The cluster label of whoever is none of the configured clusters."""
 
+_STATUSES = {200, 500, 503, *(kind.status for kind in SenderError.__subclasses__())}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _DELAYS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 _requests = Counter("auditsplit_requests", "Answers to posted bodies.", ["cluster", "status"])
@@ -48,20 +51,30 @@ _delays = Histogram(
 def count(seen: Observation, status: int, clusters: Collection[str]) -> None:
     """Count one answered request; a cluster that is not in ``clusters`` counts as `OTHER`."""
     cluster = seen.cluster if seen.cluster in clusters else OTHER
+    _begin(cluster)
     _requests.labels(cluster, str(status)).inc()
     _bytes_in.labels(cluster).inc(seen.bytes_in)
     _received.labels(cluster).inc(seen.events)
     _truncated.labels(cluster).inc(seen.truncated)
-    stored = status == HTTPStatus.OK  # 0 is counted too, so that the first loss is a rise and no beginning
-    _stored.labels(cluster).inc(seen.events if stored and not seen.again else 0)
-    _again.labels(cluster).inc(seen.events if stored and seen.again else 0)
-    _rejected.labels(cluster).inc(seen.rejected if stored else 0)
+    stored = status == HTTPStatus.OK
+    if stored:
+        (_again if seen.again else _stored).labels(cluster).inc(seen.events)
+        _rejected.labels(cluster).inc(seen.rejected)
     if seen.delay_s is not None:
         _delays.labels(cluster).observe(seen.delay_s)
     for store, size_bytes in seen.bytes_out.items():
         _bytes_out.labels(cluster, store).inc(size_bytes)
     for phase in seen.phases:
         _phases.labels(phase.name, phase.store).observe(phase.seconds)
+
+
+@functools.cache
+def _begin(cluster: str) -> None:
+    """Let a cluster's counters begin at 0, so that to Prometheus its first loss is a rise and no beginning."""
+    for status in _STATUSES:
+        _requests.labels(cluster, str(status))
+    for counter in (_stored, _again, _rejected, _truncated):
+        counter.labels(cluster)
 
 
 def text() -> bytes:

@@ -11,6 +11,10 @@ locals {
       filter  = "${local.own_log} AND jsonPayload.code=(\"rejected\" OR \"undecodable\" OR \"body-too-large\")"
       content = "auditsplit got what is no audit event, or more than it takes; the log says where it is kept, below ${var.prefix}/_rejected/."
     }
+    throttles = {
+      filter  = "${local.own_log} AND httpRequest.status=429"
+      content = "Requests were refused for want of an instance; raise max_instances or concurrency. The apiserver tries a batch five times and then drops it."
+    }
   }
 }
 

@@ -30,7 +30,8 @@ def options(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str
     hosts = [_host(host, scheme, target) for host in target.host.split(",")]
     found: dict[str, Any] = {
         "hosts": hosts,
-        "max_retries": len(hosts) - 1,  # another node at once where one refuses; the store itself tries later again
+        "max_retries": len(hosts) - 1,  # another node at once where one can't be reached
+        "retry_on_status": (),  # the store itself tries again; here each node could take a whole try's time
         **_credentials(target, environ),
         **_trust(target),
     }

@@ -21,7 +21,9 @@ class Failure(Enum):
     NOT_ALLOWED = "the deployer's: these credentials may not do that; events need create_doc and auto_configure"
     CREDENTIALS = "the deployer's: the credentials are missing, wrong or expired"
     PRODUCT = "the deployer's: the server is not Elasticsearch 9"
-    CERTIFICATE = "the deployer's: the server's certificate is not the one that ca_file or fingerprint name"
+    CERTIFICATE = (
+        "the deployer's: the server's certificate is not what ca_file or fingerprint name, or it speaks no TLS"
+    )
     BLOCKED = "the deployer's: the index is closed or read-only"
     FULL = "the deployer's: the cluster may hold no more shards (cluster.max_shards_per_node)"
     REFUSED = "the deployer's: the server refuses such a request"
@@ -74,6 +76,7 @@ _BY_STATUS: Mapping[int, Failure] = {
     503: Failure.THROTTLED,
     504: Failure.SLOW,
 }
+_MAX_WORDS = 200
 _BLOCK = "cluster_block_exception"
 _BLOCKED = 403  # a block that an operator set; the flood-stage watermark's answers 429, one for want of a master 503
 _UNAUTHENTICATED = 401
@@ -81,7 +84,6 @@ _ONE_OPERATION = "operation of size"  # a 429 that stays: a document larger than
 _OPERATION_BYTES = re.compile(r"(\d+), max_[a-z]+_bytes=(\d+)")  # likewise, where the first is the larger
 _BY_ERROR: tuple[tuple[type[Exception], Failure, str], ...] = (
     (UnsupportedProductError, Failure.PRODUCT, "it answers without the header X-Elastic-Product"),
-    (TlsError, Failure.CERTIFICATE, "the handshake failed"),
     (ConnectionTimeout, Failure.SLOW, "no answer"),
     (SerializationError, Failure.PRODUCT, "its answer is no JSON"),
 )
@@ -121,7 +123,15 @@ def explain(error: ApiError | TransportError) -> ElasticsearchError:
             return _of_request(status, kind, str(more.get("reason", "")))
         case ApiError(status_code=status):
             return _of_request(status, "without a reason")
-    return ElasticsearchError(Failure.UNREACHABLE, type(error).__name__)
+    failure = Failure.CERTIFICATE if isinstance(error, TlsError) else Failure.UNREACHABLE
+    return ElasticsearchError(failure, _root(error))
+
+
+def _root(error: BaseException) -> str:
+    """Return what the network said: of the exception that all the others come from."""
+    while under := error.__cause__ or error.__context__:
+        error = under
+    return f"{type(error).__name__}: {error}"[:_MAX_WORDS]
 
 
 def _of_request(status: int, kind: str, reason: str = "") -> ElasticsearchError:

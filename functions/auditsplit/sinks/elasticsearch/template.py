@@ -13,6 +13,7 @@ from typing import Any
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
+from auditsplit.excision import MARK
 from auditsplit.sinks.elasticsearch.failures import explain
 from auditsplit.sinks.elasticsearch.streams import Streams
 
@@ -39,6 +40,7 @@ _CODE: dict[str, Any] = {"type": "integer", "ignore_malformed": True}
 _KEYS_AND_VALUES: dict[str, Any] = {"type": "flattened", "ignore_above": 1024, "depth_limit": 250}
 
 _ANNOTATIONS = (
+    MARK,
     "apiserver_latency_k8s_io/total",
     "authentication_k8s_io/legacy-token",
     "authentication_k8s_io/stale-token",
@@ -55,7 +57,7 @@ _ANNOTATIONS = (
     "pod-security_kubernetes_io/exempt",
     "validation_policy_admission_k8s_io/validation_failure",
 )
-"""The audit annotations of kube-apiserver itself, dots as ``_``: searchable; those of webhooks are only stored."""
+"""The audit annotations of kube-apiserver itself, dots as ``_``, and our own; those of webhooks are only stored."""
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

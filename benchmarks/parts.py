@@ -1,0 +1,92 @@
+"""Where one request's CPU goes: the whole server, then the parts of its work, each alone in this process.
+
+The server and the function that only reads run as in `server`; all parts take turns, so that a busy machine slows all
+of them. What the parts leave of the server's time is what lies between them: the caches that each finds cold, the
+objects that are freed, HTTP, the log's line, the metrics.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
+
+from benchmarks import server, workload
+from benchmarks.workload import Batches
+
+from auditsplit import batch, eventlist, lines
+from auditsplit.eventlist import Event
+from auditsplit.redaction import Redaction
+from auditsplit.routing import KeyTemplate
+from auditsplit.sinks.file.store import FileSink
+from auditsplit.telemetry.observation import Observation
+
+_ROUNDS = 60
+_SERVER_ROUNDS = 7
+_TEMPLATE = KeyTemplate("kube-audit-{user}/audit")
+_SYNCED, _READS = "auditsplit", "function that only reads"
+_WRITE = "the store's write, with grouping and lines"
+
+
+def parts(batches: Batches, folder: Path) -> Iterator[tuple[str, float]]:
+    """Yield each part's name with the CPU ms that it took, once, for batches that no round before had."""
+    store = FileSink(folder, _TEMPLATE)
+    for number in range(_ROUNDS):
+        body = batches.body(number)
+        whole = batch.read(body, "bench")
+        groups = _TEMPLATE.group(whole.events, whole.origin)
+        works: dict[str, Callable[[], object]] = {
+            "find the events and their heads": partial(eventlist.decode, body),
+            "the batch's id (SHA-256)": partial(batch.digest, body, "bench"),
+            "redaction": partial(Redaction().apply, whole.events),
+            "figures": partial(Observation().take, whole),
+            "group by user": partial(_TEMPLATE.group, whole.events, whole.origin),
+            "lines": partial(_render, groups),
+            _WRITE: partial(store.write, whole),
+        }
+        for name, work in works.items():
+            start = time.process_time()
+            work()
+            yield name, (time.process_time() - start) * 1e3
+
+
+def _render(groups: Mapping[str, list[Event]]) -> list[bytes]:
+    return [lines.render(events, "log") for events in groups.values()]
+
+
+def report(total_ms: float, taken: dict[str, float]) -> None:
+    """Print the table; ``taken`` has every part's ms."""
+    taken["journal, files, sync"] = taken.pop(_WRITE) - taken["group by user"] - taken["lines"]
+    taken["what is left"] = total_ms - sum(taken.values())
+    print(f"\n{'part':<34} {'CPU ms a batch':>14} {'share':>6}")
+    for name, ms in [*taken.items(), ("the whole request", total_ms)]:
+        print(f"{name:<34} {ms:>14.2f} {ms / total_ms:>6.0%}")
+
+
+def main() -> None:
+    """Measure and print."""
+    items = workload.mixed(workload.BATCH_EVENTS)
+    batches = Batches(items)
+    print(f"parts: batches of {workload.described(items)}; medians")
+    rounds: dict[str, list[float]] = {_SYNCED: [], _READS: []}
+    with server.servers() as running:
+        for _ in range(_SERVER_ROUNDS):
+            for name, figures in rounds.items():
+                cpu_s = server.measure(running[name], batches, 1).cpu_s_per_million
+                figures.append(cpu_s / 1e6 * batches.events * 1e3)
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="auditsplit-bench-") as folder:
+        for name, ms in parts(batches, Path(folder)):
+            found.setdefault(name, []).append(ms)
+    framework = {"framework, reading the body": statistics.median(rounds[_READS])}
+    report(statistics.median(rounds[_SYNCED]), {**framework, **{n: statistics.median(v) for n, v in found.items()}})
+
+
+if __name__ == "__main__":
+    main()

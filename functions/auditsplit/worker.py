@@ -1,0 +1,181 @@
+"""gunicorn's threaded worker, but no thread waits for a sender who says nothing, and none closes politely.
+
+gunicorn 27's own gives every new connection a thread, which waits in it for the first byte (5 s) and then for the whole
+head (for ever); and it closes connections in its main loop, where it waits up to 2 s for the other end to close too. So
+as many silent connections as there are threads stop a server, and a few senders that leave theirs open slow it down.
+
+Here a connection waits with the idle ones until its request's head is whole, which the kernel keeps meanwhile; the
+longest waiting one makes room when there are too many. A thread reads a request for `READ_S` at the most, and a
+connection that ends is drained by the poller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import selectors
+import socket
+import time
+from concurrent.futures import Future
+from functools import partial
+
+from gunicorn import config
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+HEAD_S = 10.0
+"""For a request's head, from the connection's first moment or the answer before."""
+
+READ_S = 10.0
+"""For a request's body, all of it; the apiserver waits 30 s for the answer."""
+
+CONNECTIONS = 512
+"""At once, in a worker; every one is an open file, of which some systems give a process 1024."""
+
+_REST_S = 0.001  # for what is left of a body that nobody read: hardly more than a look
+_LINGER_S = 2.0  # in which a sender that is still sending gets to read the answer
+_LINGER_BYTES = 32 * 1024 * 1024
+_HEAD_BYTES = 32 * 1024  # more than any apiserver's: its token is the largest part
+_PIECE_BYTES = 256 * 1024
+_HEAD_END = b"\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def install() -> None:
+    """Make it what gunicorn takes where nothing else is asked for; functions-framework has no option for it."""
+    config.WorkerClass.default = Worker
+    config.WorkerConnections.default = CONNECTIONS
+
+
+class _Head(enum.Enum):
+    """How much of a request's head has come; ``WHOLE`` also where no more will."""
+
+    AWAITED = enum.auto()
+    WHOLE = enum.auto()
+    TOO_LARGE = enum.auto()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """See the module. All but `handle` runs in the worker's main loop."""
+
+    def init_process(self) -> None:
+        """Begin with no connections."""
+        self._reading: dict[TConn, float] = {}
+        self._lingering: dict[TConn, int] = {}
+        super().init_process()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection, if need be in another one's place: the one that drains, or awaits a head, for longest."""
+        super().accept(listener)
+        if self.nr_conns < self.worker_connections:
+            return
+        if self._lingering:
+            self._end(next(iter(self._lingering)))
+        elif self.pending_conns:
+            self.pending_conns[0].timeout = 0.0
+            super().murder_pending()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give the connection a thread if its request's head is there; else let it wait."""
+        ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""  # of a next request, read with the last
+        head = self._head(conn, ahead)
+        if head is _Head.AWAITED:
+            self._wait(conn, ahead)
+        else:
+            self._go_on(conn, head)
+
+    def on_pending_socket_readable(self, conn: TConn, ahead: bytes, client: socket.socket) -> None:
+        """Look at what came on a waiting connection."""
+        head = self._head(conn, ahead)
+        if head is not _Head.AWAITED:
+            self.poller.unregister(client)
+            self.pending_conns.remove(conn)
+            self._go_on(conn, head)
+
+    def handle(self, conn: TConn) -> object:
+        """Answer one request, in a thread; its sender is cut off when it takes too long."""
+        self._reading[conn] = time.monotonic() + READ_S
+        try:
+            return super().handle(conn)
+        finally:
+            del self._reading[conn]
+
+    def _keepalive_after(self, conn: TConn, keepalive: object) -> bool:
+        """Keep the connection for another request if this one was read to its end; no thread waits for the rest."""
+        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _REST_S))
+
+    def finish_request(self, conn: TConn, fs: Future[object]) -> None:
+        """Keep the connection, or end it without waiting for the other end."""
+        if not fs.cancelled() and not fs.exception() and fs.result():
+            super().finish_request(conn, fs)
+        else:
+            self._linger(conn)
+
+    def murder_pending(self) -> None:
+        """End what took its time: waiting for a head, draining, and reading in a thread."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn in [conn for conn in self._lingering if conn.timeout < now]:
+            self._end(conn)
+        for conn, ends in self._reading.copy().items():
+            if ends < now:
+                with contextlib.suppress(OSError):  # of the plain socket: TLS's own gives up the answer as well
+                    socket.socket.shutdown(conn.sock, socket.SHUT_RD)
+
+    def _go_on(self, conn: TConn, head: _Head) -> None:
+        if head is _Head.WHOLE:
+            conn.data_ready = True
+            super().enqueue_req(conn)
+        else:
+            with contextlib.suppress(OSError):
+                conn.sock.send(_TOO_LARGE)
+            self._linger(conn)
+
+    def _wait(self, conn: TConn, ahead: bytes) -> None:
+        conn.timeout = time.monotonic() + HEAD_S
+        conn.sock.settimeout(0)
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn, ahead))
+
+    def _head(self, conn: TConn, ahead: bytes) -> _Head:
+        """Return how far the head is; while it is awaited, the poller is silent until more of it has come."""
+        try:
+            seen = socket.socket.recv(conn.sock, _HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return _Head.WHOLE if _HEAD_END in ahead else _Head.AWAITED
+        except OSError:
+            return _Head.WHOLE  # a thread finds out what is wrong
+        ended = len(seen) < conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        if ended or self.cfg.is_ssl or _HEAD_END in ahead + seen:
+            head = _Head.WHOLE
+        else:
+            head = _Head.AWAITED if len(seen) < _HEAD_BYTES else _Head.TOO_LARGE
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1 if head is _Head.AWAITED else 1)
+        return head
+
+    def _linger(self, conn: TConn) -> None:
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.settimeout(0)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError):  # it is closed already
+            self.nr_conns -= 1
+            conn.close()
+            return
+        conn.timeout = time.monotonic() + _LINGER_S
+        self._lingering[conn] = _LINGER_BYTES
+
+    def _drain(self, conn: TConn, client: socket.socket) -> None:
+        try:
+            came = len(socket.socket.recv(client, _PIECE_BYTES))
+        except OSError:
+            came = 0
+        self._lingering[conn] -= came
+        if not came or self._lingering[conn] < 0:
+            self._end(conn)
+
+    def _end(self, conn: TConn) -> None:
+        del self._lingering[conn]
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()

@@ -1,0 +1,131 @@
+"""The worker in the real server: senders who are slow on purpose hold nobody up."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+from eventlists import event, eventlist
+from server import Server
+
+from auditsplit import auth, worker
+
+START = Callable[..., Server]
+BODY_BEGUN = b"Content-Length: 9000000\r\n\r\n{"
+HALF_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+MANY = worker.CONNECTIONS + 100
+
+
+@contextlib.contextmanager
+def connected(server: Server, count: int, said: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Open ``count`` connections, say the same on each, and close them at the end."""
+    with contextlib.ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(count)
+        ]
+        for connection in opened:
+            connection.sendall(said)
+        yield opened
+
+
+def everything(connection: socket.socket) -> bytes:
+    """Return what comes until the other end closes, or resets the connection."""
+    came = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            came += piece
+    return came
+
+
+@pytest.mark.parametrize("said", [b"", HALF_HEAD, b"GET /healthz HTTP/1.0\r\n\r\n"])
+def test_connections_that_others_leave_open_hold_nobody_up(serve: START, said: bytes) -> None:
+    """Silent, within a head, and answered but never closed: more than a worker may have, and a batch gets through."""
+    server = serve(THREADS="1")
+
+    with connected(server, MANY, said):
+        answers = [server.post(eventlist([event(auditID=f"{number}")])) for number in range(3)]
+
+    assert [answer.status for answer in answers] == [200] * 3
+
+
+def test_a_head_may_come_in_pieces(serve: START) -> None:
+    """Also the second on a connection, and one of which the first half came with the request before."""
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    server = serve(THREADS="1")
+
+    with connected(server, 1) as [connection]:
+        for piece in (request[:9], request[9:-1], request[-1:] + request[:9], request[9:]):
+            connection.sendall(piece)
+            assert server.request("GET", "/healthz").status == 200
+        connection.sendall(request[:9])
+        connection.shutdown(socket.SHUT_WR)
+        answers = everything(connection)
+
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+def test_two_requests_in_one_piece(serve: START) -> None:
+    """Both are answered, though no more comes that would wake the poller."""
+    server = serve(THREADS="1")
+
+    with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2) as [connection]:
+        connection.shutdown(socket.SHUT_WR)
+        answers = everything(connection)
+
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize("said", [b"", HALF_HEAD, HALF_HEAD + BODY_BEGUN])
+def test_a_reset_ends_that_connection_alone(serve: START, said: bytes) -> None:
+    """Before a head, within it, and within a body that a thread reads: the worker lives on."""
+    server = serve(THREADS="2")
+
+    with connected(server, 1, said) as [connection]:
+        assert server.request("GET", "/healthz").status == 200
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    assert server.post(eventlist([event()])).status == 200
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_head_without_end_is_refused(serve: START) -> None:
+    """431 after 32 KiB, as gunicorn's own limits are far higher."""
+    server = serve()
+
+    with connected(server, 1, HALF_HEAD + b"X-Long: " + b"x" * 100_000) as [connection]:
+        answer = everything(connection)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_sender_that_does_not_finish_is_cut_off(serve: START) -> None:
+    """In a head without an answer, in a body with 400; nothing of it is stored."""
+    server = serve(THREADS="2")
+
+    with (
+        connected(server, 1, HALF_HEAD) as [head],
+        connected(server, 1, HALF_HEAD + BODY_BEGUN) as [body],
+    ):
+        answers = everything(head), everything(body)
+
+    assert answers[0] == b""
+    assert answers[1].startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"broken-off"' in answers[1]
+    assert not (server.folder / "var").exists()
+
+
+def test_an_unknown_sender_is_answered_before_its_body_has_come(serve: START) -> None:
+    """It holds no thread; what it sends nevertheless is read and dropped, so that it gets to the answer."""
+    _, known = auth.new_token("prod")
+    server = serve(THREADS="1", AUDIT_TOKENS=str(known))
+
+    with connected(server, 8, HALF_HEAD + BODY_BEGUN) as opened:
+        assert server.request("GET", "/healthz").status == 200
+        for connection in opened:
+            connection.sendall(b"x" * 5_000_000)
+        answers = [everything(connection) for connection in opened]
+
+    assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers)
