@@ -9,12 +9,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import psutil
-import trustme
 
 from auditsplit import auth
 
@@ -58,25 +57,12 @@ class Server:
 
     def wait_ready(self) -> None:
         """Return once it answers; ``RuntimeError`` where it stops or takes over half a minute."""
-        self._wait(self._answers)
-
-    def wait_listening(self) -> None:
-        """Return once it takes connections, of whatever protocol; ``RuntimeError`` likewise."""
-        self._wait(self._listens)
-
-    def _answers(self) -> None:
-        with contextlib.closing(self.connect()) as connection:
-            connection.request("GET", "/healthz")
-            connection.getresponse().read()
-
-    def _listens(self) -> None:
-        socket.create_connection((_HOST, self.port), _START_S).close()
-
-    def _wait(self, attempt: Callable[[], None]) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                return attempt()
+            with contextlib.suppress(OSError), contextlib.closing(self.connect()) as connection:
+                connection.request("GET", "/healthz")
+                connection.getresponse().read()
+                return
             time.sleep(0.05)
         raise RuntimeError(
             f"the server on port {self.port} stopped, or did not answer within {_START_S:g} s; see its words above"
@@ -92,61 +78,22 @@ class Server:
 
 @contextlib.contextmanager
 def serve(source: Path, target: str, settings: Mapping[str, str], log: IO[bytes] | None = None) -> Iterator[Server]:
-    """Run the function ``target`` of ``source`` with these settings and no others of ours, until the block ends."""
+    """Run the function ``target`` of ``source`` with these settings and no others of ours, until the block ends.
+
+    What it says goes to ``log``, or to our own standard error.
+    """
     port = _free_port()
     program = Path(sys.executable).with_name("functions-framework")
-    command = [program, "--source", source, "--target", target, "--host", _HOST, "--port", str(port)]
-    with _running(command, port, settings, log) as server:
-        server.wait_ready()
-        yield server
-
-
-@contextlib.contextmanager
-def serve_tls(folder: Path, settings: Mapping[str, str], log: IO[bytes]) -> Iterator[Server]:
-    """Run the function over TLS, in gunicorn as functions-framework runs it; ``folder/ca.pem`` is the authority's."""
-    authority = trustme.CA()
-    leaf = authority.issue_cert(_HOST)
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(folder / "tls.pem"))
-    port = _free_port()
-    threads = str((os.cpu_count() or 1) * 4)  # functions-framework's default
-    command = [
-        *(Path(sys.executable).with_name("gunicorn"), "--no-control-socket", "--log-level=error", "--timeout=0"),
-        *(f"--certfile={folder}/tls.pem", f"--keyfile={folder}/tls.pem", f"--bind={_HOST}:{port}"),
-        *(f"--threads={threads}", f"--workers={settings.get('WORKERS', '1')}"),
-        f"functions_framework:create_app('ingest', {str(INGEST)!r}, 'http')",
-    ]
-    with _running(command, port, settings, log) as server:
-        server.wait_listening()
-        yield server
-
-
-def kubeconfig(server: Server, ca: Path | None = None) -> dict[str, Any]:
-    """Return the kubeconfig of a sender, over TLS with the authority ``ca``; its program notes every attempt."""
-    cluster = {"server": f"{'https' if ca else 'http'}://{_HOST}:{server.port}/"}
-    if ca:
-        cluster["certificate-authority"] = str(ca)
-    user = {"token": _TOKEN, "auth-provider": {"name": "meter"}}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "bench", "cluster": cluster}],
-        "users": [{"name": "bench", "user": user}],
-        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
-        "current-context": "bench",
-    }
-
-
-@contextlib.contextmanager
-def _running(
-    command: Sequence[str | Path], port: int, settings: Mapping[str, str], log: IO[bytes] | None = None
-) -> Iterator[Server]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     process = subprocess.Popen(
-        command, env={**environ, "WORKERS": "1", "AUDIT_TOKENS": str(_TOKEN_HASH), **settings}, stderr=log
+        [program, "--source", source, "--target", target, "--host", _HOST, "--port", str(port)],
+        env={**environ, "WORKERS": "1", "AUDIT_TOKENS": str(_TOKEN_HASH), **settings},
+        stderr=log,
     )
     try:
-        yield Server(process, port)
+        server = Server(process, port)
+        server.wait_ready()
+        yield server
     finally:
         process.terminate()
         try:

@@ -20,7 +20,6 @@ import (
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/audit"
-	restclient "k8s.io/client-go/rest"
 )
 
 // Attempt is one HTTP request of the webhook's client, from its first byte to the head of the answer.
@@ -30,38 +29,18 @@ type Attempt struct {
 	status string // or "error", where no answer came
 }
 
-// meter notes every attempt. A kubeconfig's user names it by `auth-provider: {name: meter}`, which is how client-go
-// lets others wrap its transport: so the client is the apiserver's own, retries and connections too.
+// meter notes every attempt. It stands in for http.DefaultTransport, which is what client-go takes over plain http.
 type meter struct {
 	mutex    sync.Mutex
 	attempts []Attempt
 	open     int
 	mostOpen int
+	next     http.RoundTripper
 }
 
-var attempts meter
+var attempts = meter{next: http.DefaultTransport}
 
-func init() {
-	provider := func(string, map[string]string, restclient.AuthProviderConfigPersister) (restclient.AuthProvider, error) {
-		return &attempts, nil
-	}
-	if err := restclient.RegisterAuthProviderPlugin("meter", provider); err != nil {
-		panic(err)
-	}
-}
-
-func (m *meter) Login() error { return nil }
-
-func (m *meter) WrapTransport(next http.RoundTripper) http.RoundTripper {
-	return &metered{m, next}
-}
-
-type metered struct {
-	*meter
-	next http.RoundTripper
-}
-
-func (m *metered) RoundTrip(request *http.Request) (*http.Response, error) {
+func (m *meter) RoundTrip(request *http.Request) (*http.Response, error) {
 	m.mutex.Lock()
 	m.open++
 	m.mostOpen = max(m.mostOpen, m.open)
@@ -102,6 +81,7 @@ type LoadAnswer struct {
 
 // load returns what became of recorded events, offered by phases; in blocking mode by callers that wait for each.
 func load(path string) (any, error) {
+	http.DefaultTransport = &attempts
 	scenario, sender, err := prepare(path)
 	if err != nil {
 		return nil, err
