@@ -1,5 +1,6 @@
 PYTHON ?= python3
 PORT ?= 8888
+HOLD ?= 600
 LAMBDA_PYTHON ?= 3.13
 BIN := .venv/bin
 
@@ -14,7 +15,7 @@ PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run test faults infra scan e2e servers check audit lock upload bundle bench clean
+.PHONY: run test faults infra scan e2e servers check audit lock upload bundle bench load clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -61,6 +62,9 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/objects.py
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
+
+load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/load.md; HOLD=60 for a quick look
+	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/load.md)
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \

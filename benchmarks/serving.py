@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -50,6 +51,10 @@ class Server:
         """Return the most memory that the worker had in use."""
         return self._status_bytes("VmHWM")
 
+    def workers_rss_bytes(self) -> int:
+        """Return the memory that all its workers have in use."""
+        return sum(worker.memory_info().rss for worker in self._family.children())
+
     def wait_ready(self) -> None:
         """Return once it answers; ``RuntimeError`` where it stops or takes over half a minute."""
         deadline = time.monotonic() + _START_S
@@ -72,14 +77,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(source: Path, target: str, settings: Mapping[str, str]) -> Iterator[Server]:
-    """Run the function ``target`` of ``source`` with these settings and no others of ours, until the block ends."""
+def serve(source: Path, target: str, settings: Mapping[str, str], log: IO[bytes] | None = None) -> Iterator[Server]:
+    """Run the function ``target`` of ``source`` with these settings and no others of ours, until the block ends.
+
+    What it says goes to ``log``, or to our own standard error.
+    """
     port = _free_port()
     program = Path(sys.executable).with_name("functions-framework")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     process = subprocess.Popen(
         [program, "--source", source, "--target", target, "--host", _HOST, "--port", str(port)],
         env={**environ, "WORKERS": "1", "AUDIT_TOKENS": str(_TOKEN_HASH), **settings},
+        stderr=log,
     )
     try:
         server = Server(process, port)

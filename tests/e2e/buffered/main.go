@@ -1,6 +1,7 @@
 // Command buffered drives kube-apiserver's own audit code, so that the tests can hold this project against it:
 //
 //	buffered drive SCENARIO.json    events through the buffered and the webhook backend to a receiver; prints counts as JSON
+//	buffered load SCENARIO.json     the same with recorded events, buffered or blocking; prints what became of every attempt
 //	buffered levels POLICY          the levels that a policy gives the requests on standard input
 //	buffered patch PATCH            the pod on standard input, patched as kubeadm patches it
 package main
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	auditinternal "k8s.io/apiserver/pkg/apis/audit"
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
+	"k8s.io/apiserver/pkg/audit"
 	"k8s.io/apiserver/pkg/audit/policy"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -49,6 +51,10 @@ type Scenario struct {
 	Phases          []Phase `json:"phases"`
 	TickS           float64 `json:"tick_s"`
 	EventBytes      int     `json:"event_bytes"`
+
+	Events  string `json:"events"`  // of a load: a file with the events, one a line
+	Run     int    `json:"run"`     // of a load: a number in every event's id, so that no two loads share one
+	Callers int    `json:"callers"` // of a load: so many side by side in blocking mode; 0 is batch mode
 }
 
 func main() {
@@ -57,12 +63,14 @@ func main() {
 	switch os.Args[1] {
 	case "drive":
 		answer, err = drive(os.Args[2])
+	case "load":
+		answer, err = load(os.Args[2])
 	case "levels":
 		answer, err = levels(os.Args[2])
 	case "patch":
 		answer, err = patch(os.Args[2])
 	default:
-		err = fmt.Errorf("%s: not one of drive, levels, patch", os.Args[1])
+		err = fmt.Errorf("%s: not one of drive, load, levels, patch", os.Args[1])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -73,32 +81,55 @@ func main() {
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
-// drive returns how many events were offered, dropped by each plugin, and what the held ones take of the heap.
-func drive(path string) (map[string]float64, error) {
+// prepare returns the scenario in a file, and kube-apiserver's webhook backend for it.
+func prepare(path string) (*Scenario, audit.Backend, error) {
 	var scenario Scenario
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := json.Unmarshal(text, &scenario); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	klog.LogToStderr(false) // the errors are counted; each would print its events
 	klog.SetOutput(discard{})
 	retries := webhookutil.DefaultRetryBackoffWithInitialDelay(seconds(scenario.InitialBackoffS))
 	sender, err := webhook.NewBackend(scenario.Kubeconfig, auditv1.SchemeGroupVersion, retries, nil)
+	return &scenario, sender, err
+}
+
+// buffered returns the backend that collects batches for the sender.
+func (s *Scenario) buffered(sender audit.Backend) audit.Backend {
+	return buffered.NewBackend(sender, buffered.BatchConfig{
+		BufferSize:     s.BufferSize,
+		MaxBatchSize:   s.BatchMaxSize,
+		MaxBatchWait:   seconds(s.BatchMaxWaitS),
+		ThrottleEnable: s.ThrottleEnable,
+		ThrottleQPS:    s.ThrottleQPS,
+		ThrottleBurst:  s.ThrottleBurst,
+		AsyncDelegate:  true, // as options.defaultWebhookBatchConfig has it
+	})
+}
+
+// pace offers a phase's events at its rate, as many at each tick as are due, and counts them.
+func (s *Scenario) pace(phase Phase, offered *int, offer, ticked func()) {
+	start := time.Now()
+	for tick := s.TickS; tick <= phase.Seconds+s.TickS/2; tick += s.TickS {
+		time.Sleep(time.Until(start.Add(seconds(tick))))
+		for due := int(tick*phase.Rate + 1e-6); *offered < due; *offered++ {
+			offer()
+		}
+		ticked()
+	}
+}
+
+// drive returns how many events were offered, dropped by each plugin, and what the held ones take of the heap.
+func drive(path string) (map[string]float64, error) {
+	scenario, sender, err := prepare(path)
 	if err != nil {
 		return nil, err
 	}
-	backend := buffered.NewBackend(sender, buffered.BatchConfig{
-		BufferSize:     scenario.BufferSize,
-		MaxBatchSize:   scenario.BatchMaxSize,
-		MaxBatchWait:   seconds(scenario.BatchMaxWaitS),
-		ThrottleEnable: scenario.ThrottleEnable,
-		ThrottleQPS:    scenario.ThrottleQPS,
-		ThrottleBurst:  scenario.ThrottleBurst,
-		AsyncDelegate:  true, // as options.defaultWebhookBatchConfig has it
-	})
+	backend := scenario.buffered(sender)
 	stop := make(chan struct{})
 	before := heap()
 	if err := backend.Run(stop); err != nil {
@@ -106,21 +137,20 @@ func drive(path string) (map[string]float64, error) {
 	}
 	fmt.Fprintln(os.Stderr, "started")
 	offered := 0
-	start, from := time.Now(), 0.0
+	start := time.Now()
 	for _, phase := range scenario.Phases {
-		begun := offered
-		for tick := scenario.TickS; tick <= phase.Seconds+scenario.TickS/2; tick += scenario.TickS {
-			time.Sleep(time.Until(start.Add(seconds(from + tick))))
-			for due := begun + int(tick*phase.Rate+1e-6); offered < due; offered++ {
-				backend.ProcessEvents(event(offered, scenario.EventBytes))
-			}
-		}
-		from += phase.Seconds
+		begun := 0
+		scenario.pace(phase, &begun, func() {
+			backend.ProcessEvents(event(offered, scenario.EventBytes))
+			offered++
+		}, func() {})
 	}
 	held := heap() - before
 	close(stop)
 	backend.Shutdown()
-	return counts(map[string]float64{"offered": float64(offered), "held_heap_bytes": held, "seconds": time.Since(start).Seconds()})
+	counted := dropped()
+	counted["offered"], counted["held_heap_bytes"], counted["seconds"] = float64(offered), held, time.Since(start).Seconds()
+	return counted, nil
 }
 
 type discard struct{}
@@ -146,11 +176,12 @@ func event(number, size int) *auditinternal.Event {
 	return made
 }
 
-// counts adds apiserver_audit_error_total, by plugin.
-func counts(found map[string]float64) (map[string]float64, error) {
+// dropped returns apiserver_audit_error_total, by plugin.
+func dropped() map[string]float64 {
+	found := map[string]float64{}
 	families, err := legacyregistry.DefaultGatherer.Gather()
 	if err != nil {
-		return nil, err
+		panic(err)
 	}
 	for _, family := range families {
 		if family.GetName() != "apiserver_audit_error_total" {
@@ -160,7 +191,7 @@ func counts(found map[string]float64) (map[string]float64, error) {
 			found[metric.GetLabel()[0].GetValue()] = metric.GetCounter().GetValue()
 		}
 	}
-	return found, nil
+	return found
 }
 
 // Request is what a policy is asked about.
