@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import pytest
 from eventlists import event, eventlist
+from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn
 from server import Server
 
 from auditsplit import auth, worker
@@ -90,6 +95,26 @@ def test_a_reset_ends_that_connection_alone(serve: START, said: bytes) -> None:
 
     assert server.post(eventlist([event()])).status == 200
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_busy_machine_closes_no_connection_that_was_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, *, read: bool
+) -> None:
+    """However long the thread was away in between; one whose body does not come is given up."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = TConn(Config(), ours, ("", 0), ("", 0))
+        conn.init()
+        theirs.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" + (b"12345" if read else b"123"))
+        request = next(conn.parser)
+        if read:
+            request.body.read(5)
+        monkeypatch.setattr(time, "monotonic", itertools.count(step=3600).__next__)
+
+        kept = worker.Worker._keepalive_after(cast("worker.Worker", None), conn, keepalive=True)
+
+    assert kept is read
 
 
 def test_a_head_without_end_is_refused(serve: START) -> None:

@@ -40,7 +40,8 @@ WAIT_S = 4.0
 CONNECTIONS = 512
 """At once, in a worker; every one is an open file, of which some systems give a process 1024."""
 
-_REST_S = 0.001  # for what is left of a body that nobody read: hardly more than a look
+_REST_S = 0.001  # to wait for more of a body that nobody read: hardly more than a look
+_REST_BYTES = 64 * 1024
 _LINGER_S = 2.0  # in which a sender that is still sending gets to read the answer
 _LINGER_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 32 * 1024  # more than any apiserver's: its token is the largest part
@@ -119,7 +120,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _keepalive_after(self, conn: TConn, keepalive: object) -> bool:
         """Keep the connection for another request if this one was read to its end; no thread waits for the rest."""
-        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + _REST_S))
+        if not keepalive:
+            return False
+        conn.sock.settimeout(_REST_S)  # not a deadline, which a busy machine misses where there is nothing left to read
+        return bool(conn.parser.finish_body(max_bytes=_REST_BYTES))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """Keep the connection, or end it without waiting for the other end."""
