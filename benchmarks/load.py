@@ -34,7 +34,7 @@ MARKER = "<!-- what make load measured -->\n"
 _SENDER = Path(__file__).parents[1] / ".cache" / "bin" / "buffered"
 _INGEST = Path(__file__).parents[1] / "functions" / "main.py"
 _EVENTS, _USERS = 4000, 40
-_TICK_S, _STEP_S, _FIRST_RATE, _GROWTH, _HALVINGS = 0.01, 15, 2000, 1.4, 3
+_TICK_S, _STEP_S, _FIRST_RATE, _GROWTH, _HALVINGS = 0.01, 15, 16_000, 1.4, 3
 _SHARE = 0.9  # of the highest rate of a short step: what is held for long
 _LATE_S = 3.0  # the last answer of a rate that is held comes no later
 _CALLERS = (1, 4, 16)
@@ -117,18 +117,18 @@ class Bench:
         sender = subprocess.Popen(
             [_SENDER, "load", scenario], stdout=subprocess.PIPE, env={**os.environ, "GOMAXPROCS": "1"}
         )
-        sampler = Sampler(self._server, sender)
+        sampler, ledger = Sampler(self._server, sender), Ledger(self._folder / "store", run)
         try:
             output, _ = sender.communicate()
         finally:
             sampler.stop()
             sender.kill()
+            stored, twice = ledger.close()
         if sender.returncode:
             raise RuntimeError(f"the sender ended with {sender.returncode}; see its words above")
         answer = json.loads(output)
         offered = sum(phase["offered"] for phase in answer["phases"])
         cpu_s = self._server.cpu_s() - cpu_s
-        stored, twice = count_stored(self._folder / "store", run)
         return Run(answer, offered, stored, twice, cpu_s, sampler.rss_bytes, sampler.sender_rss_bytes)
 
     def _scenario(self, phases: Sequence[tuple[float, float]], run: int, callers: int) -> dict[str, Any]:
@@ -147,25 +147,44 @@ class Bench:
         }
 
 
-def count_stored(store: Path, run: int) -> tuple[int, int]:
-    """Return how many different events of ``run`` lie in the files, and how many lines are one too many.
+class Ledger:
+    """Which events of a run lie in the files; what was read is removed, or a disk would not hold a long run."""
 
-    The files are removed, so that the next run has the disk.
-    """
-    seen, lines = bytearray(), 0
-    wanted = b"%08x" % run
-    for path in [path for path in store.rglob("audit*") if path.is_file()]:
-        with path.open("rb") as file:
-            for line in file:
-                found = _AUDIT_ID.search(line)
-                if not found or found[1] != wanted or not line.endswith(b"}\n"):
-                    raise RuntimeError(f"{path.name}: a line is torn, or of no event that was sent: {line[:200]!r}")
-                number = int(found[2], 16)
-                seen.extend(bytes(max(0, number + 1 - len(seen))))
-                seen[number] = 1
-                lines += 1
-        path.unlink()
-    return sum(seen), lines - sum(seen)
+    def __init__(self, store: Path, run: int) -> None:
+        """Begin to read the files that the store has done with, one a second."""
+        self._store, self._wanted = store, b"%08x" % run
+        self._seen, self._lines = bytearray(), 0
+        self._over = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def close(self) -> tuple[int, int]:
+        """Return how many different events there are, and how many lines are one too many."""
+        self._over.set()
+        self._reader.join()
+        self._take("audit*")
+        return sum(self._seen), self._lines - sum(self._seen)
+
+    def _read(self) -> None:
+        while not self._over.wait(1):
+            self._take("audit~*")  # rotated
+
+    def _take(self, pattern: str) -> None:
+        for path in [path for path in self._store.rglob(pattern) if path.is_file()]:
+            with path.open("rb") as file:
+                for line in file:
+                    self._note(path, line)
+            path.unlink()
+
+    def _note(self, path: Path, line: bytes) -> None:
+        found = _AUDIT_ID.search(line)
+        if not found or found[1] != self._wanted or not line.endswith(b"}\n"):
+            raise RuntimeError(f"{path.name}: a line is torn, or of no event that was sent: {line[:200]!r}")
+        number = int(found[2], 16)
+        if number >= len(self._seen):
+            self._seen.extend(bytes(number + 1_000_000 - len(self._seen)))
+        self._seen[number] = 1
+        self._lines += 1
 
 
 def kubeconfig(port: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -93,6 +94,11 @@ func prepare(path string) (*Scenario, audit.Backend, error) {
 	}
 	klog.LogToStderr(false) // the errors are counted; each would print its events
 	klog.SetOutput(discard{})
+	flags := flag.NewFlagSet("", flag.PanicOnError)
+	klog.InitFlags(flags)
+	if err := flags.Set("stderrthreshold", "FATAL"); err != nil {
+		return nil, nil, err
+	}
 	retries := webhookutil.DefaultRetryBackoffWithInitialDelay(seconds(scenario.InitialBackoffS))
 	sender, err := webhook.NewBackend(scenario.Kubeconfig, auditv1.SchemeGroupVersion, retries, nil)
 	return &scenario, sender, err
