@@ -7,6 +7,7 @@ import itertools
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
@@ -115,6 +116,21 @@ def test_a_busy_machine_closes_no_connection_that_was_read_to_its_end(
         kept = worker.Worker._keepalive_after(cast("worker.Worker", None), conn, keepalive=True)
 
     assert kept is read
+
+
+def test_what_the_poller_tells_of_a_connection_that_was_ended_is_past() -> None:
+    """One that made room for another while the poller's news of it were on their way: the worker lives on."""
+    ended = worker.Worker.__new__(worker.Worker)
+    ended._lingering, ended.pending_conns = {}, deque()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = TConn(Config(), ours, ("", 0), ("", 0))
+        theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+
+        ended._drain(conn, ours)
+        ended.on_pending_socket_readable(conn, b"", ours)
+
+        assert ours.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
 
 
 def test_a_head_without_end_is_refused(serve: START) -> None:

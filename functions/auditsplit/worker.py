@@ -103,7 +103,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._go_on(conn, head)
 
     def on_pending_socket_readable(self, conn: TConn, ahead: bytes, client: socket.socket) -> None:
-        """Look at what came on a waiting connection."""
+        """Look at what came on a waiting connection, if it was not ended since the poller told of it."""
+        if conn not in self.pending_conns:
+            return
         head = self._head(conn, ahead)
         if head is not _Head.AWAITED:
             self.poller.unregister(client)
@@ -204,6 +206,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._lingering[conn] = _LINGER_BYTES
 
     def _drain(self, conn: TConn, client: socket.socket) -> None:
+        if conn not in self._lingering:  # it was ended since the poller told of it, to make room
+            return
         try:
             came = len(socket.socket.recv(client, _PIECE_BYTES))
         except OSError:
