@@ -32,7 +32,6 @@ from benchmarks import serving, workload
 
 MARKER = "<!-- what make load measured -->\n"
 _SENDER = Path(__file__).parents[1] / ".cache" / "bin" / "buffered"
-_INGEST = Path(__file__).parents[1] / "functions" / "main.py"
 _EVENTS, _USERS = 4000, 40
 _TICK_S, _STEP_S, _FIRST_RATE, _GROWTH, _HALVINGS = 0.01, 15, 16_000, 1.4, 3
 _SHARE = 0.9  # of the highest rate of a short step: what is held for long
@@ -205,7 +204,10 @@ def benches(workers: int) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="auditsplit-load-") as name:
         folder = Path(name)
         settings = {"AUDIT_SINKS": f"file:{folder}/store", "AUDIT_TOKENS": "", "WORKERS": str(workers)}
-        with (folder / "server.log").open("wb") as log, serving.serve(_INGEST, "ingest", settings, log) as server:
+        with (
+            (folder / "server.log").open("wb") as log,
+            serving.serve(serving.INGEST, "ingest", settings, log) as server,
+        ):
             yield Bench(folder, server)
 
 

@@ -74,6 +74,15 @@ class Server:
         self.process.wait()
 
 
+def answered(connection: socket.socket) -> bytes:
+    """Return what comes until the other end closes, or resets the connection."""
+    came = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(65536):
+            came += piece
+    return came
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:

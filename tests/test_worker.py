@@ -16,7 +16,7 @@ import pytest
 from eventlists import event, eventlist
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
-from server import Server
+from server import Server, answered
 
 from auditsplit import auth, worker
 
@@ -36,15 +36,6 @@ def connected(server: Server, count: int, said: bytes = b"") -> Iterator[list[so
         for connection in opened:
             connection.sendall(said)
         yield opened
-
-
-def everything(connection: socket.socket) -> bytes:
-    """Return what comes until the other end closes, or resets the connection."""
-    came = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := connection.recv(65536):
-            came += piece
-    return came
 
 
 @pytest.mark.parametrize("said", [b"", HALF_HEAD, b"GET /healthz HTTP/1.0\r\n\r\n"])
@@ -69,7 +60,7 @@ def test_a_head_may_come_in_pieces(serve: START) -> None:
             assert server.request("GET", "/healthz").status == 200
         connection.sendall(request[:9])
         connection.shutdown(socket.SHUT_WR)
-        answers = everything(connection)
+        answers = answered(connection)
 
     assert answers.count(b"HTTP/1.1 200") == 2
 
@@ -80,7 +71,7 @@ def test_two_requests_in_one_piece(serve: START) -> None:
 
     with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2) as [connection]:
         connection.shutdown(socket.SHUT_WR)
-        answers = everything(connection)
+        answers = answered(connection)
 
     assert answers.count(b"HTTP/1.1 200") == 2
 
@@ -138,7 +129,7 @@ def test_a_head_without_end_is_refused(serve: START) -> None:
     server = serve()
 
     with connected(server, 1, HALF_HEAD + b"X-Long: " + b"x" * 100_000) as [connection]:
-        answer = everything(connection)
+        answer = answered(connection)
 
     assert answer.startswith(b"HTTP/1.1 431 ")
 
@@ -151,7 +142,7 @@ def test_a_sender_that_does_not_finish_is_cut_off(serve: START) -> None:
         connected(server, 1, HALF_HEAD) as [head],
         connected(server, 1, HALF_HEAD + BODY_BEGUN) as [body],
     ):
-        answers = everything(head), everything(body)
+        answers = answered(head), answered(body)
 
     assert answers[0] == b""
     assert answers[1].startswith(b"HTTP/1.1 400 ")
@@ -168,7 +159,7 @@ def test_an_unknown_sender_is_answered_before_its_body_has_come(serve: START) ->
         assert server.request("GET", "/healthz").status == 200
         for connection in opened:
             connection.sendall(b"x" * 5_000_000)
-        answers = [everything(connection) for connection in opened]
+        answers = [answered(connection) for connection in opened]
 
     assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers)
 
@@ -180,7 +171,7 @@ def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None
     with connected(server, 1, HALF_HEAD + BODY_BEGUN) as [slow], ThreadPoolExecutor() as senders:
         waiting = [senders.submit(server.post, eventlist([event(auditID=f"{number}")])) for number in range(3)]
         answers = [each.result() for each in waiting]
-        everything(slow)
+        answered(slow)
     after = server.post(eventlist([event()]))
 
     assert [answer.status for answer in answers] == [503] * 3

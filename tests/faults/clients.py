@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 from eventlists import event, eventlist
-from server import Server, serving
+from server import Server, answered, serving
 
 from auditsplit import auth
 from faults.malformed import KINDS
-from faults.sender import Row, Sender, answered, ids, in_files, live_files, peak_mb
+from faults.sender import Row, Sender, ids, in_files, live_files, peak_mb
 
 _THREADS = {"THREADS": "8"}
 _HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

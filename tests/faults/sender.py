@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import http.client
 import itertools
 import re
-import socket
 import threading
 import time
 from collections import Counter
@@ -114,15 +112,6 @@ def counted(texts: Iterable[bytes]) -> Counter[str]:
         assert len(found) == plain.count(b"\n"), "a line is torn"
         names.update(found)
     return names
-
-
-def answered(connection: socket.socket) -> bytes:
-    """Return what comes until the other end closes, or resets the connection."""
-    came = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := connection.recv(65536):
-            came += piece
-    return came
 
 
 def peak_mb(server: Server) -> int:
