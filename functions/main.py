@@ -17,7 +17,7 @@ from typing import IO
 import flask
 import functions_framework
 
-from auditsplit import http, worker
+from auditsplit import http, malloc, worker
 from auditsplit.errors import BrokenOff, SettingsError
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
@@ -48,6 +48,7 @@ worker.install(_receiver.busy)
 if flask.has_app_context():
     # Werkzeug answers // in a path with a redirect, which the apiserver would follow with an empty GET.
     flask.current_app.url_map.merge_slashes = False
+malloc.keep_freed()
 gc.freeze()  # what is loaded by now stays: collections pass it by, and the workers that are forked share its pages
 
 
