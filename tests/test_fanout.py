@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
 import pytest
+from blake3 import blake3
 from eventlists import event, eventlist, line, numbered
 
 from auditsplit import batch as batches
@@ -34,7 +34,7 @@ def test_every_store_holds_the_batch() -> None:
     assert [store.objects for store in some] == [LINES] * 3
     assert receipt.to_dict() == {
         "cluster": "prod",
-        "batch": hashlib.sha256(b"prod\0" + BODY).hexdigest(),
+        "batch": blake3(b"prod\0" + BODY).hexdigest(),
         "events": 3,
         "rejected": [],
         "alreadyStored": False,
@@ -104,7 +104,7 @@ def test_bad_items_are_kept_in_every_store() -> None:
 
     receipt = fanout.receive(eventlist([event("alice"), b"42", event("bob"), b'{"user":1}']), "prod", some)
 
-    digests = [hashlib.sha256(b"prod\0" + raw).hexdigest() for raw in (b"42", b'{"user":1}')]
+    digests = [blake3(b"prod\0" + raw).hexdigest() for raw in (b"42", b'{"user":1}')]
     kept = {f"_rejected/prod/{digest}": raw for digest, raw in zip(digests, (b"42", b'{"user":1}'), strict=True)}
     assert [store.rejected for store in some] == [kept, kept]
     assert [item.index for item in receipt.rejected] == [1, 3]
@@ -128,7 +128,7 @@ def test_more_bad_items_than_are_told_apart_keep_the_body() -> None:
 
     receipt = fanout.receive(body, "prod", some)
 
-    place = f"_rejected/prod/{hashlib.sha256(b'prod' + bytes(1) + body).hexdigest()}"
+    place = f"_rejected/prod/{blake3(b'prod' + bytes(1) + body).hexdigest()}"
     assert [store.rejected[place] for store in some] == [body, body]
     assert sum(item.items for item in receipt.rejected) == decoding.MAX_BAD + 5
     assert receipt.rejected[-1].index is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import logging
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from eventlists import BAD, HOSTILE, PROPERTY, event, eventlist, items, line, numbered
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +119,7 @@ def test_a_list_is_stored_and_acknowledged(path: str, cluster: str) -> None:
     assert answer.status == 200
     assert document(answer) == {
         "cluster": cluster,
-        "batch": hashlib.sha256(cluster.encode() + b"\0" + BODY).hexdigest(),
+        "batch": blake3(cluster.encode() + b"\0" + BODY).hexdigest(),
         "events": 3,
         "rejected": [],
         "alreadyStored": False,
@@ -184,7 +184,7 @@ def test_gzip_is_taken() -> None:
 
     answer = ask(here, gzip.compress(BODY), headers={"content-encoding": "gzip"})
 
-    assert document(answer)["batch"] == hashlib.sha256(b"default\0" + BODY).hexdigest()
+    assert document(answer)["batch"] == blake3(b"default\0" + BODY).hexdigest()
     assert sink_of(here).objects == LINES
 
 
@@ -248,7 +248,7 @@ def test_an_undecodable_body_is_kept(body: bytes, position: int | None, reason: 
     answer = ask(here, body, path="/clusters/prod")
 
     detail = problem(answer, 400)
-    place = f"_rejected/prod/{hashlib.sha256(b'prod' + bytes(1) + body).hexdigest()}"
+    place = f"_rejected/prod/{blake3(b'prod' + bytes(1) + body).hexdigest()}"
     assert sink_of(here).rejected == {place: body}
     assert reason in detail
     assert f"memory:/{place}" in detail

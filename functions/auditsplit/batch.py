@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 
 import msgspec
+from blake3 import blake3
 
 from auditsplit import eventlist
 from auditsplit.eventlist import BadItem, Event
@@ -31,7 +31,9 @@ def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
 
 
 def digest(body: bytes, cluster: str) -> str:
-    """Return the SHA-256 of the cluster and ``body``, in hexadecimal: equal for equal bytes of one cluster only."""
-    digest = hashlib.sha256(cluster.encode() + b"\0")
-    digest.update(body)
-    return digest.hexdigest()
+    """Return the BLAKE3 hash of the cluster and ``body``, in hexadecimal: equal for equal bytes of one cluster only.
+
+    Any user has a say in the bytes, so it has to be a cryptographic one; SHA-256 takes three times as long where the
+    processor helps it, and ten times where not.
+    """
+    return blake3(cluster.encode() + b"\0").update(body).hexdigest()
