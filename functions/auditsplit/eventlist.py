@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
+from ahocorasick_rs import BytesAhoCorasick
 from msgspec import UNSET, UnsetType
 
 from auditsplit import structure
@@ -121,7 +122,8 @@ _decode_head = msgspec.json.Decoder(Head).decode
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # a Go encoder keeps to the order of the fields
 _NEXT_ITEM = b"," + _ITEM_START
-_ITEM_BYTES = 200  # of an event, at least: its UUID, two times, and the names that none goes without
+_find_next_items = BytesAhoCorasick([_NEXT_ITEM]).find_matches_as_indexes  # five times as fast as bytes.find
+_WINDOW_BYTES = 1024 * 1024  # that are searched at a time, since every place that is found takes memory
 _LIST_END = re.compile(rb"\]\}\n?\Z")
 _QUOTE_ONLY = frozenset(b'"')
 _HAS_FIELDS = re.compile(rb'\s*+\{\s*+"')
@@ -199,16 +201,24 @@ def _cut(body: bytes) -> list[Event] | None:
     end = _LIST_END.search(body, max(0, len(body) - len(b"]}\n")))
     if not (end and body.startswith(_LIST_START) and body.startswith(_ITEM_START, len(_LIST_START))):
         return None
-    bounds = [len(_LIST_START) - 1]  # the commas between the items, and what is in their place at the ends
-    while (comma := body.find(_NEXT_ITEM, bounds[-1] + _ITEM_BYTES)) > 0 and len(bounds) <= MAX_ITEMS:
-        bounds.append(comma)
-    bounds.append(end.start())
+    commas = list(itertools.islice(_commas(body), MAX_ITEMS))
+    if len(commas) == MAX_ITEMS:
+        return None
+    starts = [len(_LIST_START), *[comma + 1 for comma in commas]]
     view = memoryview(body)
-    items = [view[comma + 1 : after] for comma, after in itertools.pairwise(bounds)]
+    items = [view[start:after] for start, after in zip(starts, [*commas, end.start()], strict=True)]
     try:
         return list(map(Event, map(_decode_head, items), items))
     except _REFUSALS:
         return None  # one of them is no event, or too much for the parser, or holds what begins like one
+
+
+def _commas(body: bytes) -> Iterator[int]:
+    """Yield the places of the commas behind which an event seems to begin."""
+    view = memoryview(body)
+    for start in range(0, len(body), _WINDOW_BYTES):
+        for _, comma, _ in _find_next_items(view[start : start + _WINDOW_BYTES + len(_NEXT_ITEM) - 1]):
+            yield start + comma
 
 
 def _check_version(document: _Document) -> None:
