@@ -50,6 +50,7 @@ if flask.has_app_context():
     flask.current_app.url_map.merge_slashes = False
 malloc.keep_freed()
 gc.freeze()  # what is loaded by now stays: collections pass it by, and the workers that are forked share its pages
+gc.set_threshold(5_000)  # a batch is hundreds of objects, and none of them in a cycle
 
 
 class _Body:

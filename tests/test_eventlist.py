@@ -12,7 +12,20 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 from conftest import DATA
-from eventlists import BAD, ENVELOPE, HOSTILE, NAMED, PROPERTY, event, eventlist, items, json_values, line, numbered
+from eventlists import (
+    BAD,
+    ENVELOPE,
+    HOSTILE,
+    NAMED,
+    PROPERTY,
+    carrying,
+    event,
+    eventlist,
+    items,
+    json_values,
+    line,
+    numbered,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -222,10 +235,10 @@ def test_a_list_with_items_twice_is_refused(second: bytes) -> None:
         decode(body + b',"items":' + second + b"}")
 
 
-@pytest.mark.parametrize("item", [b"{}", b"1"])
+@pytest.mark.parametrize("item", [b"{}", b"1", b'{"level":1}'])
 def test_what_is_no_item_takes_little_memory(item: bytes) -> None:
-    """Ten million of them take a few times the body's size, not thirty times."""
-    body = eventlist([b",".join([item] * 10_000_000)])
+    """Millions of them take a few times the body's size, not thirty times."""
+    body = eventlist([b",".join([item] * (30_000_000 // len(item)))])
     tracemalloc.start()
     try:
         with contextlib.suppress(Undecodable):
@@ -243,7 +256,7 @@ def test_no_more_lines_than_memory_allows() -> None:
         decode_lines(b"1\n" * 1_000_000)
 
 
-@pytest.mark.parametrize("item", [b"{}", b"1", b'{"x":1}'])
+@pytest.mark.parametrize("item", [b"{}", b"1", b'{"x":1}', b'{"level":""}'])
 def test_no_more_items_than_memory_allows(item: bytes) -> None:
     """One item more than the bound, good or bad, and the body is refused with what to do; the bound itself is taken."""
     some = [item] * decoding.MAX_ITEMS
@@ -252,6 +265,62 @@ def test_no_more_items_than_memory_allows(item: bytes) -> None:
     assert len(decoded.events) + len(decoded.bad) + decoded.more_bad == decoding.MAX_ITEMS
     with pytest.raises(Undecodable, match="--audit-webhook-batch-max-size"):
         decode(eventlist([*some, item]))
+
+
+def test_a_list_as_the_server_writes_it_is_read_once(recorded: list[bytes]) -> None:
+    """It is cut where its events begin, and no parser looks for them; so is one with an event that has less in it."""
+    for body in recorded:
+        cut = decoding._cut(body)
+        document, looked_for = decoding._read_document(body)
+
+        assert cut
+        assert document.kind == "EventList"
+        assert [found.raw for found in cut] == list(looked_for)
+    assert decoding._cut(eventlist([b'{"level":"Metadata"}'] * 3))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'[{"a":1},{"level":"Request","auditID":"x"}]',
+        b'{"items":[{"level":"x"},{"level":"x"}]}',
+        b'[1,{"level":"x"},2]',
+        b'[[],{"level":"x"}]',
+        b'["}",{"level":"x"},"{"]',
+    ],
+)
+def test_what_begins_like_an_event_inside_one_is_none(text: bytes) -> None:
+    """A user can put it there, as often as there are events; nothing is cut in two."""
+    some = [carrying(text), event("alice"), carrying(text)]
+
+    assert decoding._cut(eventlist(some)) is None
+    assert raws(decode(eventlist(some))) == some
+
+
+def test_an_event_inside_one_is_no_substitute_for_one() -> None:
+    """The number of events that seem to begin is right, but one does not begin like kube-apiserver's."""
+    other = b'{"verb":"get","level":"Metadata","user":{"username":"bob"}}'
+    some = [event("alice"), carrying(b'[1,{"level":"x"}]'), other]
+
+    assert decoding._cut(eventlist(some)) is None
+    assert raws(decode(eventlist(some))) == some
+
+
+@pytest.mark.parametrize("end", [b"", b" ", b"]", b"]}}", b"]}\n\n", b',{"level":"x"}]', b']},"items":[]}', b"]}x"])
+def test_another_end_is_not_cut(end: bytes) -> None:
+    """Whatever else stands behind the last event is looked at by a parser."""
+    assert decoding._cut(eventlist([event()])[: -len(b"]}\n")] + end) is None
+
+
+def test_events_across_the_edges_of_what_is_searched_at_a_time() -> None:
+    """Wherever in the body an event begins, it is found."""
+    pad = decoding._WINDOW_BYTES - len(eventlist([carrying(b'""'), b""])) + len(b"]}\n")
+    for shift in range(-len(decoding._NEXT_ITEM) - 1, 3):
+        some = [carrying(b'"%s"' % (b"x" * (pad + shift))), event("alice"), event("bob")]
+        cut = decoding._cut(eventlist(some))
+
+        assert cut is not None
+        assert [bytes(found.raw) for found in cut] == some
 
 
 def test_a_line_break_inside_a_string_is_bad() -> None:

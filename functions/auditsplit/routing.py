@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from string import Formatter
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from auditsplit import names
 from auditsplit.eventlist import Event, Head
@@ -51,11 +51,11 @@ class Origin(NamedTuple):
 class _Field(NamedTuple):
     """What a template may name: its value in an event, as it came, and the name that this gets.
 
-    Apart, since a batch has few values: each is encoded once, not once an event.
+    Apart, since a batch has few values: each is encoded once, not once an event. Fields of one value share it.
     """
 
-    value: Callable[[Head, Origin], str | None]
-    name: Callable[[str | None], str]
+    value: Callable[[Head, Origin], Any]
+    name: Callable[[Any], str]
 
 
 def event_time(head: Head, arrived: datetime) -> datetime:
@@ -68,7 +68,7 @@ def event_time(head: Head, arrived: datetime) -> datetime:
             try:
                 time = datetime.fromisoformat(text)
                 if time.tzinfo is not None:
-                    return time.astimezone(UTC)
+                    return time if time.tzinfo is UTC else time.astimezone(UTC)
             except (ValueError, OverflowError):
                 continue
     return arrived
@@ -87,17 +87,18 @@ class KeyTemplate:
         self._names = [field for _, field in _parse(text) if field]
         fields = {**_FIELDS, "user": _IMPERSONATED if user == "impersonated" else _AUTHENTICATED}
         self._fields = [fields[name] for name in self._names]
+        self._values = list(dict.fromkeys(field.value for field in self._fields))
 
     def key(self, head: Head, origin: Origin) -> str:
         """Return the key of one event."""
-        return self._render([field.value(head, origin) for field in self._fields])
+        return self._render([value(head, origin) for value in self._values])
 
     def group(self, events: Sequence[Event], origin: Origin) -> dict[str, list[Event]]:
         """Return the events by key, in their order; keys in the order of their first event."""
         groups: dict[str, list[Event]] = {}
-        by_values: dict[tuple[str | None, ...], list[Event]] = {}
+        by_values: dict[tuple[Any, ...], list[Event]] = {}
         heads = [event.head for event in events]
-        columns = [[value(head, origin) for head in heads] for value, _ in self._fields]
+        columns = [[value(head, origin) for head in heads] for value in self._values]
         rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(events))
         for event, found in zip(events, rows, strict=True):
             group = by_values.get(found)
@@ -112,8 +113,9 @@ class KeyTemplate:
         fields = [_FIXED_BYTES.get(field, names.MAX_BYTES) for field in self._names]
         return sum(fields) + sum(len(literal) for literal, _ in _parse(self.text))
 
-    def _render(self, found: Iterable[str | None]) -> str:
-        encoded = [field.name(value) for field, value in zip(self._fields, found, strict=True)]
+    def _render(self, found: Iterable[Any]) -> str:
+        values = dict(zip(self._values, found, strict=True))
+        encoded = [field.name(values[field.value]) for field in self._fields]
         return self.text.format_map(dict(zip(self._names, encoded, strict=True)))
 
 
@@ -187,8 +189,18 @@ def _word(value: str | None) -> str:
     return value if value in _KNOWN_WORDS else _name(value)
 
 
-def _time(form: str) -> _Field:
-    return _Field(lambda head, origin: event_time(head, origin.arrived).strftime(form), _name)
+def _cluster(_: Head, origin: Origin) -> str:
+    return origin.cluster
+
+
+def _hour(head: Head, origin: Origin) -> tuple[int, int, int, int]:
+    time = event_time(head, origin.arrived)
+    return time.year, time.month, time.day, time.hour
+
+
+def _form(form: str) -> Callable[[tuple[int, int, int, int]], str]:
+    """Return what names an event's year, month, day and hour as ``form`` does."""
+    return lambda hour: form.format(*hour)
 
 
 _AUTHENTICATED = _Field(_authenticated_user, _user_name)
@@ -196,16 +208,16 @@ _IMPERSONATED = _Field(_impersonated_user, _user_name)
 _FIELDS: dict[str, _Field] = {
     "user": _AUTHENTICATED,
     "namespace": _Field(_namespace, _name),
-    "cluster": _Field(lambda _, origin: origin.cluster, _name),
+    "cluster": _Field(_cluster, _name),
     "verb": _Field(lambda head, _: head.verb, _name),
     "resource": _Field(_resource, _name),
     "level": _Field(lambda head, _: head.level, _word),
     "stage": _Field(lambda head, _: head.stage, _word),
-    "date": _Field(lambda head, origin: event_time(head, origin.arrived).date().isoformat(), _name),
-    "year": _Field(lambda head, origin: f"{event_time(head, origin.arrived).year:04}", _name),
-    "month": _time("%m"),
-    "day": _time("%d"),
-    "hour": _time("%H"),
+    "date": _Field(_hour, _form("{:04}-{:02}-{:02}")),
+    "year": _Field(_hour, _form("{:04}")),
+    "month": _Field(_hour, _form("{1:02}")),
+    "day": _Field(_hour, _form("{2:02}")),
+    "hour": _Field(_hour, _form("{3:02}")),
 }
 
 FIELDS = tuple(_FIELDS)
