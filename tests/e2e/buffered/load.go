@@ -26,7 +26,7 @@ import (
 type Attempt struct {
 	at     time.Time
 	took   time.Duration
-	status string // or "error", where no answer came
+	status string // or why no answer came
 }
 
 // meter notes every attempt. It stands in for http.DefaultTransport, which is what client-go takes over plain http.
@@ -47,15 +47,25 @@ func (m *meter) RoundTrip(request *http.Request) (*http.Response, error) {
 	m.mutex.Unlock()
 	begun := time.Now()
 	response, err := m.next.RoundTrip(request)
-	made := Attempt{begun, time.Since(begun), "error"}
+	made := Attempt{begun, time.Since(begun), ""}
 	if err == nil {
 		made.status = strconv.Itoa(response.StatusCode)
+	} else {
+		made.status = cause(err)
 	}
 	m.mutex.Lock()
 	m.open--
 	m.attempts = append(m.attempts, made)
 	m.mutex.Unlock()
 	return response, err
+}
+
+// cause returns the words of the error that led to all others.
+func cause(err error) string {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return err.Error()
 }
 
 // LoadPhase is what was offered during a phase, and what became of the attempts that began in it; the last phase has
