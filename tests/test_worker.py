@@ -175,7 +175,7 @@ def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None
     after = server.post(eventlist([event()]))
 
     assert [answer.status for answer in answers] == [503] * 3
-    assert {answer.headers["retry-after"] for answer in answers} == {"1"}
+    assert {answer.headers["retry-after"] for answer in answers} == {"5"}
     assert {answer.json()["code"] for answer in answers} == {"busy"}
     assert after.status == 200
     metrics = server.request("GET", "/metrics").body.decode().splitlines()
@@ -185,3 +185,23 @@ def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None
         'auditsplit_requests_total{cluster="other",status="503"} 3.0',
     ]
     assert server.log.read_text().count('"code":"busy"') == 3
+
+
+def test_requests_for_which_there_is_no_room_are_refused_at_once(serve: START) -> None:
+    """Three times as many as a worker's connections, none of which gets a thread: none waits for others' time."""
+    body = b"x" * 100_000
+    request = HALF_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    server = serve(THREADS="1")
+
+    def answer(_: int) -> bytes:
+        with connected(server, 1, request) as [connection]:
+            return answered(connection).partition(b"\r\n")[0]
+
+    senders = 3 * worker.CONNECTIONS
+    with connected(server, 1, HALF_HEAD + BODY_BEGUN), ThreadPoolExecutor(senders) as pool:
+        began = time.monotonic()
+        answers = set(pool.map(answer, range(senders)))
+        took = time.monotonic() - began
+
+    assert answers == {b"HTTP/1.1 503 Service Unavailable"}
+    assert took < 2 * worker.WAIT_S

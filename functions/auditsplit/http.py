@@ -40,6 +40,7 @@ _LINES_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl
 _MAX_DIGITS = 18
 _READY_S = 1.0  # for which an answer of /readyz counts: whoever asks can't make the stores work
 _COME_AGAIN = {"Retry-After": "1"}
+_COME_LATER = {"Retry-After": "5"}  # a sender with more than is done sends whole bodies each time, to be refused
 _log = logging.getLogger(__name__)
 
 
@@ -109,7 +110,7 @@ class Receiver:
         _log.warning("refused unread: busy", extra={FIELDS: {"status": 503, "code": error.code}})
         if self._metrics:
             self._metrics.count(Observation(), 503, self._clusters)
-        return _problem(503, "Busy", error, _COME_AGAIN)
+        return _problem(503, "Busy", error, _COME_LATER)
 
     def _answered(self, request: Request) -> _Told:
         try:

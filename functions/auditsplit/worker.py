@@ -6,14 +6,15 @@ as many silent connections as there are threads stop a server, and a few senders
 
 Here a connection waits with the idle ones until its request's head is whole, which the kernel keeps meanwhile; the
 longest waiting one makes room when there are too many. A thread reads a request for `READ_S` at the most, and a
-connection that ends is drained by the poller. A request for which no thread gets free within `WAIT_S` is refused
-unread, so that a sender knows in time, and what waits takes the kernel's memory and not ours.
+connection that ends is drained by the poller. A request for which no thread gets free within `WAIT_S`, or before there
+are too many, is refused unread, so that a sender knows in time, and what waits takes the kernel's memory and not ours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import math
 import selectors
 import socket
 import time
@@ -83,15 +84,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection, if need be in another one's place: the one that drains, or awaits a head, for longest."""
+        """Take a connection, if need be in the place of the one that drains, awaits a head or a thread for longest."""
         super().accept(listener)
         if self.nr_conns < self.worker_connections:
             return
         if self._lingering:
-            self._end(next(iter(self._lingering)))
+            conn = next(iter(self._lingering))
+            while conn in self._lingering and self._drain(conn, conn.sock):  # or the sender might not see the answer
+                pass
+            self._end(conn)
         elif self.pending_conns:
             self.pending_conns[0].timeout = 0.0
             super().murder_pending()
+        else:
+            self._refuse(math.inf, most=1)
 
     def enqueue_req(self, conn: TConn) -> None:
         """Give the connection a thread if its request's head is there; else let it wait."""
@@ -137,8 +143,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def murder_pending(self) -> None:
         """End what took its time: waiting for a head or a thread, draining, and reading in a thread."""
         super().murder_pending()
-        self._refuse_late()
         now = time.monotonic()
+        self._refuse(now - WAIT_S)
         for conn in [conn for conn in self._lingering if conn.timeout < now]:
             self._end(conn)
         for conn, ends in self._reading.copy().items():
@@ -150,6 +156,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if head is _Head.WHOLE:
             conn.data_ready = True
             done: Future[object] = self.tpool.submit(self.handle, conn)
+            self._queued.pop(conn, None)  # its request before; the queue is in the order of time
             self._queued[conn] = time.monotonic(), done
             done.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
         else:
@@ -157,17 +164,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 _say(conn, _TOO_LARGE)
             self._linger(conn)
 
-    def _refuse_late(self) -> None:
-        """Refuse those of the queue that are late; over gunicorn's own TLS nothing can be said, so there they wait."""
-        late = 0.0 if self.cfg.is_ssl else time.monotonic() - WAIT_S
-        while self._queued:
-            conn, (since, done) = next(iter(self._queued.items()))
-            if not (done.running() or done.done()):
-                if since > late:
-                    break
-                if done.cancel():  # then `finish_request` is called
-                    _say(conn, self.busy())
+    def _refuse(self, since: float, most: int = CONNECTIONS) -> None:
+        """Refuse those that have been waiting for a thread since then; over gunicorn's own TLS nothing can be said."""
+        since = -math.inf if self.cfg.is_ssl else since
+        while self._queued and most:
+            conn, (queued, done) = next(iter(self._queued.items()))
+            waits = not (done.running() or done.done())
+            if waits and queued > since:
+                break
             del self._queued[conn]
+            if waits and done.cancel():  # then `finish_request` is called
+                _say(conn, self.busy())
+                most -= 1
 
     def _wait(self, conn: TConn, ahead: bytes) -> None:
         conn.timeout = time.monotonic() + HEAD_S
@@ -205,19 +213,24 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         conn.timeout = time.monotonic() + _LINGER_S
         self._lingering[conn] = _LINGER_BYTES
 
-    def _drain(self, conn: TConn, client: socket.socket) -> None:
+    def _drain(self, conn: TConn, client: socket.socket) -> bool:
+        """Read on, and return whether there may be more; what has no more is ended."""
         if conn not in self._lingering:  # it was ended since the poller told of it, to make room
-            return
+            return False
         try:
             came = len(socket.socket.recv(client, _PIECE_BYTES))
+        except BlockingIOError:
+            return False
         except OSError:
             came = 0
         self._lingering[conn] -= came
         if not came or self._lingering[conn] < 0:
             self._end(conn)
+        return True
 
     def _end(self, conn: TConn) -> None:
-        del self._lingering[conn]
+        if self._lingering.pop(conn, None) is None:
+            return
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1

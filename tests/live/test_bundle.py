@@ -169,7 +169,8 @@ def test_a_bundle_is_for_the_processor_and_python_that_it_says(for_elsewhere: Pa
     with zipfile.ZipFile(for_elsewhere) as bundle:
         libraries = {name: bundle.read(name)[:20] for name in bundle.namelist() if name.endswith(".so")}
 
-    assert {name.split("/")[0] for name in libraries} == {"ahocorasick_rs", "blake3", "isal", "msgspec", "orjson", "yaml"}
+    packages = {name.split("/")[0] for name in libraries}
+    assert packages == {"ahocorasick_rs", "blake3", "isal", "msgspec", "orjson", "yaml"}
     assert all(name.endswith(f".cpython-313-{machine}-linux-gnu.so") for name in libraries)
     assert {int.from_bytes(head[18:20], "little") for head in libraries.values()} == {number}
 
