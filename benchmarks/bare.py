@@ -1,10 +1,16 @@
-"""The least that a function can do with a body: read it and answer. What it costs is the framework's own."""
+"""The least that a function can do with a body: read it and answer. What it costs is the framework's own.
+
+In a process that keeps freed memory, as the function's own does: without, each body costs some 500 page faults more.
+"""
 
 from __future__ import annotations
 
 import flask
 import functions_framework
 
+from auditsplit import malloc
+
+malloc.keep_freed()
 _PIECE_BYTES = 1024 * 1024
 
 

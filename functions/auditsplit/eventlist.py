@@ -201,24 +201,19 @@ def _cut(body: bytes) -> list[Event] | None:
     end = _LIST_END.search(body, max(0, len(body) - len(b"]}\n")))
     if not (end and body.startswith(_LIST_START) and body.startswith(_ITEM_START, len(_LIST_START))):
         return None
-    commas = list(itertools.islice(_commas(body), MAX_ITEMS))
-    if len(commas) == MAX_ITEMS:
-        return None
-    starts = [len(_LIST_START), *[comma + 1 for comma in commas]]
+    bounds = [len(_LIST_START) - 1]  # the commas between the items, and what is in their place at the ends
     view = memoryview(body)
-    items = [view[start:after] for start, after in zip(starts, [*commas, end.start()], strict=True)]
+    for start in range(0, len(body), _WINDOW_BYTES):
+        found = _find_next_items(view[start : start + _WINDOW_BYTES + len(_NEXT_ITEM) - 1])
+        bounds += [start + comma for _, comma, _ in found]
+        if len(bounds) > MAX_ITEMS:
+            return None
+    bounds.append(end.start())
+    items = [view[comma + 1 : after] for comma, after in itertools.pairwise(bounds)]
     try:
         return list(map(Event, map(_decode_head, items), items))
     except _REFUSALS:
         return None  # one of them is no event, or too much for the parser, or holds what begins like one
-
-
-def _commas(body: bytes) -> Iterator[int]:
-    """Yield the places of the commas behind which an event seems to begin."""
-    view = memoryview(body)
-    for start in range(0, len(body), _WINDOW_BYTES):
-        for _, comma, _ in _find_next_items(view[start : start + _WINDOW_BYTES + len(_NEXT_ITEM) - 1]):
-            yield start + comma
 
 
 def _check_version(document: _Document) -> None:
