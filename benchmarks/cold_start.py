@@ -46,7 +46,9 @@ for step in sys.argv[2:]:
     print(1000 * (time.process_time() - began))
 """
 _IMPORTS = {
-    "orjson, msgspec, isal: decode, route, compress": "import orjson, msgspec; from isal import igzip",
+    "orjson, msgspec, isal, blake3, ahocorasick: decode, route, compress": (
+        "import orjson, msgspec, blake3, ahocorasick_rs; from isal import igzip"
+    ),
     "auditsplit itself, and of the standard library what it needs": "import lambda_function",
     "boto3 and botocore": "import boto3",
     "the S3 client: its description of the service, and TLS": "boto3.client('s3', region_name='us-east-1')",

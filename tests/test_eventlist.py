@@ -284,9 +284,9 @@ def test_a_list_as_the_server_writes_it_is_read_once(recorded: list[bytes]) -> N
     [
         b'[{"a":1},{"level":"Request","auditID":"x"}]',
         b'{"items":[{"level":"x"},{"level":"x"}]}',
-        b'[1,{"level":"x"},2]',
-        b'[[],{"level":"x"}]',
-        b'["}",{"level":"x"},"{"]',
+        b'[{},{"level":"x"},2]',
+        b'[{"a":[{}]},{"level":"x"}]',
+        b'["{",{},{"level":"x"},"}"]',
     ],
 )
 def test_what_begins_like_an_event_inside_one_is_none(text: bytes) -> None:
@@ -300,10 +300,20 @@ def test_what_begins_like_an_event_inside_one_is_none(text: bytes) -> None:
 def test_an_event_inside_one_is_no_substitute_for_one() -> None:
     """The number of events that seem to begin is right, but one does not begin like kube-apiserver's."""
     other = b'{"verb":"get","level":"Metadata","user":{"username":"bob"}}'
-    some = [event("alice"), carrying(b'[1,{"level":"x"}]'), other]
+    some = [event("alice"), carrying(b'[{},{"level":"x"}]'), other]
 
     assert decoding._cut(eventlist(some)) is None
     assert raws(decode(eventlist(some))) == some
+
+
+@pytest.mark.parametrize("gap", [b" ,", b", ", b"\t,", b",,"])
+def test_white_space_between_events_is_no_part_of_them(gap: bytes) -> None:
+    """A list with it is another than kube-apiserver's, though its events begin alike."""
+    body = eventlist([event("alice") + gap + event("bob")])
+
+    assert decoding._cut(body) is None
+    assert decoding._cut(eventlist([event() + b" "])) is None
+    assert b",," in gap or raws(decode(body)) == [event("alice"), event("bob")]
 
 
 @pytest.mark.parametrize("end", [b"", b" ", b"]", b"]}}", b"]}\n\n", b',{"level":"x"}]', b']},"items":[]}', b"]}x"])

@@ -121,10 +121,10 @@ _decode_document = msgspec.json.Decoder(_Document).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # a Go encoder keeps to the order of the fields
-_NEXT_ITEM = b"," + _ITEM_START
+_NEXT_ITEM = b"}," + _ITEM_START
 _find_next_items = BytesAhoCorasick([_NEXT_ITEM]).find_matches_as_indexes  # five times as fast as bytes.find
 _WINDOW_BYTES = 1024 * 1024  # that are searched at a time, since every place that is found takes memory
-_LIST_END = re.compile(rb"\]\}\n?\Z")
+_LIST_END = re.compile(rb"(?<=\})\]\}\n?\Z")
 _QUOTE_ONLY = frozenset(b'"')
 _HAS_FIELDS = re.compile(rb'\s*+\{\s*+"')
 
@@ -205,7 +205,7 @@ def _cut(body: bytes) -> list[Event] | None:
     view = memoryview(body)
     for start in range(0, len(body), _WINDOW_BYTES):
         found = _find_next_items(view[start : start + _WINDOW_BYTES + len(_NEXT_ITEM) - 1])
-        bounds += [start + comma for _, comma, _ in found]
+        bounds += [start + brace + 1 for _, brace, _ in found]
         if len(bounds) > MAX_ITEMS:
             return None
     bounds.append(end.start())
