@@ -306,6 +306,22 @@ def test_an_event_inside_one_is_no_substitute_for_one() -> None:
     assert raws(decode(eventlist(some))) == some
 
 
+SHREDS = [b'{"level":"x"}', b'},{"level":"', b"{}", b'{"a":', b"}", b"[", b"]", b",", b'"', b"\\", b" ", b"1"]
+
+
+@given(st.lists(st.lists(st.sampled_from(SHREDS), max_size=8).map(b"".join), min_size=1, max_size=3))
+@PROPERTY
+def test_what_is_cut_is_what_a_parser_finds(shreds: list[bytes]) -> None:
+    """Whatever stands in events that begin as kube-apiserver's do, JSON or not: their items, or nothing is cut."""
+    body = eventlist([b'{"level":"x","requestObject":%s}' % shred for shred in shreds])
+
+    cut = decoding._cut(body)
+
+    if cut is not None:
+        _, looked_for = decoding._read_document(body)
+        assert [found.raw for found in cut] == list(looked_for)
+
+
 @pytest.mark.parametrize("gap", [b" ,", b", ", b"\t,", b",,"])
 def test_white_space_between_events_is_no_part_of_them(gap: bytes) -> None:
     """A list with it is another than kube-apiserver's, though its events begin alike."""
