@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 # Measured, on one core of the machine of benchmarks/README.md.
-CPU_S_PER_MILLION = 19.8
+CPU_S_PER_MILLION = 11.7
 """CPU seconds for a million events of 2.2 kB in batches of 400: `server.py`, auditsplit, one connection."""
 CPU_S_PER_BATCH = 0.0005
 """What a batch costs in itself: `growth.py`. Part of the former in batches of 400, so it is a little too much there."""
