@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from auditsplit.batch import Batch
-from auditsplit.eventlist import Head
 from auditsplit.routing import event_time
 from auditsplit.telemetry import traces
 
@@ -53,11 +52,11 @@ class Observation(msgspec.Struct):
         heads = [event.head for event in batch.events]
         self.batch, self.events, self.rejected = batch.id, len(heads), len(batch.bad) + batch.more_bad
         self.users = len({head.user.username if head.user else None for head in heads})
-        self.truncated = len([head for head in heads if head.annotations and head.annotations.truncated == "true"])
-        oldest = min([head.stageTimestamp for head in heads if head.stageTimestamp], default=None)
-        if oldest:
+        self.truncated = sum(1 for head in heads if head.annotations and head.annotations.truncated == "true")
+        oldest = min(heads, key=lambda head: head.stageTimestamp or "9", default=None)
+        if oldest and oldest.stageTimestamp:
             arrived = batch.origin.arrived
-            self.delay_s = max(0.0, (arrived - event_time(Head(stageTimestamp=oldest), arrived)).total_seconds())
+            self.delay_s = max(0.0, (arrived - event_time(oldest, arrived)).total_seconds())
 
     def fields(self) -> dict[str, Any]:
         """Return what a log line says of it."""
