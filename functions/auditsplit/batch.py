@@ -33,7 +33,7 @@ def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
 def digest(body: bytes, cluster: str) -> str:
     """Return the BLAKE3 hash of the cluster and ``body``, in hexadecimal: equal for equal bytes of one cluster only.
 
-    Any user has a say in the bytes, so it has to be a cryptographic one; SHA-256 takes three times as long where the
-    processor helps it, and ten times where not.
+    Any user has a say in the bytes, so it has to be a cryptographic one; SHA-256 takes three times as long, even where
+    the processor helps it.
     """
     return blake3(cluster.encode() + b"\0").update(body).hexdigest()

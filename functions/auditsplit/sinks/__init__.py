@@ -39,7 +39,7 @@ class Sink(Protocol):
         """Store the batch's events durably before it returns; False where the same batch was stored before."""
 
     def reject(self, cluster: str, digest: str, body: bytes) -> str:
-        """Keep ``body``, which is no event, under its SHA-256 ``digest``; return where. The same again is one."""
+        """Keep ``body``, which is no event, under its ``digest``; return where. The same again is one."""
 
     def recover(self) -> None:
         """Finish what a killed process left, if the store can be left unfinished; called at the start."""
