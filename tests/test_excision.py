@@ -228,6 +228,16 @@ def test_events_of_a_real_server_are_cut_alike_by_both_ways() -> None:
     assert parsed > 50
 
 
+def test_of_several_annotations_the_last_get_the_mark() -> None:
+    """Written as no Go writes them; both ways agree."""
+    text = b'{"x":1,"requestObject":2,"annotations":{"a":"b"},"annotations":{"c":"d"},"annotations": {"c":"d"}}'
+    cut = without(text, BODIES)
+
+    assert cut is not None
+    assert cut == excision._scanned_without(text, BODIES)
+    assert pairs(cut) == model(pairs(text), BODIES)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -210,10 +210,15 @@ def _cut(body: bytes) -> list[Event] | None:
             return None
     bounds.append(end.start())
     items = [view[comma + 1 : after] for comma, after in itertools.pairwise(bounds)]
+    return _parsed(items)
+
+
+def _parsed(items: list[memoryview]) -> list[Event] | None:
+    """Return the items as events; None where one is none, too much for the parser, or just a piece of one."""
     try:
         return list(map(Event, map(_decode_head, items), items))
     except _REFUSALS:
-        return None  # one of them is no event, or too much for the parser, or holds what begins like one
+        return None
 
 
 def _check_version(document: _Document) -> None:
@@ -239,13 +244,9 @@ def _sort_out(raws: Iterable[memoryview], *, several_lines: bool) -> Decoded:
     """Tell the events among the items from what is none."""
     items = list(itertools.islice(raws, MAX_ITEMS + 1))
     _expect_few(len(items))
-    if not several_lines and _QUOTE_ONLY.issuperset(
-        [item[1] for item in items if len(item) > 1]
-    ):  # they have a field each
-        try:
-            return Decoded(list(map(Event, map(_decode_head, items), items)), [])
-        except _REFUSALS:
-            pass  # one of them is no event, or too much for the parser: look at each
+    have_fields = not several_lines and _QUOTE_ONLY.issuperset([item[1] for item in items if len(item) > 1])
+    if have_fields and (events := _parsed(items)) is not None:
+        return Decoded(events, [])
     found = Decoded([], [])
     for index, raw in enumerate(items):
         try:

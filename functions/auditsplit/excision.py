@@ -21,7 +21,6 @@ MARK = "auditsplit/dropped"
 """The annotation of an event that something was cut from; its value is those of `PARTS`, with commas between."""
 
 BODIES = ("requestObject", "responseObject")
-_MARK = MARK.encode()
 PARTS = (*BODIES, "managedFields")
 """What can be cut: the bodies, or of both just their ``metadata.managedFields``."""
 
@@ -31,8 +30,10 @@ _SEPARATORS = re.compile(rb"[ \t\r\n,]*+")
 # What a mutating webhook changed in the request's object, which the apiserver adds at the levels that have the object:
 # https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#mutating-webhook-auditing-annotations
 _PATCHES = "patch.webhook.admission.k8s.io/"
+_PATCHED = b"admission"  # stands in such a name, however its dots and slash are written
+_MARKED = MARK.encode()
 _SIGNS = {
-    "requestObject": (b'"requestObject"', b"admission"),
+    "requestObject": (b'"requestObject"', _PATCHED),
     "responseObject": (b'"responseObject"',),
     "managedFields": (b'"managedFields"',),
 }
@@ -67,7 +68,7 @@ def _parsed_without(text: bytes, parts: Collection[str]) -> bytes | None:
         members = _decode(text)
         dropped = [body for body in BODIES if body in parts and getattr(members, body) is not UNSET]
         noted = b"" if members.annotations is UNSET else bytes(members.annotations)
-        special = "managedFields" in parts or b"admission" in noted or _MARK in noted or _ESCAPED_LETTER.search(noted)
+        special = "managedFields" in parts or _PATCHED in noted or _MARKED in noted or _ESCAPED_LETTER.search(noted)
         if special or not dropped or not noted.endswith(b'"}') or not text.endswith(noted + b"}"):
             return None
         cut = b"".join([b',"%s":%b' % (body.encode(), getattr(members, body)) for body in dropped])

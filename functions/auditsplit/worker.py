@@ -90,7 +90,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         if self._lingering:
             conn = next(iter(self._lingering))
-            while conn in self._lingering and self._drain(conn, conn.sock):  # or the sender might not see the answer
+            while self._drain(conn, conn.sock):  # or the sender might not see the answer
                 pass
             self._end(conn)
         elif self.pending_conns:
