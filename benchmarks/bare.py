@@ -8,9 +8,9 @@ from __future__ import annotations
 import flask
 import functions_framework
 
-from auditsplit import malloc
+from auditsplit.serve import process
 
-malloc.keep_freed()
+process.keep_freed()
 _PIECE_BYTES = 1024 * 1024
 
 

@@ -24,8 +24,8 @@ from benchmarks.workload import BATCH_EVENTS, Batches, described, mixed
 from elasticsearch import Elasticsearch, helpers
 from live import elastic_server
 
-from auditsplit import batch as batches
 from auditsplit import sinks
+from auditsplit.decode import batch as batches
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.streams import Streams
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 from benchmarks import serving, workload
 from benchmarks.workload import Batches
 
-from auditsplit import fanout
-from auditsplit.routing import KeyTemplate
+from auditsplit import ingest
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.file.store import DEFAULT_KEY, FileSink
 
 _EVENTS = (1, 10, 100, 1000, 10_000)
@@ -54,7 +54,7 @@ def cost(batches: Batches) -> Cost:
         for number in range(_WARM_UP + count):
             body = batches.body(number)
             wall, cpu = time.perf_counter(), time.process_time()
-            fanout.receive(body, "default", stores)
+            ingest.receive(body, "default", stores)
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
     return Cost(statistics.median(walls[_WARM_UP:]), statistics.median(cpus[_WARM_UP:]))

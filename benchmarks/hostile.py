@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 
 from benchmarks import workload
 
-from auditsplit import eventlist
+from auditsplit.decode import eventlist
 
 _BODY_BYTES = 3_000_000
 _EVENTS = 10

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # their servers an
 from eventlists import event, eventlist
 from live import places, servers
 
-from auditsplit import batch as batches
 from auditsplit import sinks
+from auditsplit.decode import batch as batches
 from auditsplit.sinks import Sink
 
 _EVENTS = 400
@@ -39,14 +39,15 @@ boto3.client("s3", region_name="us-east-1", endpoint_url=os.environ["S3"]).put_o
 """
 _OURS = """
 import os
-from auditsplit import batch, sinks
+from auditsplit import sinks
+from auditsplit.decode import batch
 url = "s3://audit/{NAME}?region=us-east-1&endpoint_url={S3}".format_map(os.environ)
 sinks.from_url(url, {}, "authenticated").write(batch.read(open(os.environ["BODY"], "rb").read(), "default"))
 """
 _STEPS = {
     "Python alone": "pass",
     "import boto3": "import boto3",
-    "import the S3 store": "import auditsplit.sinks.s3, auditsplit.batch",
+    "import the S3 store": "import auditsplit.sinks.objects.s3, auditsplit.decode.batch",
     "import google.cloud.storage": "import google.cloud.storage",
     "import azure.storage.blob": "import azure.storage.blob",
     "bare boto3: import, client, one put": _BARE,

@@ -20,10 +20,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 from benchmarks import server, workload
 from benchmarks.workload import Batches
 
-from auditsplit import batch, eventlist, lines, malloc
-from auditsplit.eventlist import Event
-from auditsplit.redaction import Redaction
-from auditsplit.routing import KeyTemplate
+from auditsplit.decode import batch, eventlist
+from auditsplit.decode.eventlist import Event
+from auditsplit.policy.redaction import Redaction
+from auditsplit.routing.template import KeyTemplate
+from auditsplit.serve import process
+from auditsplit.sinks import lines
 from auditsplit.sinks.file.store import FileSink
 from auditsplit.telemetry.observation import Observation
 
@@ -71,7 +73,7 @@ def report(total_ms: float, taken: dict[str, float]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    malloc.keep_freed()  # as the servers do
+    process.keep_freed()  # as the servers do
     items = workload.mixed(workload.BATCH_EVENTS)
     batches = Batches(items)
     print(f"parts: batches of {workload.described(items)}; medians")

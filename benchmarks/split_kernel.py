@@ -21,8 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 
 from benchmarks import workload
 
-from auditsplit import eventlist, lines, names
-from auditsplit.routing import KeyTemplate, Origin
+from auditsplit.decode import eventlist
+from auditsplit.routing import names
+from auditsplit.routing.template import KeyTemplate, Origin
+from auditsplit.sinks import lines
 
 _ROUNDS = 101
 _TARGET = 3.0

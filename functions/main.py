@@ -1,6 +1,6 @@
 """functions-framework's entry point: ``functions-framework --source functions/main.py --target ingest``.
 
-Translates between Flask and `auditsplit.http`, and has gunicorn take `auditsplit.worker`; nothing else.
+Translates between Flask and `auditsplit.serve.receiver`, and installs `auditsplit.serve.gunicorn_worker`; nothing else.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import IO
 import flask
 import functions_framework
 
-from auditsplit import http, malloc, worker
 from auditsplit.errors import BrokenOff, SettingsError
+from auditsplit.serve import gunicorn_worker, process, receiver
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
 
 
-def _metrics() -> http.Metrics | None:
+def _metrics() -> receiver.Metrics | None:
     """Return what counts for Prometheus, if that is installed; on Cloud Run nobody could ask a single instance."""
     if "K_SERVICE" in os.environ or not importlib.util.find_spec("prometheus_client"):
         return None
@@ -36,7 +36,7 @@ def _metrics() -> http.Metrics | None:
 
 logs.configure()
 try:
-    _receiver = http.Receiver(Settings.read(os.environ), _metrics())
+    _receiver = receiver.Receiver(Settings.read(os.environ), _metrics())
 except SettingsError as error:
     sys.exit("\n".join(["auditsplit can't start with these settings:", *error.mistakes]))
 _receiver.recover()
@@ -44,11 +44,11 @@ if not _receiver.settings.tokens:
     logging.getLogger("auditsplit").warning(
         "AUDIT_TOKENS is not set: only senders on this machine are taken; 'auditsplit token <cluster>' makes one"
     )
-worker.install(_receiver.busy)
+gunicorn_worker.install(_receiver.busy)
 if flask.has_app_context():
     # Werkzeug answers // in a path with a redirect, which the apiserver would follow with an empty GET.
     flask.current_app.url_map.merge_slashes = False
-malloc.keep_freed()
+process.keep_freed()
 gc.freeze()  # what is loaded by now stays: collections pass it by, and the workers that are forked share its pages
 gc.set_threshold(5_000)  # a batch is hundreds of objects, and none of them in a cycle
 
@@ -70,9 +70,9 @@ class _Body:
 
 @functions_framework.http
 def ingest(request: flask.Request) -> flask.Response:
-    """Answer one request; see `auditsplit.http`."""
+    """Answer one request; see `auditsplit.serve.receiver`."""
     answer = _receiver.handle(
-        http.Request(
+        receiver.Request(
             method=request.method,
             path=request.path,
             headers={name.lower(): value for name, value in request.headers.items()},

@@ -12,8 +12,8 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
 
 from auditsplit import sinks
-from auditsplit.sinks import azure
-from auditsplit.sinks.azure import AzureContainer
+from auditsplit.sinks.objects import azure
+from auditsplit.sinks.objects.azure import AzureContainer
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.options import Target
 

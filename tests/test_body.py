@@ -11,8 +11,8 @@ from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit import body
 from auditsplit.errors import BodyTooLarge, BrokenOff, Undecodable, UnsupportedBody
+from auditsplit.serve import body
 
 
 class Trickle:

@@ -20,7 +20,7 @@ from conftest import DATA
 from eventlists import event, eventlist, line, numbered
 
 from auditsplit.cli import main
-from auditsplit.redaction import Redaction
+from auditsplit.policy.redaction import Redaction
 
 PROGRAM = [sys.executable, "-c", "from auditsplit.cli import main; main()"]
 LOG = b"".join(line("alice", auditID=f"id-{number}") + b"\n" for number in range(9))

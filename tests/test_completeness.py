@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from eventlists import event, eventlist, line
 from server import Server
 
-from auditsplit import completeness
+from auditsplit.archive import completeness
 from auditsplit.cli import main
 
 ALWAYS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))

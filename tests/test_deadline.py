@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from eventlists import event, eventlist
 
-from auditsplit import batch as batches
 from auditsplit import deadline
+from auditsplit.decode import batch as batches
 from auditsplit.errors import StoreError
-from auditsplit.routing import KeyTemplate
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.file.store import FileSink
 from auditsplit.sinks.lock import StoreLock
 

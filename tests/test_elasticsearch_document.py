@@ -11,11 +11,11 @@ import pytest
 from eventlists import HOSTILE, PROPERTY, carrying, event, eventlist, items, line
 from hypothesis import given
 
-from auditsplit import batch as batches
-from auditsplit import lines
-from auditsplit.batch import Batch
-from auditsplit.eventlist import Event
-from auditsplit.routing import Origin
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
+from auditsplit.decode.eventlist import Event
+from auditsplit.routing.template import Origin
+from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import document
 from auditsplit.sinks.elasticsearch.document import EVERYTHING
 

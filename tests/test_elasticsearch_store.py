@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 from eventlists import event, eventlist, numbered
 
-from auditsplit import batch as batches
 from auditsplit import deadline, sinks
-from auditsplit.batch import Batch
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
 from auditsplit.sinks.elasticsearch import store
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure

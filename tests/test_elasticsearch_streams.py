@@ -9,9 +9,9 @@ import pytest
 from eventlists import PROPERTY, event, eventlist, names
 from hypothesis import example, given
 
-from auditsplit import batch as batches
-from auditsplit.batch import Batch
-from auditsplit.routing import Origin
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
+from auditsplit.routing.template import Origin
 from auditsplit.sinks.elasticsearch.streams import MAX_BYTES, Streams
 
 ILLEGAL = re.compile(r'[A-Z\\/*?"<>| ,#:]|\A[-_+.]')

@@ -29,9 +29,9 @@ from eventlists import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit import eventlist as decoding
+from auditsplit.decode import eventlist as decoding
+from auditsplit.decode.eventlist import Decoded, decode, decode_lines
 from auditsplit.errors import Undecodable
-from auditsplit.eventlist import Decoded, decode, decode_lines
 
 FLAG = "--audit-webhook-version=audit.k8s.io/v1"
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from auditsplit import batch as batches
-from auditsplit.batch import Batch
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
-from auditsplit.routing import KeyTemplate
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.file import disk, journal, store
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.file.store import FileSink

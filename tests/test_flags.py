@@ -12,12 +12,12 @@ from eventlists import PROPERTY
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from auditsplit.apiserver.flags import forecast
+from auditsplit.apiserver.flags.platforms import MIB, OURS, PLATFORMS, Platform
+from auditsplit.apiserver.flags.simulation import Backend, Phase, Receiver, simulate
+from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, duration, flags_for, survived
 from auditsplit.cli import main
 from auditsplit.errors import SettingsError
-from auditsplit.sender import forecast
-from auditsplit.sender.flags import Chosen, Flags, Load, Sizing, duration, flags_for, survived
-from auditsplit.sender.platforms import MIB, OURS, PLATFORMS, Platform
-from auditsplit.sender.simulation import Backend, Phase, Receiver, simulate
 
 KUBE_APISERVER = set(
     re.findall(r"^--(\S+)", (DATA / "kube-apiserver-v1.37.2-audit-flags.txt").read_text(), re.MULTILINE)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from auditsplit.sender.platforms import OURS, PLATFORMS
-from auditsplit.sender.policy import PROFILES
+from auditsplit.apiserver.flags.platforms import OURS, PLATFORMS
+from auditsplit.policy.profiles import PROFILES
 
 DOCS = Path(__file__).parents[1] / "docs"
 FLAGS, POLICY = ((DOCS / name).read_text() for name in ("apiserver-flags.md", "policy.md"))

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from auditsplit.apiserver.flags import manifests
+from auditsplit.apiserver.flags.manifests import Volume
 from auditsplit.cli import main
 from auditsplit.errors import SettingsError
-from auditsplit.sender import manifests
-from auditsplit.sender.manifests import Volume
 
 FLAGS = {"audit-webhook-mode": "batch", "audit-webhook-batch-max-size": "400"}
 

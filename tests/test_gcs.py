@@ -12,9 +12,9 @@ import urllib3.exceptions
 from google.auth.credentials import AnonymousCredentials
 
 from auditsplit import sinks
-from auditsplit.sinks import gcs
-from auditsplit.sinks.gcs import GcsBucket, Options
+from auditsplit.sinks.objects import gcs
 from auditsplit.sinks.objects.failures import Failure, ObjectError
+from auditsplit.sinks.objects.gcs import GcsBucket, Options
 from auditsplit.sinks.options import Target
 
 api: Any = google.api_core.exceptions  # neither has types

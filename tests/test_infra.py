@@ -14,8 +14,8 @@ import yaml
 from eventlists import event, eventlist
 from server import Server
 
-from auditsplit.sender.flags import LIST_HEAD
-from auditsplit.sender.platforms import OURS, PLATFORMS
+from auditsplit.apiserver.flags.platforms import OURS, PLATFORMS
+from auditsplit.apiserver.flags.sizing import LIST_HEAD
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
 
@@ -113,7 +113,7 @@ def gcp_alerts(line: dict[str, Any]) -> set[str]:
 def lines_of(server: Server) -> list[dict[str, Any]]:
     """Return what the function logged after its start."""
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    return [line for line in lines if line["logger"] == "auditsplit.http"]
+    return [line for line in lines if line["logger"] == "auditsplit.serve.receiver"]
 
 
 def test_what_is_rejected_is_counted(serve: Callable[..., Server]) -> None:

@@ -16,9 +16,20 @@ from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditsplit.apiserver import rules
+from auditsplit.apiserver.kubeconfig import schema
+from auditsplit.apiserver.kubeconfig.schema import (
+    Cluster,
+    Exec,
+    Kubeconfig,
+    User,
+    Variable,
+    build,
+    decode,
+    encode,
+    parse,
+)
 from auditsplit.cli import main
-from auditsplit.sender import kubeconfig, rules
-from auditsplit.sender.kubeconfig import Cluster, Exec, Kubeconfig, User, Variable, build, decode, encode, parse
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "kubeconfigs"
@@ -107,7 +118,7 @@ def test_redacted() -> None:
     secrets = dict.fromkeys(("token", "password", "client_key_data"), "s3cret")
     user = msgspec.structs.replace(User(username="me", client_key="path"), **secrets)
 
-    shown = encode(kubeconfig.redacted(build(Cluster(), user)))
+    shown = encode(schema.redacted(build(Cluster(), user)))
 
     assert "s3cret" not in shown
     assert "username: me" in shown
@@ -126,7 +137,10 @@ def test_a_broken_document_says_where(token: str) -> None:
 
 def test_a_receiver_imports_nothing_of_it() -> None:
     """Nor YAML: a cold start has no time for what only the command line wants."""
-    script = "import sys, auditsplit.http; print([name for name in sys.modules if 'sender' in name or name == 'yaml'])"
+    script = (
+        "import sys, auditsplit.serve.receiver; "
+        "print([name for name in sys.modules if 'apiserver' in name or name == 'yaml'])"
+    )
 
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit.sender.answers import Answer
-from auditsplit.sender.rules import ERROR, WARNING
+from auditsplit.apiserver.rules import ERROR, WARNING
+from auditsplit.webhook.answers import Answer
 
 RECEIPT = json.dumps({"cluster": "prod", "batch": "0", "events": 0}).encode()
 LOST = [207, 226, 300, 304, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 502, 503, 504, 599]

@@ -17,9 +17,9 @@ import trustme
 import yaml
 from click.testing import CliRunner, Result
 
+from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
 from auditsplit.auth import TokenHash
 from auditsplit.cli import main
-from auditsplit.sender.kubeconfig import EXEC_API_VERSION
 from auditsplit.settings import Settings
 
 SERVER = "https://audit.example.com"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from auditsplit.sender import files
+from auditsplit.apiserver.kubeconfig import files
 
 
 def test_written_for_the_owner_alone(tmp_path: Path) -> None:

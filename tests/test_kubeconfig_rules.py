@@ -17,9 +17,9 @@ import pytest
 import trustme
 import yaml
 
-from auditsplit.sender import rules
-from auditsplit.sender.kubeconfig import EXEC_API_VERSION
-from auditsplit.sender.rules import ERROR, RULES, WARNING
+from auditsplit.apiserver import rules
+from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
+from auditsplit.apiserver.rules import ERROR, RULES, WARNING
 
 REFUSED, TAKEN = "refused", "taken"
 LONG = "a-token-that-is-long-enough"

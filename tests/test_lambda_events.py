@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lambdaevents import KINDS, SENDER, Sent, Wrap, function_url, http_api, load_balancer, rest_api
 
-from auditsplit import auth, http, lambda_events
-from auditsplit.lambda_events import NoRequest
+from auditsplit import auth
+from auditsplit.serve import lambda_events
+from auditsplit.serve.lambda_events import NoRequest
+from auditsplit.serve.receiver import Receiver, Response
 from auditsplit.settings import Settings
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
@@ -79,7 +81,7 @@ def test_no_headers_at_all_are_none() -> None:
     message = {**rest_api(Sent()), "headers": None, "multiValueHeaders": None}
 
     assert lambda_events.request_of(message).headers == {}
-    assert "headers" in lambda_events.answer_to(message, http.Response(200, {}, b""))
+    assert "headers" in lambda_events.answer_to(message, Response(200, {}, b""))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_an_answer_has_what_its_sender_reads(wrap: Wrap) -> None:
     """Status, text and headers; a load balancer's phrase, and lists where it sent lists."""
     message = wrap(Sent())
     headers = {"Content-Type": "application/problem+json", "Connection": "close"}
-    response = http.Response(413, headers, b'{"a":"\xc3\xa9"}')
+    response = Response(413, headers, b'{"a":"\xc3\xa9"}')
 
     answer = lambda_events.answer_to(message, response)
 
@@ -150,7 +152,7 @@ def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
 
 def test_no_claimed_address_lets_anyone_in() -> None:
     """Who claims to come from this machine, behind a load balancer, does not, even where no token is asked for."""
-    receiver = http.Receiver(Settings.read({"AUDIT_SINKS": "memory:"}))
+    receiver = Receiver(Settings.read({"AUDIT_SINKS": "memory:"}))
     claims = [{"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "127.0.0.1, ::1"}, {"Forwarded": "for=127.0.0.1"}]
     bare = load_balancer(Sent(body=eventlist([event("eve")])))
     bare["headers"] = {"x-forwarded-for": "127.0.0.1"}  # one that keeps what the sender claims

@@ -11,8 +11,8 @@ from eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, l
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit import lines
-from auditsplit.eventlist import Event, decode
+from auditsplit.decode.eventlist import Event, decode
+from auditsplit.sinks import lines
 
 
 def events(*some: bytes) -> list[Event]:

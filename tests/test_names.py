@@ -12,8 +12,8 @@ from eventlists import PROPERTY, names
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit import names as naming
-from auditsplit.names import ABSENT, MAX_BYTES, NO_USER, encode
+from auditsplit.routing import names as naming
+from auditsplit.routing.names import ABSENT, MAX_BYTES, NO_USER, encode
 
 SAFE = re.compile(r"(?:[a-z0-9@:-]|%[0-9A-F]{2})(?:[a-z0-9_.@:-]|%[0-9A-F]{2})*(?:~[0-9a-f]{64})?")
 

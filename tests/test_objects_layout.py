@@ -15,9 +15,9 @@ from eventlists import PROPERTY, event, eventlist
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit import batch as batches
-from auditsplit.batch import Batch
-from auditsplit.routing import KeyTemplate, Origin
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
+from auditsplit.routing.template import KeyTemplate, Origin
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.layout import PACKINGS, Layout
 from auditsplit.sinks.options import Target

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from eventlists import event, eventlist
 
-from auditsplit import batch as batches
 from auditsplit import sinks
-from auditsplit.batch import Batch
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
 from auditsplit.sinks.objects import store
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.store import ObjectSink

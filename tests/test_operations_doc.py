@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from server import Server
-from test_http import BODY
+from test_receiver import BODY
 
 from auditsplit import errors
 from auditsplit.errors import AuditsplitError

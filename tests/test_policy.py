@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from auditsplit.cli import main
-from auditsplit.sender.policy import PROFILES, profile
+from auditsplit.policy.profiles import PROFILES, profile
 
 
 def init(*arguments: str) -> Result:

@@ -8,7 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from auditsplit.sender.policy import PROFILES
+from auditsplit.policy.profiles import PROFILES
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +30,7 @@ def test_the_uploads_requirements_are_the_locks() -> None:
     assert not {"pytest", "ruff", "mypy"} & set(uploaded)
 
 
-POLICIES = Path("functions/auditsplit/sender/policies")
+POLICIES = Path("functions/auditsplit/policy/profiles")
 
 
 def test_the_upload_holds_code_and_nothing_else() -> None:
@@ -53,7 +53,9 @@ def test_the_wheel_holds_the_policies(tmp_path: Path) -> None:
 
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
-        held = {Path(name).stem for name in packed.namelist() if name.startswith("auditsplit/sender/policies/")}
+        held = {Path(name).stem for name in packed.namelist() if name.startswith("auditsplit/policy/profiles/")} - {
+            "__init__"
+        }
     assert held == set(PROFILES)
 
 

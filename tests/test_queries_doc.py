@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from eventlists import HOSTILE, eventlist
 
-from auditsplit import batch as batches
+from auditsplit.decode import batch as batches
 from auditsplit.sinks.objects import layout
 from auditsplit.sinks.options import Target
 

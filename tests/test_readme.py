@@ -15,7 +15,7 @@ import pytest
 import yaml
 from server import free_port
 
-from auditsplit.routing import FIELDS
+from auditsplit.routing.template import FIELDS
 from auditsplit.settings import NAMES
 
 ROOT = Path(__file__).parents[1]

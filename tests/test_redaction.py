@@ -14,13 +14,13 @@ from eventlists import HOSTILE, PROPERTY, event, eventlist, items
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit import fanout, files
+from auditsplit import ingest, replay
+from auditsplit.decode.eventlist import decode
 from auditsplit.errors import Undecodable
-from auditsplit.eventlist import decode
-from auditsplit.excision import BODIES, MARK, PARTS
-from auditsplit.http import Receiver, Request
-from auditsplit.redaction import DEFAULT, Redaction
-from auditsplit.routing import KeyTemplate
+from auditsplit.policy.cut import BODIES, MARK, PARTS
+from auditsplit.policy.redaction import DEFAULT, Redaction
+from auditsplit.routing.template import KeyTemplate
+from auditsplit.serve.receiver import Receiver, Request
 from auditsplit.settings import Settings
 from auditsplit.sinks.memory import MemorySink
 
@@ -220,7 +220,7 @@ def test_no_store_gets_what_is_cut() -> None:
     """Whoever calls without a word gets the safe default, in every store, in the log backend's line."""
     sinks = [MemorySink(KeyTemplate("{user}")) for _ in range(2)]
 
-    receipt = fanout.receive(eventlist([of("secrets"), of("configmaps", auditID="2")]), "prod", sinks)
+    receipt = ingest.receive(eventlist([of("secrets"), of("configmaps", auditID="2")]), "prod", sinks)
 
     assert receipt.events == 2
     bare = event("alice", objectRef={"resource": "secrets", "apiVersion": "v1"})
@@ -234,10 +234,10 @@ def test_no_store_gets_what_is_cut() -> None:
 def test_a_retry_of_what_was_cut_is_known() -> None:
     """The batch's name is that of the bytes that came, so the same request again is the same batch."""
     sink = MemorySink(KeyTemplate("{user}"))
-    first = fanout.receive(eventlist([of("secrets")]), "prod", [sink])
+    first = ingest.receive(eventlist([of("secrets")]), "prod", [sink])
     before = stored(sink)
 
-    second = fanout.receive(eventlist([of("secrets")]), "prod", [sink])
+    second = ingest.receive(eventlist([of("secrets")]), "prod", [sink])
 
     assert second.alreadyStored
     assert second.batch == first.batch
@@ -275,7 +275,7 @@ def test_the_setting_reaches_recorded_files(setting: str, kept: bool) -> None:  
     [sink] = settings.sinks
     log = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + of("secrets")[1:] + b"\n"
 
-    [done] = files.split(io.BufferedReader(io.BytesIO(log)), "prod", settings)
+    [done] = replay.split(io.BufferedReader(io.BytesIO(log)), "prod", settings)
 
     assert done.counts["events"] == 1
     assert isinstance(sink, MemorySink)
@@ -286,9 +286,9 @@ def test_what_is_no_event_is_kept_as_it_came() -> None:
     """Nothing is cut from what can't be read: a bad item, and a body that is no list, keep what they hold."""
     sink = MemorySink(KeyTemplate("{user}"))
     bad = of("secrets", level=7)
-    fanout.receive(eventlist([bad, event()]), "prod", [sink])
+    ingest.receive(eventlist([bad, event()]), "prod", [sink])
     with pytest.raises(Undecodable):
-        fanout.receive(b"{" + bad, "prod", [sink])
+        ingest.receive(b"{" + bad, "prod", [sink])
 
     assert list(sink.rejected.values()) == [bad, b"{" + bad]
 

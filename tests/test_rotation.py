@@ -96,7 +96,7 @@ def test_a_batch_over_the_size_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 def test_a_rotated_file_is_nobodys_live_file() -> None:
     """No user's encoded name, shortened or not, makes the name of another's rotated file."""
-    from auditsplit import names  # noqa: PLC0415 - beside the one test that wants it
+    from auditsplit.routing import names  # noqa: PLC0415 - beside the one test that wants it
 
     rotated = "bob~2026-11-23T11-29-49.380"
 

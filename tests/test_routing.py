@@ -10,9 +10,9 @@ from eventlists import PROPERTY, event, eventlist, names
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from auditsplit.eventlist import Event, Head, ObjectReference, User, decode
-from auditsplit.names import NO_USER
-from auditsplit.routing import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate, Origin, event_time
+from auditsplit.decode.eventlist import Event, Head, ObjectReference, User, decode
+from auditsplit.routing.names import NO_USER
+from auditsplit.routing.template import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate, Origin, event_time
 
 ARRIVED = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORIGIN = Origin("prod", ARRIVED)

@@ -11,10 +11,10 @@ import pytest
 from botocore.parsers import ResponseParserError
 
 from auditsplit import sinks
-from auditsplit.sinks import s3
+from auditsplit.sinks.objects import s3
 from auditsplit.sinks.objects.failures import Failure, ObjectError
+from auditsplit.sinks.objects.s3 import S3Bucket
 from auditsplit.sinks.options import Target
-from auditsplit.sinks.s3 import S3Bucket
 
 REFUSED = {"endpoint_url": "http://x", "error": "refused"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from auditsplit.redaction import DEFAULT, Redaction
+from auditsplit.policy.redaction import DEFAULT, Redaction
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "security.md").read_text()

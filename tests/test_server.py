@@ -21,7 +21,8 @@ import pytest
 from conftest import DATA
 from server import MAIN, Answer, Server, serving
 
-from auditsplit import auth, names
+from auditsplit import auth
+from auditsplit.routing import names
 
 START = Callable[..., Server]
 LOG_PREFIX = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",'

@@ -7,7 +7,7 @@ from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditsplit.sender.simulation import Backend, Batch, Kind, Outcome, Phase, Receiver, simulate
+from auditsplit.apiserver.flags.simulation import Backend, Batch, Kind, Outcome, Phase, Receiver, simulate
 
 TAKES = [Receiver(0.0, latency=0.0)]
 SMALL = Backend(10, 5, 1.0, True, 1.0, 1, 10.0)  # noqa: FBT003

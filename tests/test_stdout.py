@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from eventlists import event, eventlist, line, numbered
 
-from auditsplit import batch as batches
-from auditsplit.batch import Batch
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
 from auditsplit.sinks.options import Target
 from auditsplit.sinks.stdout import StdoutSink, from_target
@@ -28,7 +28,7 @@ from auditsplit.sinks.stdout import StdoutSink, from_target
 WRITER = """
 import sys
 from eventlists import event, eventlist
-from auditsplit import batch as batches
+from auditsplit.decode import batch as batches
 from auditsplit.errors import StoreError
 from auditsplit.sinks.stdout import StdoutSink
 

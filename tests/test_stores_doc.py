@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditsplit import sinks
-from auditsplit.sinks import azure, gcs, s3
+from auditsplit.sinks.objects import azure, gcs, s3
 from auditsplit.sinks.options import Target
 
 DOC = Path(__file__).parents[1] / "docs" / "stores.md"

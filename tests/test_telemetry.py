@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from server import Server
-from test_http import BODY, JSON, ask, receiver, sink_of
+from test_receiver import BODY, JSON, ask, receiver, sink_of
 
 from auditsplit.errors import StoreError
 from auditsplit.telemetry import logs, observation, traces
@@ -153,7 +153,7 @@ def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None
 
     text = server.log.read_text()
     assert {200, 400, 413, 503} <= set(statuses)
-    assert text.count('"logger":"auditsplit.http"') == len(statuses)
+    assert text.count('"logger":"auditsplit.serve.receiver"') == len(statuses)
     assert mark not in text
 
 

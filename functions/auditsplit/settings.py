@@ -18,8 +18,8 @@ import msgspec
 from auditsplit import sinks
 from auditsplit.auth import CLUSTER, TokenHash
 from auditsplit.errors import SettingsError
-from auditsplit.redaction import Redaction
-from auditsplit.routing import WhichUser
+from auditsplit.policy.redaction import Redaction
+from auditsplit.routing.template import WhichUser
 from auditsplit.sinks import Sink
 from auditsplit.sinks.options import redacted, whole_number
 

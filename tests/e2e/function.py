@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from auditsplit import names
+from auditsplit.routing import names
 from e2e.pki import Pki
 from e2e.processes import free_port, kill, spawn, terminate, wait_until_ready
 
@@ -21,7 +21,7 @@ _MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _GUNICORN = Path(sys.executable).parent / "gunicorn"
 _AS_FRAMEWORK = (
     "--workers 2 --threads 8 --timeout 0 --limit-request-line 0 --preload --no-control-socket "
-    "--worker-class auditsplit.worker.Worker"
+    "--worker-class auditsplit.serve.gunicorn_worker.Worker"
 )
 """How functions-framework runs gunicorn, to which itself it gives no certificate."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from auditsplit.sender.policy import PROFILES
+from auditsplit.policy.profiles import PROFILES
 from e2e import commands, traffic
 from e2e.conftest import Way
 from e2e.function import held

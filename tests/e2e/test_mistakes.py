@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from auditsplit.sender import rules
+from auditsplit.apiserver import rules
 from e2e import commands
 from e2e.function import Function
 from e2e.kubernetes import EVERYTHING, QUICK, Apiserver

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
+from auditsplit.apiserver.flags.simulation import TICK_S, Backend, Kind, Outcome, Phase, Receiver, simulate
+from auditsplit.apiserver.flags.sizing import OBJECT_BYTES
 from auditsplit.cli import main
-from auditsplit.sender.flags import OBJECT_BYTES
-from auditsplit.sender.policy import PROFILES
-from auditsplit.sender.simulation import TICK_S, Backend, Kind, Outcome, Phase, Receiver, simulate
+from auditsplit.policy.profiles import PROFILES
 
 PROGRAM = Path(__file__).parents[2] / ".cache" / "bin" / "buffered"
 POLICIES = Path(__file__).parents[2] / "functions" / "auditsplit" / "sender" / "policies"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from auditsplit.excision import BODIES, MARK
+from auditsplit.policy.cut import BODIES, MARK
 from e2e import traffic
 from e2e.conftest import Way
 from e2e.function import held

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, cast
 from elasticsearch import Elasticsearch
 from eventlists import eventlist
 
-from auditsplit import batch as batches
 from auditsplit import sinks
+from auditsplit.decode import batch as batches
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
 from live.elastic_server import Node

@@ -194,7 +194,7 @@ def test_bytecode_is_in_a_bundle_on_demand(for_here: Path) -> None:
         compiled = bundle.read(f"auditsplit/__pycache__/http.{tag}.pyc")
 
     assert int.from_bytes(compiled[4:8], "little") == 1  # PEP 552: by hash, unchecked
-    assert b"/var/task/auditsplit/http.py" in compiled
+    assert b"/var/task/auditsplit/serve/receiver.py" in compiled
     assert b"/tmp" not in compiled
 
 

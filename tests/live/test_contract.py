@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from eventlists import event, eventlist
 
-from auditsplit import batch as batches
-from auditsplit.batch import Batch
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
 from auditsplit.sinks import Sink
 from live.places import PLACES, Place

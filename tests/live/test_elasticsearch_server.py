@@ -14,10 +14,11 @@ from click.testing import CliRunner
 from elasticsearch import AuthorizationException
 from eventlists import HOSTILE, carrying, event, eventlist
 
-from auditsplit import batch as batches
-from auditsplit import fanout, lines, sinks
-from auditsplit.batch import Batch
+from auditsplit import ingest, sinks
 from auditsplit.cli import main
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
+from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
@@ -209,7 +210,7 @@ def test_what_was_cut_is_in_no_field_and_the_event_is_found(place: Elasticsearch
     ]
     sink = place.sink()
 
-    receipts = [fanout.receive(eventlist(items), "default", [sink]) for _ in range(2)]
+    receipts = [ingest.receive(eventlist(items), "default", [sink]) for _ in range(2)]
 
     assert [receipt.alreadyStored for receipt in receipts] == [False, True]
     cut, whole = sorted(sources(place), key=lambda source: str(source["event"]["id"]), reverse=True)

@@ -239,7 +239,7 @@ def test_a_line_of_the_log_is_one_object_and_comes_once(place: ObjectPlace, star
     answer_of(function, function_url, Sent("PUT", "/", JSON))
 
     [line] = logged(function)
-    assert (line["level"], line["logger"]) == ("WARNING", "auditsplit.http")
+    assert (line["level"], line["logger"]) == ("WARNING", "auditsplit.serve.receiver")
     assert (line["status"], line["peer"]) == (405, SENDER)
     assert function.log.count("expected POST") == 1
     assert TOKEN not in function.log

@@ -15,9 +15,9 @@ import zstandard
 from botocore.exceptions import ClientError
 from eventlists import event, eventlist
 
-from auditsplit import batch as batches
 from auditsplit import sinks
-from auditsplit.batch import Batch
+from auditsplit.decode import batch as batches
+from auditsplit.decode.batch import Batch
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from live import places, servers
 

@@ -53,7 +53,7 @@ def function(folder: Path, certificates: Certificates, environ: Mapping[str, str
         *options,
         f"--bind=127.0.0.1:{port}",
         "--threads=4",
-        "--worker-class=auditsplit.worker.Worker",
+        "--worker-class=auditsplit.serve.gunicorn_worker.Worker",
         "--no-control-socket",
         _APP,
     ]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import click
 
-from auditsplit import auth, body, completeness, files
-from auditsplit.completeness import Findings
+from auditsplit import auth, replay
+from auditsplit.archive import completeness
+from auditsplit.archive.completeness import Findings
 from auditsplit.errors import Undecodable
-from auditsplit.routing import RESERVED
+from auditsplit.routing.template import RESERVED
+from auditsplit.serve import body
 
 _READING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STORED = click.Path(exists=True, path_type=Path)
@@ -94,7 +96,7 @@ def _lines(stored: tuple[Path, ...]) -> Iterator[bytes]:
     for path in stored:
         for file in _files(path) if path.is_dir() else [path]:
             with file.open("rb") as stream, body.gzip_errors():
-                yield from files.decompressed(stream)
+                yield from replay.decompressed(stream)
 
 
 def _files(folder: Path) -> Iterator[Path]:

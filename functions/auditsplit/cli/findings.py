@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import click
 
-from auditsplit.sender.rules import ERROR, Finding
+from auditsplit.apiserver.rules import ERROR, Finding
 
 
 def tell(findings: Iterable[Finding], before: str = "") -> bool:

@@ -9,12 +9,12 @@ from typing import TypeVar
 import click
 import yaml
 
+from auditsplit.apiserver.flags import forecast, manifests
+from auditsplit.apiserver.flags.platforms import OURS, PLATFORMS
+from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
 from auditsplit.cli.environment import MISUSE
 from auditsplit.cli.quantity import SIZE, TIME, TIME_OR_NONE
 from auditsplit.errors import SettingsError
-from auditsplit.sender import forecast, manifests
-from auditsplit.sender.flags import Chosen, Flags, Load, Sizing, flags_for
-from auditsplit.sender.platforms import OURS, PLATFORMS
 
 _LONGEST_OUTAGE_S = 3600
 _RATE = click.FloatRange(0.001, 100_000)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from auditsplit.apiserver import probe, rules
+from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.cli.environment import refuse
 from auditsplit.cli.findings import tell
 from auditsplit.cli.kubeconfig_files import create, from_list
-from auditsplit.sender import probe, rules
-from auditsplit.sender.kubeconfig import Kubeconfig
 
 
 class _CreateByDefault(click.Group):

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from auditsplit.apiserver import rules
+from auditsplit.apiserver.kubeconfig import clusters, files, schema
+from auditsplit.apiserver.kubeconfig.entry import Entry, make
 from auditsplit.auth import TokenHash
 from auditsplit.cli.environment import known_tokens, refuse, tokens_setting
 from auditsplit.cli.findings import tell
-from auditsplit.sender import clusters, files, kubeconfig, rules
-from auditsplit.sender.entry import Entry, make
 
 _FOLDER = Path("kubeconfigs")
 _PATH = click.Path(path_type=Path)
@@ -101,10 +102,10 @@ def create(
     if tell(rules.check(made.document, path.parent)):
         sys.exit(1)
     if dry_run:
-        click.echo(kubeconfig.encode(kubeconfig.redacted(made.document)), nl=False)
+        click.echo(schema.encode(schema.redacted(made.document)), nl=False)
         click.echo(f"{path}: not written", err=True)
         return
-    _write(path, kubeconfig.encode(made.document), overwrite=force)
+    _write(path, schema.encode(made.document), overwrite=force)
     if setting:
         click.echo(f"the function lets it in with\n{setting}", err=True)
     _tell_unlisted(entry, known)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from auditsplit.sender.policy import PROFILES, profile
+from auditsplit.policy.profiles import PROFILES, profile
 
 
 @click.group()

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from auditsplit import auth
+from auditsplit.apiserver import rules
+from auditsplit.apiserver.kubeconfig import acceptance
 from auditsplit.cli.environment import known_tokens, read_settings, refuse, tokens_setting
 from auditsplit.cli.findings import tell
 from auditsplit.errors import SenderError, StoreError
-from auditsplit.sender import acceptance, rules
 from auditsplit.settings import Settings
 
 _FILE = click.Path(path_type=Path)

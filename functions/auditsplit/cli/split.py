@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from auditsplit import auth, files
+from auditsplit import auth, replay
 from auditsplit.cli.environment import read_settings
 from auditsplit.errors import AuditsplitError
 from auditsplit.settings import Settings
@@ -49,14 +49,14 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     sys.exit(1 if counts["rejected"] or failed else 0)
 
 
-def _split(source: Path, cluster: str, settings: Settings) -> Iterator[files.Done]:
+def _split(source: Path, cluster: str, settings: Settings) -> Iterator[replay.Done]:
     """Yield what the pieces of one file came to, with a progress bar on a terminal."""
     piped = str(source) == "-"
     with io.FileIO(0, closefd=False) if piped else io.FileIO(source) as raw, io.BufferedReader(raw) as stream:
         size = 0 if piped else os.fstat(raw.fileno()).st_size
         hidden = not (size and sys.stderr.isatty())
         with click.progressbar(length=size, label=str(source), file=sys.stderr, hidden=hidden) as bar:
-            for done in files.split(stream, cluster, settings):
+            for done in replay.split(stream, cluster, settings):
                 for complaint in done.complaints:
                     click.echo(f"{source}: {complaint}", err=True)
                 bar.update(0 if hidden else max(0, raw.tell() - bar.pos))

@@ -6,18 +6,18 @@ import importlib
 from collections.abc import Mapping
 from typing import Protocol
 
-from auditsplit.batch import Batch
-from auditsplit.routing import WhichUser
+from auditsplit.decode.batch import Batch
+from auditsplit.routing.template import WhichUser
 from auditsplit.sinks.options import Target
 
 _MODULES = {
-    "az": "auditsplit.sinks.azure",
+    "az": "auditsplit.sinks.objects.azure",
     "elasticsearch+http": "auditsplit.sinks.elasticsearch.store",
     "elasticsearch+https": "auditsplit.sinks.elasticsearch.store",
     "file": "auditsplit.sinks.file.store",
-    "gs": "auditsplit.sinks.gcs",
+    "gs": "auditsplit.sinks.objects.gcs",
     "memory": "auditsplit.sinks.memory",
-    "s3": "auditsplit.sinks.s3",
+    "s3": "auditsplit.sinks.objects.s3",
     "stdout": "auditsplit.sinks.stdout",
 }
 _EXTRAS = {

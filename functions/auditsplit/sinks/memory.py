@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from auditsplit import lines
-from auditsplit.batch import Batch
+from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
-from auditsplit.routing import KeyTemplate
+from auditsplit.routing.template import KeyTemplate
+from auditsplit.sinks import lines
 from auditsplit.sinks.options import Target
 from auditsplit.telemetry import observation
 

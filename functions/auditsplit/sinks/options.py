@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-from auditsplit.lines import FORMATS
-from auditsplit.routing import KeyTemplate, WhichUser
+from auditsplit.routing.template import KeyTemplate, WhichUser
+from auditsplit.sinks.lines import FORMATS
 
 _MAX_DIGITS = 18
 _SHARED = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}

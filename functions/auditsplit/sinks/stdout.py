@@ -13,10 +13,10 @@ from pathlib import Path
 
 import orjson
 
-from auditsplit import lines
-from auditsplit.batch import Batch
 from auditsplit.deadline import left_s
+from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
+from auditsplit.sinks import lines
 from auditsplit.sinks.lock import TIMEOUT_S, StoreLock
 from auditsplit.sinks.options import Target
 from auditsplit.telemetry import observation

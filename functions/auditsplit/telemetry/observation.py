@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from auditsplit.batch import Batch
-from auditsplit.routing import event_time
+from auditsplit.decode.batch import Batch
+from auditsplit.routing.template import event_time
 from auditsplit.telemetry import traces
 
 

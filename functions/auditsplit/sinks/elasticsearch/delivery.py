@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from auditsplit.eventlist import Event
-from auditsplit.routing import Origin
+from auditsplit.decode.eventlist import Event
+from auditsplit.routing.template import Origin
 from auditsplit.sinks.elasticsearch import document
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure

@@ -24,9 +24,9 @@ from typing import Any
 
 import orjson
 
-from auditsplit import lines
-from auditsplit.eventlist import Event
-from auditsplit.routing import Origin, event_time
+from auditsplit.decode.eventlist import Event
+from auditsplit.routing.template import Origin, event_time
+from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import fields
 from auditsplit.sinks.elasticsearch.fields import BODIES, Audit, Found, printable
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from auditsplit.structure import Scan
+from auditsplit.decode.jsonscan import Scan
 
 BODIES = ("requestObject", "responseObject")
 

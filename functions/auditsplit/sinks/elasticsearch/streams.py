@@ -14,9 +14,9 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from auditsplit.batch import Batch
-from auditsplit.eventlist import Event
-from auditsplit.routing import KeyTemplate, WhichUser, event_time
+from auditsplit.decode.batch import Batch
+from auditsplit.decode.eventlist import Event
+from auditsplit.routing.template import KeyTemplate, WhichUser, event_time
 
 DEFAULT_TARGET = "kube-audit-{user}"
 

@@ -13,7 +13,7 @@ from typing import Any
 from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from auditsplit.excision import MARK
+from auditsplit.policy.cut import MARK
 from auditsplit.sinks.elasticsearch.failures import explain
 from auditsplit.sinks.elasticsearch.streams import Streams
 

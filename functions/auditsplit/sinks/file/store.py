@@ -13,10 +13,10 @@ from pathlib import Path
 
 from isal import igzip
 
-from auditsplit import lines
-from auditsplit.batch import Batch
+from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
-from auditsplit.routing import KeyTemplate
+from auditsplit.routing.template import KeyTemplate
+from auditsplit.sinks import lines
 from auditsplit.sinks.file import disk
 from auditsplit.sinks.file.journal import Journal, Piece, Record
 from auditsplit.sinks.file.rotation import Rotation

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from isal import igzip
 
-from auditsplit import lines
-from auditsplit.batch import Batch
-from auditsplit.eventlist import Event
-from auditsplit.routing import KeyTemplate, event_time
+from auditsplit.decode.batch import Batch
+from auditsplit.decode.eventlist import Event
+from auditsplit.routing.template import KeyTemplate, event_time
+from auditsplit.sinks import lines
 from auditsplit.sinks.options import Target
 
 DEFAULT_KEY = "cluster={cluster}/user={user}/dt={date}/hour={hour}"

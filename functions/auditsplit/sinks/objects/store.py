@@ -17,8 +17,8 @@ from functools import partial
 from itertools import count
 from typing import Protocol
 
-from auditsplit.batch import Batch
 from auditsplit.deadline import left_s
+from auditsplit.decode.batch import Batch
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.layout import Layout

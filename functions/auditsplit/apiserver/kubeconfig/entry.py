@@ -1,0 +1,165 @@
+"""What is wanted for one cluster, from the command line or a list, and the kubeconfig that this comes to."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from auditsplit import auth
+from auditsplit.apiserver.kubeconfig import credentials, schema
+from auditsplit.apiserver.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
+from auditsplit.auth import TokenHash
+
+
+class Entry(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True, kw_only=True):
+    """One cluster; the fields are the options of ``auditsplit kubeconfig``.
+
+    ``…_from`` are read now; the other paths are the apiserver's machine's, and are written as they are.
+    """
+
+    name: str
+    server: str
+    token_from: str = ""
+    token_file: str = ""
+    basic: str = ""
+    password_from: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    embed: bool = False
+    exec_command: str = ""
+    exec_args: list[str] = []
+    exec_env: dict[str, str] = {}
+    gcloud_identity_token: bool = False
+    no_credentials: bool = False
+    ca_file: str = ""
+    ca_data_from: str = ""
+    tls_server_name: str = ""
+    proxy_url: str = ""
+    insecure_skip_tls_verify: bool = False
+
+    def mistakes(self) -> list[str]:
+        """Return what doesn't go together, by the names of the options."""
+        kinds = [
+            name
+            for name, given in {
+                "token-from": self.token_from,
+                "token-file": self.token_file,
+                "basic": self.basic,
+                "client-certificate": self.client_certificate,
+                "exec-command": self.exec_command,
+                "gcloud-identity-token": self.gcloud_identity_token,
+                "no-credentials": self.no_credentials,
+            }.items()
+            if given
+        ]
+        found = [] if len(kinds) <= 1 else [f"{' and '.join(kinds)}: choose one kind of credentials"]
+        pairs = (
+            ("basic", self.basic, "password-from", self.password_from),
+            ("client-certificate", self.client_certificate, "client-key", self.client_key),
+        )
+        found += [f"{a} and {b} go together" for a, one, b, other in pairs if bool(one) != bool(other)]
+        needs = (
+            ("embed", self.embed, "client-certificate", self.client_certificate),
+            ("exec-arg", self.exec_args, "exec-command", self.exec_command),
+            ("exec-env", self.exec_env, "exec-command", self.exec_command),
+        )
+        found += [f"{a} wants {b}" for a, one, b, other in needs if one and not other]
+        if self.ca_file and self.ca_data_from:
+            found.append("ca-file and ca-data-from: choose one")
+        if not auth.CLUSTER.fullmatch(self.name):
+            found.append(f"{self.name[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
+        return found
+
+    @property
+    def makes_token(self) -> bool:
+        """Whether its token is made on the spot, since no other kind of credentials is named."""
+        others = (self.token_from, self.token_file, self.basic, self.client_certificate, self.exec_command)
+        return not (any(others) or self.gcloud_identity_token or self.no_credentials)
+
+
+class Made(NamedTuple):
+    """A kubeconfig, and the hash of the token in it; None where it has none."""
+
+    document: Kubeconfig
+    hash: TokenHash | None
+
+
+def make(entry: Entry, folder: Path, kept: str = "") -> Made:
+    """Return the kubeconfig of a faultless ``entry``, with the token ``kept`` or a new one where none is named.
+
+    Relative ``…_from`` start at ``folder``, and ``-`` is standard input. `OSError` where one can't be read,
+    ``ValueError`` where it is empty.
+    """
+    user = _user(entry, folder, kept)
+    ca = _read(entry.ca_data_from, folder) if entry.ca_data_from else b""
+    cluster = Cluster(
+        server=_server(entry),
+        tls_server_name=entry.tls_server_name,
+        insecure_skip_tls_verify=entry.insecure_skip_tls_verify,
+        certificate_authority=entry.ca_file,
+        certificate_authority_data=base64.b64encode(ca).decode(),
+        proxy_url=entry.proxy_url,
+    )
+    sent = TokenHash.of(entry.name, user.token) if user and user.token else None
+    return Made(schema.build(cluster, user), sent)
+
+
+def _server(entry: Entry) -> str:
+    """Return the server with the cluster's path, where it has no path; then a mixed-up token is refused, not believed.
+
+    What is no URL, or has a query, stays as it is, for the rules to complain about.
+    """
+    try:
+        url = urlsplit(entry.server)
+    except ValueError:
+        return entry.server
+    if not url.netloc or url.query or url.fragment or url.path not in ("", "/"):
+        return entry.server
+    return f"{entry.server.rstrip('/')}/clusters/{entry.name}"
+
+
+def _user(entry: Entry, folder: Path, kept: str) -> User | None:
+    if entry.no_credentials:
+        return None
+    if entry.makes_token:
+        return User(token=kept or auth.new_token(entry.name)[0])
+    if entry.exec_command or entry.gcloud_identity_token:
+        return User(exec=_exec(entry))
+    if entry.client_certificate:
+        return _certificate(entry, folder)
+    if entry.basic:
+        return User(username=entry.basic, password=_line(entry.password_from, folder))
+    return User(token=_line(entry.token_from, folder)) if entry.token_from else User(token_file=entry.token_file)
+
+
+def _exec(entry: Entry) -> Exec:
+    if entry.exec_command:
+        return credentials.exec_of(entry.exec_command, entry.exec_args, entry.exec_env)
+    url = urlsplit(entry.server)
+    return credentials.gcloud_identity_token(f"{url.scheme}://{url.netloc}")
+
+
+def _certificate(entry: Entry, folder: Path) -> User:
+    if not entry.embed:
+        return User(client_certificate=entry.client_certificate, client_key=entry.client_key)
+    return User(
+        client_certificate_data=base64.b64encode(_read(entry.client_certificate, folder)).decode(),
+        client_key_data=base64.b64encode(_read(entry.client_key, folder)).decode(),
+    )
+
+
+def _line(path: str, folder: Path) -> str:
+    """Return a secret without the line break that editors put to its end; any other stays, for the rules."""
+    secret = _read(path, folder).decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
+    if not secret:
+        raise ValueError(f"{path}: there is no secret in it")
+    return secret
+
+
+def _read(path: str, folder: Path) -> bytes:
+    return sys.stdin.buffer.read() if path == "-" else (folder / path).read_bytes()

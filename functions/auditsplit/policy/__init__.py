@@ -1,0 +1,1 @@
+"""Which events a sink gets, and how much of each."""

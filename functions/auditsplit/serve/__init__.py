@@ -1,0 +1,1 @@
+"""The HTTP side: requests, responses, and the servers that bring them."""

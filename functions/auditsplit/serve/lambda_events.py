@@ -1,0 +1,108 @@
+"""AWS Lambda's events as requests, and responses as whoever sent the event wants them.
+
+What sends them, and what tells it:
+
+- a Function URL, and API Gateway's HTTP API with payload 2.0: ``requestContext.http``
+- API Gateway's REST API, and its HTTP API with payload 1.0, which alone says so in ``version``: ``httpMethod``
+- an Application Load Balancer: ``httpMethod`` and ``requestContext.elb``
+
+Their documents: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html,
+https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html,
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+from auditsplit.errors import AuditsplitError
+from auditsplit.serve.receiver import Request, Response
+
+Event = Mapping[str, Any]
+"""What Lambda hands over: the JSON document, decoded."""
+
+_OF_THE_CONNECTION = ("content-length", "connection")
+_DEFAULT_STAGE = "/$default"
+
+
+class NoRequest(AuditsplitError):
+    """The event is none of HTTP: something else invokes the function, and its deployer must act."""
+
+
+def request_of(event: Event) -> Request:
+    """Return the request that ``event`` brought; `NoRequest` if it brought none."""
+    context = event.get("requestContext") if isinstance(event, Mapping) else None
+    if not isinstance(context, Mapping) or not ("http" in context or "httpMethod" in event):
+        raise NoRequest(
+            f"expected a request from a Function URL, an API Gateway or a load balancer, came {_described(event)}; "
+            "let nothing else invoke this function"
+        )
+    try:
+        headers = _headers(event)
+        method, path, peer = _line(event, context, headers)
+        return Request(method, unquote(path) or "/", headers, io.BytesIO(_body(event)), peer)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise NoRequest(f"expected an event as AWS documents it, and it is none: {error}") from error
+
+
+def answer_to(event: Event, response: Response) -> dict[str, Any]:
+    """Return ``response`` in the shape that the sender of ``event`` wants."""
+    headers = {name: value for name, value in response.headers.items() if name.lower() not in _OF_THE_CONNECTION}
+    answer: dict[str, Any] = {"statusCode": response.status, "body": response.body.decode(), "isBase64Encoded": False}
+    if event.get("multiValueHeaders"):  # then a load balancer reads nothing else
+        answer["multiValueHeaders"] = {name: [value] for name, value in headers.items()}
+    else:
+        answer["headers"] = headers
+    if "elb" in event["requestContext"]:
+        answer["statusDescription"] = f"{response.status} {HTTPStatus(response.status).phrase}"
+    return answer
+
+
+def _line(event: Event, context: Event, headers: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return the method, the path without a stage before it, and the sender's address, which is for logs."""
+    http = context.get("http")
+    if http:
+        return http["method"], _without_stage(event["rawPath"], context), http.get("sourceIp", "")
+    path = event["path"]
+    if "version" in event:  # of a REST API, ``path`` has no stage
+        path = _without_stage(path, context)
+    forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()  # a load balancer adds whom it sees last
+    return event["httpMethod"], path, context.get("identity", {}).get("sourceIp") or forwarded
+
+
+def _without_stage(path: str, context: Event) -> str:
+    """Return ``path`` without the stage, which an HTTP API leaves in it unless it is the default or has a domain."""
+    prefix = f"/{context.get('stage')}"
+    named = prefix != _DEFAULT_STAGE and (path == prefix or path.startswith(prefix + "/"))
+    return path.removeprefix(prefix) if named else path
+
+
+def _headers(event: Event) -> dict[str, str]:
+    """Return the headers by lower-case name; one that came several times with commas between, as HTTP has it.
+
+    Without ``content-length``: an event is there whole or not at all, and its body may be longer than what was sent.
+    """
+    single = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    several = {name.lower(): ", ".join(values) for name, values in (event.get("multiValueHeaders") or {}).items()}
+    return {name: value for name, value in (single | several).items() if name not in _OF_THE_CONNECTION}
+
+
+def _body(event: Event) -> bytes:
+    text = event.get("body") or ""
+    if not isinstance(text, str):
+        raise TypeError(f"its body is a {type(text).__name__}")
+    if event.get("isBase64Encoded"):
+        return base64.b64decode(text, validate=True)
+    return text.encode(errors="surrogatepass")
+
+
+def _described(event: object) -> str:
+    """Return what ``event`` is, without what is in it."""
+    if isinstance(event, Mapping):
+        return f"an object with {', '.join(sorted(map(str, event))[:10]) or 'nothing in it'}"
+    return f"a {type(event).__name__}"

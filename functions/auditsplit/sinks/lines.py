@@ -1,0 +1,52 @@
+"""Lines: how one event is written where a store takes text.
+
+``log`` is the line that kube-apiserver's own log backend writes: the item with ``kind`` and ``apiVersion`` put first
+(audit2rbac and Falco want them). ``logstash`` is the line of the Logstash recipe in Kubernetes' auditing page. The item
+itself goes into both as the bytes that came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from msgspec import UNSET
+
+from auditsplit.decode.eventlist import API_VERSION, Event
+
+_KIND = b'"kind":"Event",'
+_API_VERSION = f'"apiVersion":"{API_VERSION}",'.encode()
+
+_ITEM = b"{" + _KIND + _API_VERSION
+
+Pieces: TypeAlias = "list[bytes | memoryview]"
+
+
+def _log(events: Iterable[Event]) -> Pieces:
+    pieces: Pieces = []
+    for event in events:
+        head, raw = event.head, event.raw
+        if head.kind is UNSET and head.apiVersion is UNSET:
+            pieces += (_ITEM, raw[1:], b"\n")
+        elif head.kind is UNSET:
+            pieces += (b"{", _KIND, raw[1:], b"\n")
+        elif head.apiVersion is UNSET:
+            pieces += (b"{", _API_VERSION, raw[1:], b"\n")
+        else:
+            pieces += (raw, b"\n")
+    return pieces
+
+
+def _logstash(events: Iterable[Event]) -> Pieces:
+    pieces: Pieces = []
+    for event in events:
+        pieces += (b'{"event":', event.raw, b"}\n")
+    return pieces
+
+
+FORMATS: Mapping[str, Callable[[Iterable[Event]], Pieces]] = {"log": _log, "logstash": _logstash}
+
+
+def render(events: Iterable[Event], line_format: str) -> bytes:
+    """Return the events as lines, each with its line feed, in their order."""
+    return b"".join(FORMATS[line_format](events))

@@ -1,0 +1,1 @@
+"""kube-apiserver's webhook client: what it posts, and what it makes of each answer."""

@@ -1,0 +1,208 @@
+"""The worker in the real server: senders who are slow on purpose hold nobody up."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+import pytest
+from eventlists import event, eventlist
+from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn
+from server import Server, answered
+
+from auditsplit import auth
+from auditsplit.serve import gunicorn_worker
+
+START = Callable[..., Server]
+BODY_BEGUN = b"Content-Length: 9000000\r\n\r\n{"
+HALF_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+MANY = gunicorn_worker.CONNECTIONS + 100
+
+
+@contextlib.contextmanager
+def connected(server: Server, count: int, said: bytes = b"") -> Iterator[list[socket.socket]]:
+    """Open ``count`` connections, say the same on each, and close them at the end."""
+    with contextlib.ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(count)
+        ]
+        for connection in opened:
+            connection.sendall(said)
+        yield opened
+
+
+@pytest.mark.parametrize("said", [b"", HALF_HEAD, b"GET /healthz HTTP/1.0\r\n\r\n"])
+def test_connections_that_others_leave_open_hold_nobody_up(serve: START, said: bytes) -> None:
+    """Silent, within a head, and answered but never closed: more than a worker may have, and a batch gets through."""
+    server = serve(THREADS="1")
+
+    with connected(server, MANY, said):
+        answers = [server.post(eventlist([event(auditID=f"{number}")])) for number in range(3)]
+
+    assert [answer.status for answer in answers] == [200] * 3
+
+
+def test_a_head_may_come_in_pieces(serve: START) -> None:
+    """Also the second on a connection, and one of which the first half came with the request before."""
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    server = serve(THREADS="1")
+
+    with connected(server, 1) as [connection]:
+        for piece in (request[:9], request[9:-1], request[-1:] + request[:9], request[9:]):
+            connection.sendall(piece)
+            assert server.request("GET", "/healthz").status == 200
+        connection.sendall(request[:9])
+        connection.shutdown(socket.SHUT_WR)
+        answers = answered(connection)
+
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+def test_two_requests_in_one_piece(serve: START) -> None:
+    """Both are answered, though no more comes that would wake the poller."""
+    server = serve(THREADS="1")
+
+    with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2) as [connection]:
+        connection.shutdown(socket.SHUT_WR)
+        answers = answered(connection)
+
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize("said", [b"", HALF_HEAD, HALF_HEAD + BODY_BEGUN])
+def test_a_reset_ends_that_connection_alone(serve: START, said: bytes) -> None:
+    """Before a head, within it, and within a body that a thread reads: the worker lives on."""
+    server = serve(THREADS="2")
+
+    with connected(server, 1, said) as [connection]:
+        assert server.request("GET", "/healthz").status == 200
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    assert server.post(eventlist([event()])).status == 200
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_busy_machine_closes_no_connection_that_was_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, *, read: bool
+) -> None:
+    """However long the thread was away in between; one whose body does not come is given up."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = TConn(Config(), ours, ("", 0), ("", 0))
+        conn.init()
+        theirs.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" + (b"12345" if read else b"123"))
+        request = next(conn.parser)
+        if read:
+            request.body.read(5)
+        monkeypatch.setattr(time, "monotonic", itertools.count(step=3600).__next__)
+
+        kept = gunicorn_worker.Worker._keepalive_after(cast("gunicorn_worker.Worker", None), conn, keepalive=True)
+
+    assert kept is read
+
+
+def test_what_the_poller_tells_of_a_connection_that_was_ended_is_past() -> None:
+    """One that made room for another while the poller's news of it were on their way: the worker lives on."""
+    ended = gunicorn_worker.Worker.__new__(gunicorn_worker.Worker)
+    ended._lingering, ended.pending_conns = {}, deque()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        conn = TConn(Config(), ours, ("", 0), ("", 0))
+        theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+
+        ended._drain(conn, ours)
+        ended.on_pending_socket_readable(conn, b"", ours)
+
+        assert ours.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
+
+
+def test_a_head_without_end_is_refused(serve: START) -> None:
+    """431 after 32 KiB, as gunicorn's own limits are far higher."""
+    server = serve()
+
+    with connected(server, 1, HALF_HEAD + b"X-Long: " + b"x" * 100_000) as [connection]:
+        answer = answered(connection)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_sender_that_does_not_finish_is_cut_off(serve: START) -> None:
+    """In a head without an answer, in a body with 400; nothing of it is stored."""
+    server = serve(THREADS="2")
+
+    with (
+        connected(server, 1, HALF_HEAD) as [head],
+        connected(server, 1, HALF_HEAD + BODY_BEGUN) as [body],
+    ):
+        answers = answered(head), answered(body)
+
+    assert answers[0] == b""
+    assert answers[1].startswith(b"HTTP/1.1 400 ")
+    assert b'"code":"broken-off"' in answers[1]
+    assert not (server.folder / "var").exists()
+
+
+def test_an_unknown_sender_is_answered_before_its_body_has_come(serve: START) -> None:
+    """It holds no thread; what it sends nevertheless is read and dropped, so that it gets to the answer."""
+    _, known = auth.new_token("prod")
+    server = serve(THREADS="1", AUDIT_TOKENS=str(known))
+
+    with connected(server, 8, HALF_HEAD + BODY_BEGUN) as opened:
+        assert server.request("GET", "/healthz").status == 200
+        for connection in opened:
+            connection.sendall(b"x" * 5_000_000)
+        answers = [answered(connection) for connection in opened]
+
+    assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers)
+
+
+def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None:
+    """503 and when to come again, in the middle of the wait for a thread; the next one is served, all is counted."""
+    server = serve(THREADS="1")
+
+    with connected(server, 1, HALF_HEAD + BODY_BEGUN) as [slow], ThreadPoolExecutor() as senders:
+        waiting = [senders.submit(server.post, eventlist([event(auditID=f"{number}")])) for number in range(3)]
+        answers = [each.result() for each in waiting]
+        answered(slow)
+    after = server.post(eventlist([event()]))
+
+    assert [answer.status for answer in answers] == [503] * 3
+    assert {answer.headers["retry-after"] for answer in answers} == {"5"}
+    assert {answer.json()["code"] for answer in answers} == {"busy"}
+    assert after.status == 200
+    metrics = server.request("GET", "/metrics").body.decode().splitlines()
+    refused = [line for line in metrics if line.startswith("auditsplit_requests_total") and 'status="503"' in line]
+    assert sorted(refused) == [
+        'auditsplit_requests_total{cluster="default",status="503"} 0.0',
+        'auditsplit_requests_total{cluster="other",status="503"} 3.0',
+    ]
+    assert server.log.read_text().count('"code":"busy"') == 3
+
+
+def test_requests_for_which_there_is_no_room_are_refused_at_once(serve: START) -> None:
+    """Three times as many as a worker's connections, none of which gets a thread: none waits for others' time."""
+    body = b"x" * 100_000
+    request = HALF_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    server = serve(THREADS="1")
+
+    def answer(_: int) -> bytes:
+        with connected(server, 1, request) as [connection]:
+            return answered(connection).partition(b"\r\n")[0]
+
+    senders = 3 * gunicorn_worker.CONNECTIONS
+    with connected(server, 1, HALF_HEAD + BODY_BEGUN), ThreadPoolExecutor(senders) as pool:
+        began = time.monotonic()
+        answers = set(pool.map(answer, range(senders)))
+        took = time.monotonic() - began
+
+    assert answers == {b"HTTP/1.1 503 Service Unavailable"}
+    assert took < 2 * gunicorn_worker.WAIT_S
