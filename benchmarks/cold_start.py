@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # likewise, with their servers and builders
 
 from benchmarks.objects import s3_server
-from eventlists import event, eventlist
-from lambdaevents import Sent, function_url
-from live import places, runtime_api
+from support import places, runtime_api
+from support.eventlists import event, eventlist
+from support.lambdaevents import Sent, function_url
 
 from auditsplit import auth
 

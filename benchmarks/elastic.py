@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.workload import BATCH_EVENTS, Batches, described, mixed
 from elasticsearch import Elasticsearch, helpers
-from live import elastic_server
+from support import elastic_server
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches

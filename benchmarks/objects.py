@@ -18,8 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # their servers and builders, from anywhere
 
-from eventlists import event, eventlist
-from live import places, servers
+from support import places, servers
+from support.eventlists import event, eventlist
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches

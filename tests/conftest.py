@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from server import Server, serving
+from support.server import Server, serving
 
 DATA = Path(__file__).parent / "data"
 

@@ -6,9 +6,9 @@ import hashlib
 import hmac
 
 import pytest
-from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY
 
 from auditsplit import auth
 from auditsplit.auth import CLUSTER, TokenHash, authorize, new_token

@@ -7,9 +7,9 @@ import io
 import zlib
 
 import pytest
-from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY
 
 from auditsplit.errors import BodyTooLarge, BrokenOff, Undecodable, UnsupportedBody
 from auditsplit.serve import body

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from conftest import DATA
-from eventlists import event, eventlist, line, numbered
+from support.eventlists import event, eventlist, line, numbered
 
 from auditsplit.cli import main
 from auditsplit.policy.redaction import Redaction

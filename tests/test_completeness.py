@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from eventlists import event, eventlist, line
-from server import Server
+from support.eventlists import event, eventlist, line
+from support.server import Server
 
 from auditsplit.archive import completeness
 from auditsplit.cli import main

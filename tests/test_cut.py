@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from eventlists import HOSTILE, PROPERTY, carrying, event, json_texts
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import HOSTILE, PROPERTY, carrying, event, json_texts
 
 from auditsplit.policy.cut import BODIES, MARK, PARTS, _parsed_without, _scanned_without, without
 

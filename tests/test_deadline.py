@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from eventlists import event, eventlist
+from support.eventlists import event, eventlist
 
 from auditsplit import deadline
 from auditsplit.decode import batch as batches

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY
 
 from auditsplit.sinks.elasticsearch import bulk
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused

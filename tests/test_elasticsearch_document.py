@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from eventlists import HOSTILE, PROPERTY, carrying, event, eventlist, items, line
 from hypothesis import given
+from support.eventlists import HOSTILE, PROPERTY, carrying, event, eventlist, items, line
 
 from auditsplit.decode import batch as batches
 from auditsplit.decode.batch import Batch

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from eventlists import event, eventlist, numbered
+from support.eventlists import event, eventlist, numbered
 
 from auditsplit import deadline, sinks
 from auditsplit.decode import batch as batches

@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from eventlists import PROPERTY, event, eventlist, names
 from hypothesis import example, given
+from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode import batch as batches
 from auditsplit.decode.batch import Batch

@@ -12,7 +12,9 @@ from typing import Any, NoReturn
 import msgspec
 import pytest
 from conftest import DATA
-from eventlists import (
+from hypothesis import given
+from hypothesis import strategies as st
+from support.eventlists import (
     BAD,
     ENVELOPE,
     HOSTILE,
@@ -26,8 +28,6 @@ from eventlists import (
     line,
     numbered,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from auditsplit.decode import eventlist as decoding
 from auditsplit.decode.eventlist import Decoded, decode, decode_lines

@@ -8,9 +8,9 @@ import re
 import pytest
 from click.testing import CliRunner, Result
 from conftest import DATA
-from eventlists import PROPERTY
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY
 
 from auditsplit.apiserver.flags import forecast
 from auditsplit.apiserver.flags.platforms import MIB, OURS, PLATFORMS, Platform

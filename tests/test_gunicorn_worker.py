@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
-from eventlists import event, eventlist
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
-from server import Server, answered
+from support.eventlists import event, eventlist
+from support.server import Server, answered
 
 from auditsplit import auth
 from auditsplit.serve import gunicorn_worker

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from eventlists import event, eventlist
-from server import Server
+from support.eventlists import event, eventlist
+from support.server import Server
 
 from auditsplit.apiserver.flags.platforms import OURS, PLATFORMS
 from auditsplit.apiserver.flags.sizing import LIST_HEAD

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from blake3 import blake3
-from eventlists import event, eventlist, line, numbered
+from support.eventlists import event, eventlist, line, numbered
 
 from auditsplit import ingest
 from auditsplit.decode import batch as batches

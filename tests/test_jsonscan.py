@@ -8,9 +8,9 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
-from eventlists import PROPERTY, json_texts, json_values
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY, json_texts, json_values
 
 from auditsplit.decode import jsonscan
 from auditsplit.decode.jsonscan import Scan, Span, compact

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import kibana
 import pytest
+from support import kibana
 
 from auditsplit.sinks.elasticsearch import template
 

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner
-from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY
 
 from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig import schema

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventlists import PROPERTY, event, eventlist
 from hypothesis import given
 from hypothesis import strategies as st
-from lambdaevents import KINDS, SENDER, Sent, Wrap, function_url, http_api, load_balancer, rest_api
+from support.eventlists import PROPERTY, event, eventlist
+from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url, http_api, load_balancer, rest_api
 
 from auditsplit import auth
 from auditsplit.serve import lambda_events

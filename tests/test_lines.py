@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 from conftest import DATA
-from eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, line
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, line
 
 from auditsplit.decode.eventlist import Event, decode
 from auditsplit.sinks import lines

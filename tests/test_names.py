@@ -8,9 +8,9 @@ import unicodedata
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from eventlists import PROPERTY, names
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY, names
 
 from auditsplit.routing import names as naming
 from auditsplit.routing.names import ABSENT, MAX_BYTES, NO_USER, encode

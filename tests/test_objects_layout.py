@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import zstandard
-from eventlists import PROPERTY, event, eventlist
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY, event, eventlist
 
 from auditsplit.decode import batch as batches
 from auditsplit.decode.batch import Batch

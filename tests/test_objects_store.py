@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from eventlists import event, eventlist
+from support.eventlists import event, eventlist
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches

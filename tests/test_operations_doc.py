@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from server import Server
+from support.server import Server
 from test_receiver import BODY
 
 from auditsplit import errors

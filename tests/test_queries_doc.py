@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from eventlists import HOSTILE, eventlist
+from support.eventlists import HOSTILE, eventlist
 
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.objects import layout

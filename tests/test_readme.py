@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from server import free_port
+from support.server import free_port
 
 from auditsplit.routing.template import FIELDS
 from auditsplit.settings import NAMES

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
-from eventlists import BAD, HOSTILE, PROPERTY, event, eventlist, items, line, numbered
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import BAD, HOSTILE, PROPERTY, event, eventlist, items, line, numbered
 
 from auditsplit.auth import new_token
 from auditsplit.decode import batch as batches

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from eventlists import HOSTILE, PROPERTY, event, eventlist, items
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import HOSTILE, PROPERTY, event, eventlist, items
 
 from auditsplit import ingest, replay
 from auditsplit.decode.eventlist import decode

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from eventlists import HOSTILE, PROPERTY, event, eventlist, line, numbered
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import HOSTILE, PROPERTY, event, eventlist, line, numbered
 
 from auditsplit import replay
 from auditsplit.errors import BodyTooLarge, StoreError, Undecodable

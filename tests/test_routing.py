@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from eventlists import PROPERTY, event, eventlist, names
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode.eventlist import Event, Head, ObjectReference, User, decode
 from auditsplit.routing.names import NO_USER

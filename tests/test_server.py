@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from server import MAIN, Answer, Server, serving
+from support.server import MAIN, Answer, Server, serving
 
 from auditsplit import auth
 from auditsplit.routing import names

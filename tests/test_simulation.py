@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from eventlists import PROPERTY
 from hypothesis import given
 from hypothesis import strategies as st
+from support.eventlists import PROPERTY
 
 from auditsplit.apiserver.flags.simulation import Backend, Batch, Kind, Outcome, Phase, Receiver, simulate
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eventlists import event, eventlist, line, numbered
+from support.eventlists import event, eventlist, line, numbered
 
 from auditsplit.decode import batch as batches
 from auditsplit.decode.batch import Batch
@@ -27,7 +27,7 @@ from auditsplit.sinks.stdout import StdoutSink, from_target
 
 WRITER = """
 import sys
-from eventlists import event, eventlist
+from support.eventlists import event, eventlist
 from auditsplit.decode import batch as batches
 from auditsplit.errors import StoreError
 from auditsplit.sinks.stdout import StdoutSink

@@ -17,12 +17,12 @@ from typing import Any
 
 import jsonschema
 import pytest
-from eventlists import event, eventlist
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from server import Server
+from support.eventlists import event, eventlist
+from support.server import Server
 from test_receiver import BODY, JSON, ask, receiver, sink_of
 
 from auditsplit.errors import StoreError

@@ -18,11 +18,9 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from eventlists import eventlist
-from lambdaevents import Sent, function_url
-from live import places, runtime_api, servers
-
-from deploy import terraform
+from support import places, runtime_api, servers, terraform
+from support.eventlists import eventlist
+from support.lambdaevents import Sent, function_url
 
 ROOT = Path(__file__).parents[2]
 DOC = (ROOT / "docs" / "deploy.md").read_text()

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from deploy import terraform
+from support import terraform
 
 INFRA = Path(__file__).parents[2] / "infra"
 

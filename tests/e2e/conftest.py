@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-
-from e2e import commands, kubernetes
-from e2e.function import Function, by_place
-from e2e.kubernetes import EVERYTHING, QUICK, Apiserver
-from e2e.pki import Pki
+from support import commands, kubernetes
+from support.function import Function, by_place
+from support.kubernetes import EVERYTHING, QUICK, Apiserver
+from support.pki import Pki
 
 
 @pytest.fixture(scope="session")

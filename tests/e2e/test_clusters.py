@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
-
-from e2e import commands, traffic
-from e2e.function import Function, by_place, held
-from e2e.kubernetes import EVERYTHING, QUICK, Apiserver
-from e2e.pki import Pki
+from support import commands, traffic
+from support.function import Function, by_place, held
+from support.kubernetes import EVERYTHING, QUICK, Apiserver
+from support.pki import Pki
 
 IMPATIENT = (*QUICK, "--audit-webhook-initial-backoff=50ms")
 

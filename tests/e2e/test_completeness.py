@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from live.prometheus_server import prometheus
+from support import commands, traffic
+from support.function import held
+from support.kubernetes import PROBER, QUICK, token
+from support.pki import Pki
+from support.processes import wait_for
+from support.prometheus_server import prometheus
+from support.receiver import Posted, Reply, forwarding, receiving
 
-from e2e import commands, traffic
 from e2e.conftest import Way
-from e2e.function import held
-from e2e.kubernetes import PROBER, QUICK, token
-from e2e.pki import Pki
-from e2e.processes import wait_for
-from e2e.receiver import Posted, Reply, forwarding, receiving
 
 WATCHER = "watch me"
 WATCHER_SHA256 = f"sha256:{hashlib.sha256(WATCHER.encode()).hexdigest()}"

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from live import webhook
+from support import commands, webhook
+from support.function import Function, by_place, held
+from support.kubernetes import EVERYTHING, QUICK, Apiserver
+from support.pki import Pki
+from support.receiver import receiving
 
 from auditsplit import auth
-from e2e import commands
-from e2e.function import Function, by_place, held
-from e2e.kubernetes import EVERYTHING, QUICK, Apiserver
-from e2e.pki import Pki
-from e2e.receiver import receiving
 
 PLUGIN = """#!/bin/sh
 echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"'"$TOKEN"'"}}'

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
+from support import traffic
+from support.function import held
+from support.kubernetes import QUICK
+from support.pki import Pki
+from support.processes import wait_for
+from support.receiver import forwarding, receiving
 
-from e2e import traffic
 from e2e.conftest import Way
-from e2e.function import held
-from e2e.kubernetes import QUICK
-from e2e.pki import Pki
-from e2e.processes import wait_for
-from e2e.receiver import forwarding, receiving
 
 SMALL_BATCHES = (*QUICK, "--audit-webhook-batch-max-size=10", "--audit-webhook-initial-backoff=2s")
 """Tries a batch for 16 s and more."""

@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support import commands, traffic
+from support.function import held
+from support.pki import Pki
+from support.processes import wait_for
+from support.receiver import Receiver, forwarding, receiving
 
 from auditsplit.policy.profiles import PROFILES
-from e2e import commands, traffic
 from e2e.conftest import Way
-from e2e.function import held
-from e2e.pki import Pki
-from e2e.processes import wait_for
-from e2e.receiver import Receiver, forwarding, receiving
 
 LOAD = ("--rate", "20", "--event-size", "2kB", "--batch-max-wait", "300ms", "--initial-backoff", "1s")
 EVENT_BYTES = 20_000

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from support import commands
+from support.function import Function
+from support.kubernetes import EVERYTHING, QUICK, Apiserver
+from support.mistakes import MISTAKES, Document, Outcome, Place, arriving, document
+from support.pki import Pki
+from support.processes import NotStarted
+from support.receiver import Posted, Reply, receiving
 
 from auditsplit.apiserver import rules
-from e2e import commands
-from e2e.function import Function
-from e2e.kubernetes import EVERYTHING, QUICK, Apiserver
-from e2e.mistakes import MISTAKES, Document, Outcome, Place, arriving, document
-from e2e.pki import Pki
-from e2e.processes import NotStarted
-from e2e.receiver import Posted, Reply, receiving
 
 AT_ONCE = 3  # most of it is waiting
 IMPATIENT = (*QUICK, "--audit-webhook-initial-backoff=20ms")

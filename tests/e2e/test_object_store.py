@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from live import places, servers
+from support import places, servers, traffic
+from support.processes import wait_for
 
-from e2e import traffic
 from e2e.conftest import Way
-from e2e.processes import wait_for
 from e2e.test_faults import SMALL_BATCHES
 
 

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from support import traffic
+from support.function import held
+from support.processes import wait_for
 
 from auditsplit.policy.cut import BODIES, MARK
-from e2e import traffic
 from e2e.conftest import Way
-from e2e.function import held
-from e2e.processes import wait_for
 
 
 @pytest.mark.parametrize("user", ["authenticated", "impersonated"])

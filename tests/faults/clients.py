@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-from eventlists import event, eventlist
-from server import Server, answered, serving
+from support.eventlists import event, eventlist
+from support.server import Server, answered, serving
 
 from auditsplit import auth
 from faults.malformed import KINDS

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from live import places, servers
+from support import places, servers
 
 from faults import clients, processes, stores
 from faults.sender import Row

@@ -9,8 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from live.faults import proxy
-from server import serving
+from support.faults import proxy
+from support.server import serving
 
 from faults.sender import Row, Sender, in_files
 from faults.stores import ObjectStore

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from eventlists import event, eventlist
-from server import Server
+from support.eventlists import event, eventlist
+from support.server import Server
 
 _TRIES = 60
 _PAUSE_S = 0.1  # the apiserver waits 1 s, or 10 s and longer where it was given no Retry-After

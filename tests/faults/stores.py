@@ -7,9 +7,9 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from live import places, servers
-from live.faults import proxy
-from server import Server, serving
+from support import places, servers
+from support.faults import proxy
+from support.server import Server, serving
 from test_server import SMALL_DISK
 
 from faults.sender import Row, Sender, counted, in_files

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from live import elastic_corpus, elastic_server, servers
+from support import elastic_corpus, elastic_server, servers
 
 
 @pytest.fixture(scope="session")

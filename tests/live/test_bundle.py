@@ -16,13 +16,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import server
 from conftest import DATA
-from lambdaevents import Sent, function_url
+from support import places, runtime_api, server, servers
+from support.lambdaevents import Sent, function_url
+from support.places import ObjectPlace
 
 from auditsplit import auth
-from live import places, runtime_api, servers
-from live.places import ObjectPlace
 
 ROOT = Path(__file__).parents[2]
 UV = servers.PYTHON.with_name("uv")

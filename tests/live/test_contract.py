@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from eventlists import event, eventlist
+from support.eventlists import event, eventlist
+from support.places import PLACES, Place
 
 from auditsplit.decode import batch as batches
 from auditsplit.decode.batch import Batch
 from auditsplit.errors import StoreError
 from auditsplit.sinks import Sink
-from live.places import PLACES, Place
 
 START = datetime(2026, 1, 31, 22, 59, 50, tzinfo=UTC)
 HOSTILE_USERS = [

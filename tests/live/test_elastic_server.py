@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from elastic_transport import TlsError
 from elasticsearch import AuthorizationException, Elasticsearch
-
-from live import elastic_server
-from live.elastic_server import Node
+from support import elastic_server
+from support.elastic_server import Node
 
 
 def test_it_is_the_version_that_the_pom_names(elastic: Node) -> None:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from elasticsearch import AuthorizationException
-
-from live import elastic_server
-from live.elastic_server import Node
+from support import elastic_server
+from support.elastic_server import Node
 
 ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "elasticsearch.md"

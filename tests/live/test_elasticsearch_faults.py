@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from elasticsearch import Elasticsearch
-from eventlists import event, eventlist
-from server import Server
+from support import elastic_server, places
+from support.eventlists import event, eventlist
+from support.faults import proxy
+from support.server import Server
 
-from live import elastic_server, places
-from live.faults import proxy
 from live.test_faults import post
 
 SEED = 20261124

@@ -11,11 +11,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from eventlists import event
-
-from live import elastic_corpus
-from live.elastic_corpus import Corpus
-from live.elastic_server import Node
+from support import elastic_corpus
+from support.elastic_corpus import Corpus
+from support.elastic_server import Node
+from support.eventlists import event
 
 Document = dict[str, Any]
 Query = dict[str, Any]

@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from live.elastic_corpus import Corpus
+from support.elastic_corpus import Corpus
 
 Document = dict[str, Any]
 

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from elasticsearch import AuthorizationException
-from eventlists import HOSTILE, carrying, event, eventlist
+from support import elastic_server, places, servers
+from support.eventlists import HOSTILE, carrying, event, eventlist
+from support.places import ElasticsearchPlace
 
 from auditsplit import ingest, sinks
 from auditsplit.cli import main
@@ -23,8 +25,6 @@ from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
 from auditsplit.sinks.elasticsearch.streams import Streams
-from live import elastic_server, places, servers
-from live.places import ElasticsearchPlace
 
 NOTHING: list[str] = []
 REQUEST = ["requestObject"]

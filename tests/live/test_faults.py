@@ -12,11 +12,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from eventlists import event, eventlist
-from server import Server
-
-from live import places, servers
-from live.faults import proxy
+from support import places, servers
+from support.eventlists import event, eventlist
+from support.faults import proxy
+from support.server import Server
 
 SEED = 20261123
 BATCHES, EVENTS, USERS = 250, 400, 8

@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import kibana
 import pytest
-from kibana import Lens
-
-from live.elastic_corpus import Corpus
+from support import kibana
+from support.elastic_corpus import Corpus
+from support.kibana import Lens
 
 LENSES = kibana.lenses()
 MISSING = "__missing__"

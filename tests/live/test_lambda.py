@@ -17,15 +17,15 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import DATA
-from eventlists import event, eventlist, line, numbered
-from lambdaevents import KINDS, SENDER, Sent, Wrap, function_url
-from server import Answer, Server
+from support import places, runtime_api, servers
+from support.eventlists import event, eventlist, line, numbered
+from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url
+from support.places import ObjectPlace
+from support.runtime_api import Function
+from support.server import Answer, Server
 from test_telemetry import EMBEDDED
 
 from auditsplit import auth
-from live import places, runtime_api, servers
-from live.places import ObjectPlace
-from live.runtime_api import Function
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 TOKEN, HASH = auth.new_token("prod")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support import webhook
+from support.webhook import Certificates
 
 from auditsplit.auth import TokenHash
 from auditsplit.cli import main
-from live import webhook
-from live.webhook import Certificates
 
 TOKEN, OTHER = "token-of-the-probes-own-tests", "token-of-the-tests-for-staging"
 TOKENS = f"{TokenHash.of('prod', TOKEN)} {TokenHash.of('staging', OTHER)}"

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from eventlists import event, eventlist
-from server import serving
-
-from live.prometheus_server import INFRA, PROMTOOL, ROOT, Prometheus, prometheus, telling
+from support.eventlists import event, eventlist
+from support.prometheus_server import INFRA, PROMTOOL, ROOT, Prometheus, prometheus, telling
+from support.server import serving
 
 DASHBOARD = json.loads((ROOT / "infra" / "grafana" / "auditsplit.json").read_text())
 RULES = yaml.safe_load((INFRA / "auditsplit.rules.yaml").read_text())

@@ -13,13 +13,13 @@ import duckdb
 import pytest
 import zstandard
 from botocore.exceptions import ClientError
-from eventlists import event, eventlist
+from support import places, servers
+from support.eventlists import event, eventlist
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches
 from auditsplit.decode.batch import Batch
 from auditsplit.sinks.objects.failures import Failure, ObjectError
-from live import places, servers
 
 BUCKET = servers.BUCKET
 

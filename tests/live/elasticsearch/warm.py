@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from live import elastic_server
+from support import elastic_server
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ from contextlib import closing
 from pathlib import Path
 
 from auditsplit.routing import names
-from e2e.pki import Pki
-from e2e.processes import free_port, kill, spawn, terminate, wait_until_ready
+from support.pki import Pki
+from support.processes import free_port, kill, spawn, terminate, wait_until_ready
 
 _MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _GUNICORN = Path(sys.executable).parent / "gunicorn"

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import trustme
-from server import MAIN, free_port
+
+from support.server import MAIN, free_port
 
 _GUNICORN = Path(sys.executable).parent / "gunicorn"
 _APP = f"functions_framework:create_app('ingest', {str(MAIN)!r}, 'http')"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-MAIN = Path(__file__).parents[1] / "functions" / "main.py"
+MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _BIN = Path(sys.executable).parent
 _START_S = 30
 

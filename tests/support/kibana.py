@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FOLDER = Path(__file__).parents[1] / "infra" / "kibana"
+FOLDER = Path(__file__).parents[2] / "infra" / "kibana"
 FILE = FOLDER / "auditsplit.ndjson"
 
 

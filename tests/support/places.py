@@ -28,7 +28,7 @@ from auditsplit.sinks.file.store import FileSink
 from auditsplit.sinks.memory import MemorySink
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.store import Bucket, ObjectSink
-from live import elastic_server, servers
+from support import elastic_server, servers
 
 _OWN_FOLDER = ".auditsplit"
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from e2e.pki import Pki
-from e2e.processes import BIN, free_port, kill, running, spawn, terminate, wait_until_ready
+from support.pki import Pki
+from support.processes import BIN, free_port, kill, running, spawn, terminate, wait_until_ready
 
 EVERYTHING = Path(__file__).parent / "everything.yaml"
 """A policy that records every request of everybody but the apiserver's own and the prober's, bodies and all."""

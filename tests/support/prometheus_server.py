@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from live import servers
+from support import servers
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra" / "prometheus"

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from elasticsearch import Elasticsearch
-from eventlists import eventlist
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
-from live.elastic_server import Node
+from support.elastic_server import Node
+from support.eventlists import eventlist
 
 _MOST = 1000
 

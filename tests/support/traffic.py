@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
-from e2e.kubernetes import USERS, Answer, Apiserver
+from support.kubernetes import USERS, Answer, Apiserver
 
 _MERGE, _STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 _JSON_PATCH, _APPLY = "application/json-patch+json", "application/apply-patch+yaml"

