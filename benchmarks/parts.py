@@ -21,7 +21,7 @@ from benchmarks import server, workload
 from benchmarks.workload import Batches
 
 from auditsplit.decode import batch, eventlist
-from auditsplit.decode.eventlist import Event
+from auditsplit.event import Event
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.serve import process

@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 from benchmarks import workload
 
 from auditsplit.decode import eventlist
+from auditsplit.event import Origin
 from auditsplit.routing import names
-from auditsplit.routing.template import KeyTemplate, Origin
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import lines
 
 _ROUNDS = 101

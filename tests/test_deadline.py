@@ -11,7 +11,7 @@ from support.eventlists import event, eventlist
 
 from auditsplit import deadline
 from auditsplit.decode import batch as batches
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.file.store import FileSink
 from auditsplit.sinks.lock import StoreLock
@@ -64,7 +64,7 @@ def test_a_store_waits_for_its_turn_no_longer_than_the_request_may_take(tmp_path
     with (
         StoreLock(tmp_path / ".auditsplit" / "lock").hold(),
         deadline.within(0.2),
-        pytest.raises(StoreError, match=r"not free within 0\.\d+ s"),
+        pytest.raises(SinkError, match=r"not free within 0\.\d+ s"),
     ):
         sink.write(batch)
 

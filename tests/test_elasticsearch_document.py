@@ -12,9 +12,7 @@ from hypothesis import given
 from support.eventlists import HOSTILE, PROPERTY, carrying, event, eventlist, items, line
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.decode.eventlist import Event
-from auditsplit.routing.template import Origin
+from auditsplit.event import Batch, Event, Origin
 from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import document
 from auditsplit.sinks.elasticsearch.document import EVERYTHING

@@ -17,7 +17,7 @@ from support.eventlists import event, eventlist, numbered
 
 from auditsplit import deadline, sinks
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
+from auditsplit.event import Batch
 from auditsplit.sinks.elasticsearch import store
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure

@@ -10,8 +10,7 @@ from hypothesis import example, given
 from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import Origin
+from auditsplit.event import Batch, Origin
 from auditsplit.sinks.elasticsearch.streams import MAX_BYTES, Streams
 
 ILLEGAL = re.compile(r'[A-Z\\/*?"<>| ,#:]|\A[-_+.]')

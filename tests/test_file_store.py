@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.file import disk, journal, store
 from auditsplit.sinks.file.rotation import Rotation
@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: py
     batch = make_batch(2)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "write", failing(disk.write, at, errno.ENOSPC))
-        with pytest.raises(StoreError, match="No space left"):
+        with pytest.raises(SinkError, match="No space left"):
             sink.write(batch)
 
     assert tree(tmp_path) == before
@@ -171,7 +171,7 @@ def test_a_failed_undo_is_mended_by_the_next_writer(tmp_path: Path, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(disk, "write", failing(disk.write, 3, errno.EIO))
         patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
-        with pytest.raises(StoreError):
+        with pytest.raises(SinkError):
             sink.write(batch)
 
     assert not sink.write(batch)
@@ -354,7 +354,7 @@ def test_a_rejected_body_that_does_not_fit_leaves_nothing(tmp_path: Path, monkey
     sink.check()
     monkeypatch.setattr(disk, "write", failing(disk.write, 0, errno.ENOSPC))
 
-    with pytest.raises(StoreError, match="No space left"):
+    with pytest.raises(SinkError, match="No space left"):
         sink.reject("prod", "0a" * 32, b"x" * 100)
 
     assert tree(tmp_path) == {}
@@ -380,7 +380,7 @@ def test_a_busy_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     real = type(other._lock).hold
     monkeypatch.setattr(type(other._lock), "hold", lambda lock: real(lock, 0.05))
 
-    with real(sink._lock), pytest.raises(StoreError, match="not free within"):
+    with real(sink._lock), pytest.raises(SinkError, match="not free within"):
         other.write(make_batch(1))
 
 
@@ -388,7 +388,7 @@ def test_a_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
     """A deployer's mistake on the disk is the store's error, with the place."""
     (tmp_path / "log").write_text("")
 
-    with pytest.raises(StoreError, match=r"log.*"):
+    with pytest.raises(SinkError, match=r"log.*"):
         make_sink(tmp_path / "log").check()
 
 
@@ -406,7 +406,7 @@ def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("")
     (tmp_path / "kube-audit-alice" / "audit").symlink_to(tmp_path / "secret")
 
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         make_sink(tmp_path).write(make_batch(1, ("alice",)))
 
     assert (tmp_path / "secret").read_text() == ""

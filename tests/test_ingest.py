@@ -11,13 +11,13 @@ from support.eventlists import event, eventlist, line, numbered
 from auditsplit import ingest
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist as decoding
-from auditsplit.errors import StoreError, Undecodable
+from auditsplit.errors import SinkError, Undecodable
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.memory import MemorySink
 
 BODY = eventlist([event("alice"), event("bob"), event("alice")])
 LINES = {"alice": (line("alice") + b"\n") * 2, "bob": line("bob") + b"\n"}
-DOWN = StoreError("the disk is full")
+DOWN = SinkError("the disk is full")
 
 
 def stores(count: int) -> list[MemorySink]:
@@ -46,7 +46,7 @@ def test_a_retry_finishes_only_the_rest(failing: int) -> None:
     """One store down fails the whole; the same bytes again go to whoever hasn't them, and to nobody twice."""
     some = stores(3)
     some[failing].failure = DOWN
-    with pytest.raises(StoreError, match="the disk is full"):
+    with pytest.raises(SinkError, match="the disk is full"):
         ingest.receive(BODY, "prod", some)
     assert some[failing].objects == {}
     some[failing].failure = None
@@ -61,9 +61,9 @@ def test_a_retry_finishes_only_the_rest(failing: int) -> None:
 def test_every_store_is_tried() -> None:
     """A store that is down keeps a batch from no other, and all that are down are named."""
     some = stores(4)
-    some[0].failure, some[2].failure = DOWN, StoreError("the bucket is gone")
+    some[0].failure, some[2].failure = DOWN, SinkError("the bucket is gone")
 
-    with pytest.raises(StoreError, match=r"^the disk is full; the bucket is gone$"):
+    with pytest.raises(SinkError, match=r"^the disk is full; the bucket is gone$"):
         ingest.receive(eventlist([event("alice"), b"42"]), "prod", some)
 
     assert [len(store.objects) for store in some] == [0, 1, 0, 1]
@@ -142,7 +142,7 @@ def test_a_bad_item_that_cant_be_kept_fails_the_batch(failing: int) -> None:
     some = stores(2)
     some[failing].failure = DOWN
     body = eventlist([event("alice"), b"42"])
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         ingest.receive(body, "prod", some)
     some[failing].failure = None
 
@@ -170,7 +170,7 @@ def test_an_undecodable_body_that_cant_be_kept_is_the_stores_trouble() -> None:
     some = stores(2)
     some[1].failure = DOWN
 
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         ingest.receive(b"{]", "prod", some)
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, line
 
-from auditsplit.decode.eventlist import Event, decode
+from auditsplit.decode.eventlist import decode
+from auditsplit.event import Event
 from auditsplit.sinks import lines
 
 

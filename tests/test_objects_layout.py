@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import KeyTemplate, Origin
+from auditsplit.event import Batch, Origin
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.layout import PACKINGS, Layout
 from auditsplit.sinks.options import Target

@@ -11,7 +11,7 @@ from support.eventlists import event, eventlist
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
+from auditsplit.event import Batch
 from auditsplit.sinks.objects import store
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.store import ObjectSink

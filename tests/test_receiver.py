@@ -19,8 +19,8 @@ from support.eventlists import BAD, HOSTILE, PROPERTY, event, eventlist, items, 
 from auditsplit.auth import new_token
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist as decoding
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import BrokenOff, StoreError
+from auditsplit.errors import BrokenOff, SinkError
+from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.serve.body import Stream
 from auditsplit.serve.receiver import Receiver, Request, Response
@@ -521,7 +521,7 @@ def test_other_encodings_are_refused(encoding: str) -> None:
 def test_a_store_in_trouble_is_tried_again_soon(body: bytes, headers: dict[str, str]) -> None:
     """503 and ``Retry-After: 1``, whole seconds: with a fraction or a date the apiserver would wait ten and more."""
     here = receiver()
-    sink_of(here).failure = StoreError("the disk is full")
+    sink_of(here).failure = SinkError("the disk is full")
 
     answer = ask(here, body, headers=headers)
 
@@ -533,7 +533,7 @@ def test_a_store_in_trouble_is_tried_again_soon(body: bytes, headers: dict[str, 
 def test_after_the_trouble_the_same_batch_is_stored() -> None:
     """A 503 leaves nothing that the next attempt could stumble over."""
     here = receiver()
-    sink_of(here).failure = StoreError("the disk is full")
+    sink_of(here).failure = SinkError("the disk is full")
     ask(here, BODY)
     sink_of(here).failure = None
 
@@ -547,7 +547,7 @@ def test_all_stores_must_hold() -> None:
     """One store of two in trouble is a 503; then the retry stores it once in each."""
     one, other = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))
     here = receiver(one, other)
-    other.failure = StoreError("down")
+    other.failure = SinkError("down")
 
     assert ask(here, BODY).status == 503
     other.failure = None
@@ -594,7 +594,7 @@ def test_health_needs_no_token(method: str, path: str, status: str) -> None:
 def test_ready_is_who_can_store() -> None:
     """``/readyz`` asks every store, and says no more than which; ``/healthz`` is about the process alone."""
     good, bad = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))
-    bad.failure = StoreError("secret-place is full")
+    bad.failure = SinkError("secret-place is full")
     here = receiver(good, bad)
 
     answer = ask(here, method="GET", path="/readyz")
@@ -615,7 +615,7 @@ def test_readiness_is_checked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("auditsplit.serve.receiver.time", SimpleNamespace(monotonic=lambda: clock.now))
     here = receiver()
     statuses = [ask(here, method="GET", path="/readyz").status]
-    sink_of(here).failure = StoreError("down")
+    sink_of(here).failure = SinkError("down")
     for now in (100.9, 101.1, 101.9):
         clock.now = now
         statuses.append(ask(here, method="GET", path="/readyz").status)
@@ -634,7 +634,7 @@ def test_a_receiver_starts_beside_a_store_in_trouble(caplog: pytest.LogCaptureFi
 
         def recover(self) -> None:
             """Fail."""
-            raise StoreError("the journal can't be read")
+            raise SinkError("the journal can't be read")
 
     receiver(Stuck(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))).recover()
 
@@ -724,7 +724,7 @@ def test_any_request_is_answered(
 def test_readiness_tells_whose_matter_it_is(deployers: bool, told: str) -> None:  # noqa: FBT001
     """A deployer's mistake stays until somebody acts; a store that is down comes back by itself."""
     sink = MemorySink(KeyTemplate("{user}"))
-    sink.failure = StoreError("down")
+    sink.failure = SinkError("down")
     sink.failure.deployers = deployers
     here = Receiver(Settings(sinks=(sink,)))
 

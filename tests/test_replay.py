@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from support.eventlists import HOSTILE, PROPERTY, event, eventlist, line, numbered
 
 from auditsplit import replay
-from auditsplit.errors import BodyTooLarge, StoreError, Undecodable
+from auditsplit.errors import BodyTooLarge, SinkError, Undecodable
 from auditsplit.policy.redaction import Redaction
 from auditsplit.replay import Done
 from auditsplit.routing.template import KeyTemplate
@@ -305,8 +305,8 @@ def test_after_a_stores_trouble_the_file_goes_on(monkeypatch: pytest.MonkeyPatch
     sink = store()
     pieces = replay.split(io.BufferedReader(io.BytesIO(b"\n".join(LOG))), "prod", Settings(sinks=(sink,)))
     first = next(pieces)
-    sink.failure = StoreError("the disk is full")
-    with pytest.raises(StoreError):
+    sink.failure = SinkError("the disk is full")
+    with pytest.raises(SinkError):
         list(pieces)
     assert len(stored(sink)) == first.counts["events"] < 50
     sink.failure = None

@@ -10,9 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist, names
 
-from auditsplit.decode.eventlist import Event, Head, ObjectReference, User, decode
+from auditsplit.decode.eventlist import decode
+from auditsplit.event import Event, Head, ObjectReference, Origin, User, event_time
 from auditsplit.routing.names import NO_USER
-from auditsplit.routing.template import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate, Origin, event_time
+from auditsplit.routing.template import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate
 
 ARRIVED = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORIGIN = Origin("prod", ARRIVED)

@@ -20,8 +20,8 @@ import pytest
 from support.eventlists import event, eventlist, line, numbered
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.sinks.options import Target
 from auditsplit.sinks.stdout import StdoutSink, from_target
 
@@ -29,7 +29,7 @@ WRITER = """
 import sys
 from support.eventlists import event, eventlist
 from auditsplit.decode import batch as batches
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 from auditsplit.sinks.stdout import StdoutSink
 
 name, count, size, timeout_s = sys.argv[1], *map(int, sys.argv[2:4]), float(sys.argv[4])
@@ -40,8 +40,8 @@ try:
         items = [event(name, auditID=f"{number}-{part}", requestObject="x" * size) for part in range(3)]
         sink.write(batches.read(eventlist(items), "default"))
     sink.check()
-except StoreError as error:
-    sys.exit(f"StoreError: {error}")
+except SinkError as error:
+    sys.exit(f"SinkError: {error}")
 """
 
 
@@ -236,7 +236,7 @@ def test_a_closed_reader_is_noticed() -> None:
         sink = StdoutSink()
         output.hang_up()
 
-        with pytest.raises(StoreError, match="standard output"):
+        with pytest.raises(SinkError, match="standard output"):
             sink.write(batch_of(event()))
 
 
@@ -246,7 +246,7 @@ def test_a_closed_reader_is_not_ready() -> None:
         sink = StdoutSink()
         output.hang_up()
 
-        with pytest.raises(StoreError, match="standard output"):
+        with pytest.raises(SinkError, match="standard output"):
             sink.check()
 
 
@@ -259,7 +259,7 @@ def test_a_closed_reader_is_noticed_by_a_process() -> None:
     os.close(writer)
 
     assert process.returncode == 1
-    assert b"StoreError: standard output: " in errors
+    assert b"SinkError: standard output: " in errors
 
 
 def test_a_reader_that_never_reads_is_noticed() -> None:
@@ -271,7 +271,7 @@ def test_a_reader_that_never_reads_is_noticed() -> None:
     os.close(reader)
 
     assert process.returncode == 1
-    assert b"StoreError: standard output: nobody read for 0.2 s" in errors
+    assert b"SinkError: standard output: nobody read for 0.2 s" in errors
 
 
 def test_a_store_that_is_busy_is_noticed() -> None:
@@ -281,7 +281,7 @@ def test_a_store_that_is_busy_is_noticed() -> None:
         with sink._lock.path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
 
-            with pytest.raises(StoreError, match="not free within"):
+            with pytest.raises(SinkError, match="not free within"):
                 sink.write(batch_of(event()))
 
 
@@ -290,7 +290,7 @@ def test_a_reader_that_took_nothing_leaves_nothing_to_end() -> None:
     with piped_output() as output:
         sink = StdoutSink(timeout_s=0.05)
         full = output.fill()
-        with pytest.raises(StoreError, match="nobody read"):
+        with pytest.raises(SinkError, match="nobody read"):
             sink.write(batch_of(event()))
         drained(output.reader)
 
@@ -313,7 +313,7 @@ def test_a_torn_line_is_ended_first() -> None:
     """After a batch that was cut off, the next one begins on a line of its own."""
     with piped_output() as output:
         sink = StdoutSink(timeout_s=0.05)
-        with pytest.raises(StoreError):
+        with pytest.raises(SinkError):
             sink.write(batch_of(event(requestObject="x" * 500_000)))
         torn = drained(output.reader)
 

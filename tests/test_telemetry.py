@@ -25,10 +25,10 @@ from support.eventlists import event, eventlist
 from support.server import Server
 from test_receiver import BODY, JSON, ask, receiver, sink_of
 
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 from auditsplit.telemetry import logs, observation, traces
 
-DOWN = StoreError("the disk is full")
+DOWN = SinkError("the disk is full")
 TRUNCATED = {"audit.k8s.io/truncated": "true"}
 
 

@@ -13,7 +13,7 @@
     │   ├── MethodNotAllowed   405
     │   ├── BodyTooLarge       413
     │   └── UnsupportedBody    415
-    ├── StoreError             the store or its operator: 503, the sender tries again
+    ├── SinkError             the store or its operator: 503, the sender tries again
     └── Busy                   nobody: 503, the sender tries again
 
 Only stores catch the errors of their drivers, only ``http`` turns these into statuses. No message holds a token or
@@ -123,7 +123,7 @@ class UnsupportedBody(SenderError):
     title = "Unsupported Media Type"
 
 
-class StoreError(AuditsplitError):
+class SinkError(AuditsplitError):
     """A store did not take a batch; none of it, or only what a retry with the same bytes will find done."""
 
     code = "store"

@@ -9,7 +9,7 @@ import msgspec
 
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist
-from auditsplit.errors import StoreError, Undecodable
+from auditsplit.errors import SinkError, Undecodable
 from auditsplit.policy.redaction import Redaction
 from auditsplit.sinks import Sink
 from auditsplit.telemetry import observation
@@ -49,7 +49,7 @@ def receive(
     """Decode ``body`` and return once every store holds its events durably, and what is none beside them.
 
     No store gets what ``redaction`` cuts out of events; what is no event is kept as it came.
-    `StoreError` where a store does not; the others hold it then, and find it stored when the sender tries again. A body
+    `SinkError` where a store does not; the others hold it then, and find it stored when the sender tries again. A body
     that is none of audit events is kept, and raises `Undecodable`.
     """
     try:
@@ -84,17 +84,17 @@ def _keep(store: Sink, cluster: str, digest: str, body: bytes) -> str:
 
 
 def _everywhere(stores: Sequence[Sink], do: Callable[[Sink], T]) -> list[T]:
-    """Return what ``do`` returns for each store; `StoreError` once all were tried and one or more failed."""
+    """Return what ``do`` returns for each store; `SinkError` once all were tried and one or more failed."""
     found: list[T] = []
-    failed: list[StoreError] = []
+    failed: list[SinkError] = []
     for store in stores:
         try:
             with observation.phase("store", store.name):
                 found.append(do(store))
-        except StoreError as error:
+        except SinkError as error:
             failed.append(error)
     if len(failed) > 1:
-        raise StoreError("; ".join(map(str, failed)))
+        raise SinkError("; ".join(map(str, failed)))
     if failed:
         raise failed[0]
     return found

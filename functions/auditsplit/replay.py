@@ -27,7 +27,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, settings: Settings) -> I
     """Deliver what ``stream`` holds, piece by piece, each durable when it is yielded.
 
     A file of lines may be of any size, a single document or line of ``max_body_bytes``: `BodyTooLarge`. What is no
-    event is kept in the stores' ``_rejected/``. Raises `StoreError` too; after it, the same file can be split again:
+    event is kept in the stores' ``_rejected/``. Raises `SinkError` too; after it, the same file can be split again:
     what is stored and still remembered (15 minutes in the file store) is not stored twice.
     """
     number = 0  # of the lines before the piece

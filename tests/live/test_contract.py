@@ -13,8 +13,8 @@ from support.eventlists import event, eventlist
 from support.places import PLACES, Place
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.sinks import Sink
 
 START = datetime(2026, 1, 31, 22, 59, 50, tzinfo=UTC)
@@ -153,7 +153,7 @@ def test_a_batch_sent_five_times_at_once_is_stored_once(place: Place) -> None:
 def test_a_batch_broken_off_between_two_users_is_whole_after_the_retry(place: Place, puts: int) -> None:
     """After a death within the batch, the retry gives one copy of each event."""
     batch = batch_of(["alice", "bob", "carol"])
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         place.dying(puts).write(batch)
 
     place.sink().write(batch)
@@ -164,7 +164,7 @@ def test_a_batch_broken_off_between_two_users_is_whole_after_the_retry(place: Pl
 def test_another_batch_may_come_before_the_retry(place: Place) -> None:
     """The apiserver sends batches side by side, so a broken one's retry may come after later ones."""
     first, other = batch_of(["alice", "bob"]), batch_of(["carol"], start=START + timedelta(hours=5))
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         place.dying(1).write(first)
     sink = place.sink()
 
@@ -224,15 +224,15 @@ def test_a_check_leaves_nothing_behind(place: Place) -> None:
 
 
 def test_a_dead_store_says_so(place: Place) -> None:
-    """Each call raises `StoreError`, in good time."""
+    """Each call raises `SinkError`, in good time."""
     sink = place.dead()
     began = datetime.now(UTC)
 
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         sink.check()
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         sink.write(batch_of(["alice", "bob"]))
-    with pytest.raises(StoreError):
+    with pytest.raises(SinkError):
         sink.reject("default", "0" * 64, b"no event")
 
     assert datetime.now(UTC) - began < timedelta(seconds=20)

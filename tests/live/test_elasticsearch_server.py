@@ -19,7 +19,7 @@ from support.places import ElasticsearchPlace
 from auditsplit import ingest, sinks
 from auditsplit.cli import main
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
+from auditsplit.event import Batch
 from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure

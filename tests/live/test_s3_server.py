@@ -18,7 +18,7 @@ from support.eventlists import event, eventlist
 
 from auditsplit import sinks
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
+from auditsplit.event import Batch
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 
 BUCKET = servers.BUCKET

@@ -17,7 +17,7 @@ from azure.storage.blob import ContainerClient
 from google.cloud import storage
 
 from auditsplit import sinks
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 from auditsplit.sinks import Sink
 from auditsplit.sinks.elasticsearch import failures as elastic_failures
 from auditsplit.sinks.elasticsearch import template
@@ -104,7 +104,7 @@ class MemoryPlace:
 
     def dead(self) -> Sink:
         """See `Place.dead`."""
-        self._sink.failure = StoreError("there is no memory")
+        self._sink.failure = SinkError("there is no memory")
         return self._sink
 
     def held(self) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ import msgspec
 
 from auditsplit.decode import eventlist
 from auditsplit.errors import Undecodable
-from auditsplit.routing.template import event_time
+from auditsplit.event import event_time
 
 _MADE, _LOST = "apiserver_audit_event_total", "apiserver_audit_error_total"
 _STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_again_total"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from auditsplit.cli.environment import MISUSE, read_settings
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 
 if TYPE_CHECKING:  # the library is an extra
     from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
@@ -49,7 +49,7 @@ def setup(retention: str | None, *, dry_run: bool) -> None:
             continue
         try:
             template.install(sink.connected(), sink.streams, retention)
-        except StoreError as error:
+        except SinkError as error:
             raise click.ClickException(f"{sink.name}: {error}") from error
         click.echo(f"{sink.name}: ready; documents are kept {retention or 'for ever'}", err=True)
 
@@ -68,7 +68,7 @@ def key(name: str, *, dry_run: bool) -> None:
             continue
         try:
             click.echo(f"ELASTICSEARCH_API_KEY={template.create_key(sink.connected(), sink.streams, name)}")
-        except StoreError as error:
+        except SinkError as error:
             raise click.ClickException(f"{sink.name}: {error}") from error
 
 

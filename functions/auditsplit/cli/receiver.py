@@ -12,7 +12,7 @@ from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig import acceptance
 from auditsplit.cli.environment import known_tokens, read_settings, refuse, tokens_setting
 from auditsplit.cli.findings import tell
-from auditsplit.errors import SenderError, StoreError
+from auditsplit.errors import SenderError, SinkError
 from auditsplit.settings import Settings
 
 _FILE = click.Path(path_type=Path)
@@ -37,7 +37,7 @@ def check(kubeconfig: Path | None, cluster: str | None) -> None:
         try:
             sink.check()
             click.echo(f"{sink.name}: takes events")
-        except StoreError as error:
+        except SinkError as error:
             failed = True
             click.echo(f"{sink.name}: {error}", err=True)
     clusters = sorted({token.cluster for token in settings.tokens})

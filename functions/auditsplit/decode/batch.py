@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import msgspec
 from blake3 import blake3
 
 from auditsplit.decode import eventlist
-from auditsplit.decode.eventlist import BadItem, Event
-from auditsplit.routing.template import Origin
-
-
-class Batch(msgspec.Struct, frozen=True):
-    """The events of one body. A retry of the apiserver has the same bytes, so ``id`` tells it (64 hex digits)."""
-
-    id: str
-    origin: Origin
-    events: list[Event]
-    bad: list[BadItem]
-    more_bad: int = 0
-    """How many more were no events, beside those in ``bad``."""
+from auditsplit.event import Batch, Origin
 
 
 def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:

@@ -15,7 +15,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick
@@ -24,8 +24,7 @@ from msgspec import UNSET, UnsetType
 from auditsplit.decode import jsonscan
 from auditsplit.decode.jsonscan import Scan, Span
 from auditsplit.errors import Undecodable
-
-API_VERSION = "audit.k8s.io/v1"
+from auditsplit.event import API_VERSION, BadItem, Event, Head
 
 MAX_ITEMS = 100_000
 """The most items of one body, which bounds memory; kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
@@ -42,57 +41,6 @@ _ENVELOPE_BYTES = 256
 
 MAX_BAD = 100
 """The most bad items of one body that are told apart; kube-apiserver sends none."""
-
-
-class User(msgspec.Struct, gc=False):
-    """Of ``user`` and ``impersonatedUser``, what routing needs."""
-
-    username: str | None = None
-
-
-class ObjectReference(msgspec.Struct, gc=False):
-    """Of ``objectRef``, what routing and redaction need."""
-
-    namespace: str | None = None
-    resource: str | None = None
-    subresource: str | None = None
-
-
-class Annotations(msgspec.Struct, gc=False, rename={"truncated": "audit.k8s.io/truncated"}):
-    """Of ``annotations``, what tells whether kube-apiserver left an event's bodies out."""
-
-    truncated: str | None = None
-
-
-class Head(msgspec.Struct, gc=False):
-    """Of an ``Event``, what routing and the figures need; names, types and optionality are the API's."""
-
-    kind: Literal["Event"] | UnsetType = UNSET
-    apiVersion: Literal["audit.k8s.io/v1"] | UnsetType = UNSET  # noqa: N815 - the API's own name
-    level: str | None = None
-    stage: str | None = None
-    verb: str | None = None
-    user: User | None = None
-    impersonatedUser: User | None = None  # noqa: N815
-    objectRef: ObjectReference | None = None  # noqa: N815
-    requestReceivedTimestamp: str | None = None  # noqa: N815
-    stageTimestamp: str | None = None  # noqa: N815
-    annotations: Annotations | None = None
-
-
-class Event(msgspec.Struct, gc=False, frozen=True):
-    """One audit event: what routing needs of it, and its bytes as they came, on one line."""
-
-    head: Head
-    raw: memoryview
-
-
-class BadItem(msgspec.Struct, gc=False, frozen=True):
-    """What stood in an item's place and is no event: ``index`` counts from 0 in the list, or in the lines."""
-
-    index: int
-    reason: str
-    raw: bytes
 
 
 class Decoded(msgspec.Struct, gc=False):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from auditsplit.decode.eventlist import Event, ObjectReference
+from auditsplit.event import Event, ObjectReference
 from auditsplit.policy.cut import BODIES, PARTS, without
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {

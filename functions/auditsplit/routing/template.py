@@ -10,11 +10,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from string import Formatter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from auditsplit.decode.eventlist import Event, Head
+from auditsplit.event import Event, Head, Origin, event_time
 from auditsplit.routing import names
 
 WhichUser: TypeAlias = Literal["authenticated", "impersonated"]
@@ -41,13 +40,6 @@ _FIXED_BYTES = {"date": 10, "year": 4, "month": 2, "day": 2, "hour": 2}
 _LITERAL = re.compile(r"[A-Za-z0-9._@:=+,/-]*", re.ASCII)
 
 
-class Origin(NamedTuple):
-    """What a whole batch has in common: the cluster's name and when the batch came, in UTC."""
-
-    cluster: str
-    arrived: datetime
-
-
 class _Field(NamedTuple):
     """What a template may name: its value in an event, as it came, and the name that this gets.
 
@@ -56,22 +48,6 @@ class _Field(NamedTuple):
 
     value: Callable[[Head, Origin], Any]
     name: Callable[[Any], str]
-
-
-def event_time(head: Head, arrived: datetime) -> datetime:
-    """Return when the event happened, in UTC: its ``stageTimestamp``, else ``requestReceivedTimestamp``, else arrival.
-
-    A timestamp that is null, not RFC 3339 or without a zone does not count.
-    """
-    for text in (head.stageTimestamp, head.requestReceivedTimestamp):
-        if text:
-            try:
-                time = datetime.fromisoformat(text)
-                if time.tzinfo is not None:
-                    return time if time.tzinfo is UTC else time.astimezone(UTC)
-            except (ValueError, OverflowError):
-                continue
-    return arrived
 
 
 class KeyTemplate:

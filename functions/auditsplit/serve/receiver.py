@@ -24,7 +24,7 @@ from auditsplit.errors import (
     MethodNotAllowed,
     NotFound,
     SenderError,
-    StoreError,
+    SinkError,
     Undecodable,
     UnsupportedBody,
 )
@@ -90,7 +90,7 @@ class Receiver:
         for sink in self.settings.sinks:
             try:
                 sink.recover()
-            except StoreError as error:
+            except SinkError as error:
                 _log.error("at the start: %s", error)
 
     def handle(self, request: Request) -> Response:
@@ -119,7 +119,7 @@ class Receiver:
         except SenderError as error:
             problem = _problem(error.status, error.title, error, error.headers, **_position(error))
             return _Told(problem, error.detail, error.code, logging.WARNING)
-        except StoreError as error:
+        except SinkError as error:
             problem = _problem(503, "Store not available", error, _COME_AGAIN)
             return _Told(problem, str(error), error.code, logging.ERROR)
         except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged whole
@@ -177,10 +177,10 @@ class Receiver:
         for sink in self.settings.sinks:
             try:
                 sink.check()
-            except StoreError as error:
+            except SinkError as error:
                 whose = " until a deployer acts" if error.deployers else ""
                 _log.error("not ready: %s", error)
-                told = StoreError(f"{sink.name} does not take events{whose}; see the log")
+                told = SinkError(f"{sink.name} does not take events{whose}; see the log")
                 return _problem(503, "Store not available", told, {})
         return _json(200, {"status": "ready"})
 

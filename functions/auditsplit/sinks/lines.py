@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from msgspec import UNSET
 
-from auditsplit.decode.eventlist import API_VERSION, Event
+from auditsplit.event import API_VERSION, Event
 
 _KIND = b'"kind":"Event",'
 _API_VERSION = f'"apiVersion":"{API_VERSION}",'.encode()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import lines
 from auditsplit.sinks.options import Target
@@ -23,7 +23,7 @@ class MemorySink:
         self.name = "memory:"
         self.objects: dict[str, bytes] = {}
         self.rejected: dict[str, bytes] = {}
-        self.failure: StoreError | None = None
+        self.failure: SinkError | None = None
         self._template, self._format = template, line_format
         self._stored: set[str] = set()
 

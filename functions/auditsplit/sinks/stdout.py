@@ -14,8 +14,8 @@ from pathlib import Path
 import orjson
 
 from auditsplit.deadline import left_s
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.sinks import lines
 from auditsplit.sinks.lock import TIMEOUT_S, StoreLock
 from auditsplit.sinks.options import Target
@@ -67,7 +67,7 @@ class StdoutSink:
         poll = select.poll()
         poll.register(_STDOUT, 0)
         if any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0)):
-            raise StoreError("standard output: nobody can read it any more")
+            raise SinkError("standard output: nobody can read it any more")
 
     def _print(self, text: bytes) -> None:
         """Print whole lines; one that another writer was cut off in is ended first, as its mark in the lock says."""
@@ -80,7 +80,7 @@ class StdoutSink:
                 self._write(b"\n" + text if torn else text, deadline)
                 os.ftruncate(lock, 0)
         except OSError as error:
-            raise StoreError(f"standard output: {error.strerror or error}") from error
+            raise SinkError(f"standard output: {error.strerror or error}") from error
 
     def _write(self, text: bytes, deadline: float) -> None:
         """Write by pieces that a pipe takes without blocking once it is said to be writable."""

@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import event_time
+from auditsplit.event import Batch, event_time
 from auditsplit.telemetry import traces
 
 

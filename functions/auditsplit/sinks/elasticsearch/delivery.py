@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from auditsplit.decode.eventlist import Event
-from auditsplit.routing.template import Origin
+from auditsplit.event import Event, Origin
 from auditsplit.sinks.elasticsearch import document
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError, Failure

@@ -24,8 +24,7 @@ from typing import Any
 
 import orjson
 
-from auditsplit.decode.eventlist import Event
-from auditsplit.routing.template import Origin, event_time
+from auditsplit.event import Event, Origin, event_time
 from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import fields
 from auditsplit.sinks.elasticsearch.fields import BODIES, Audit, Found, printable

@@ -9,7 +9,7 @@ from enum import Enum
 from elastic_transport import ConnectionTimeout, SerializationError, TlsError, TransportError
 from elasticsearch import ApiError, UnsupportedProductError
 
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 
 
 class Failure(Enum):
@@ -89,7 +89,7 @@ _BY_ERROR: tuple[tuple[type[Exception], Failure, str], ...] = (
 )
 
 
-class ElasticsearchError(StoreError):
+class ElasticsearchError(SinkError):
     """Elasticsearch refused or failed; ``failure`` is the class, ``detail`` the server's words, never an event's."""
 
     def __init__(self, failure: Failure, detail: str) -> None:

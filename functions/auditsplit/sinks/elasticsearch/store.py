@@ -23,8 +23,7 @@ from elasticsearch import ApiError, Elasticsearch
 from isal import igzip
 
 from auditsplit import deadline
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import Origin
+from auditsplit.event import Batch, Origin
 from auditsplit.sinks.elasticsearch import bulk, client, document
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.delivery import EventItem, Item, KeptItem, Round

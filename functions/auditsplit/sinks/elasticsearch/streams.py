@@ -14,9 +14,8 @@ import re
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from auditsplit.decode.batch import Batch
-from auditsplit.decode.eventlist import Event
-from auditsplit.routing.template import KeyTemplate, WhichUser, event_time
+from auditsplit.event import Batch, Event, event_time
+from auditsplit.routing.template import KeyTemplate, WhichUser
 
 DEFAULT_TARGET = "kube-audit-{user}"
 

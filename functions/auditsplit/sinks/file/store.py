@@ -13,8 +13,8 @@ from pathlib import Path
 
 from isal import igzip
 
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import lines
 from auditsplit.sinks.file import disk
@@ -241,4 +241,4 @@ class FileSink:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"{self.name}: {error.strerror or error}") from error
+            raise SinkError(f"{self.name}: {error.strerror or error}") from error

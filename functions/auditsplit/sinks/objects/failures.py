@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 
 
 class Failure(Enum):
@@ -35,7 +35,7 @@ class Failure(Enum):
 _PASSING = {Failure.THROTTLED, Failure.BROKEN, Failure.UNREACHABLE, Failure.SLOW}
 
 
-class ObjectError(StoreError):
+class ObjectError(SinkError):
     """An object store refused or failed; ``failure`` is the class, ``detail`` the store's own code, never a secret."""
 
     def __init__(self, failure: Failure, detail: str) -> None:

@@ -19,9 +19,8 @@ from typing import NamedTuple
 
 from isal import igzip
 
-from auditsplit.decode.batch import Batch
-from auditsplit.decode.eventlist import Event
-from auditsplit.routing.template import KeyTemplate, event_time
+from auditsplit.event import Batch, Event, event_time
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import lines
 from auditsplit.sinks.options import Target
 

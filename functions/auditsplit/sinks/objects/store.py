@@ -18,7 +18,7 @@ from itertools import count
 from typing import Protocol
 
 from auditsplit.deadline import left_s
-from auditsplit.decode.batch import Batch
+from auditsplit.event import Batch
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.layout import Layout
