@@ -1,4 +1,4 @@
-"""Recorded files: EventLists and audit logs, read in pieces and delivered like requests."""
+"""Replay: recorded files, EventLists and audit logs, read in pieces and taken to the sinks like requests."""
 
 from __future__ import annotations
 
@@ -6,79 +6,120 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from auditsplit import ingest
+from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode import eventlist
 from auditsplit.errors import BodyTooLarge, Undecodable
+from auditsplit.ingest import Ingest, Rejected
 from auditsplit.serve import body
-from auditsplit.settings import Settings
+from auditsplit.telemetry.figures import Figures
 
 _PIECE_BYTES = 4 * 1024 * 1024
 _GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a slow pipe may give no more
 
 
-class Done(NamedTuple):
-    """What one piece of a file came to: ``counts`` of events, again (stored before) and rejected; the reasons."""
+class Delivered(NamedTuple):
+    """The outcome of one piece of a file.
+
+    ``counts`` has ``events``, the ``duplicate`` ones among them, and ``rejected`` items. ``complaints`` say where each
+    rejected item stands and why it was rejected.
+    """
 
     counts: dict[str, int]
     complaints: list[str]
 
 
-def split(stream: io.BufferedReader[Any], cluster: str, settings: Settings) -> Iterator[Done]:
+class _Piece(NamedTuple):
+    text: bytes
+    lines: bool
+    """Whether it has a document on each line."""
+
+
+def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[Delivered]:
     """Deliver what ``stream`` holds, piece by piece, each durable when it is yielded.
 
-    A file of lines may be of any size, a single document or line of ``max_body_bytes``: `BodyTooLarge`. What is no
-    event is kept in the stores' ``_rejected/``. Raises `SinkError` too; after it, the same file can be split again:
-    what is stored and still remembered (15 minutes in the file store) is not stored twice.
+    A file of lines may be of any size, a single document or line of ``max_bytes``. A malformed item is rejected. After
+    an error the same file can be split again: stored pieces that the sink still remembers (15 minutes in the file sink)
+    are not stored twice.
+
+    Raises:
+        BodyTooLarge: a document or line is larger.
+        SinkError: a sink failed.
+        Undecodable: the gzip data is broken.
     """
     number = 0  # of the lines before the piece
-    for piece, lines in _pieces(decompressed(stream), settings.max_body_bytes):
-        first, number = number, number + piece.count(b"\n")
+    for piece in _pieces(decompressed(stream), max_bytes):
+        first, number = number, number + piece.text.count(b"\n")
         try:
-            receipt = ingest.receive(piece, cluster, settings.sinks, lines=lines, redaction=settings.redaction)
+            receipt = ingest.receive(piece.text, cluster, Deadline.after(REQUEST_S), Figures(), lines=piece.lines)
         except Undecodable as error:
-            yield Done({"rejected": 1}, [error.detail])
+            yield Delivered({"rejected": 1}, [error.detail])
             continue
-        again = receipt.events if receipt.alreadyStored else 0
         complaints = [
-            f"{_place(item, first, lines)}: {item.reason}; kept as {', '.join(item.kept)}" for item in receipt.rejected
+            f"{_position(item, first, piece)}: {item.reason}; written to {', '.join(item.kept)}"
+            for item in receipt.rejected
         ]
-        rejected = sum(item.items for item in receipt.rejected)
-        yield Done({"events": receipt.events, "again": again, "rejected": rejected}, complaints)
-
-
-def _place(item: ingest.Rejected, first: int, lines: bool) -> str:  # noqa: FBT001 - as `fanout.receive` names it
-    """Return where in the file the item stands; ``first`` is the number of lines before its piece."""
-    if item.index is None:
-        return "several items"
-    return f"line {first + item.index + 1}" if lines else f"item {item.index}"
+        counts = {
+            "events": receipt.events,
+            "duplicate": receipt.events if receipt.alreadyStored else 0,
+            "rejected": sum(item.items for item in receipt.rejected),
+        }
+        yield Delivered(counts, complaints)
 
 
 def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
-    """Return what the stream reads as, unpacked where it is gzip."""
+    """Return the stream's text, decompressed where it is gzip."""
     return body.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 
-def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
-    """Yield bodies, each with whether it has a document on each line; what comes before broken gzip data too."""
-    piece: list[bytes] = []
-    size, lines, begun = 0, False, False  # begun: the first line begins a list that goes on
+def _position(item: Rejected, first: int, piece: _Piece) -> str:
+    """Return where in the file the item stands; ``first`` is the number of lines before its piece."""
+    if item.index is None:
+        return "several items"
+    return f"line {first + item.index + 1}" if piece.lines else f"item {item.index}"
+
+
+def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[_Piece]:
+    """Yield the pieces of a file. Where gzip data is broken, the lines before the damage are yielded first."""
+    collected = _Collected()
     try:
         while line := _line(stream, max_bytes):
-            begun = begun or (not piece and b'"EventList"' in line and not _is_document(line))
-            lines = lines or (not begun and size <= _PIECE_BYTES and _is_document(line))
-            if lines and piece and size + len(line) > _PIECE_BYTES:
-                yield b"".join(piece), True
-                piece, size = [], 0
-            piece.append(line)
-            size += len(line)
-            if not lines and size > max_bytes:
+            if collected.is_full_for(line):
+                yield collected.take()
+            collected.add(line)
+            if not collected.lines and collected.size > max_bytes:
                 raise BodyTooLarge(f"a document of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
     except Undecodable:
-        if lines:
-            yield b"".join(piece), True
+        if collected.lines:
+            yield collected.take()
         raise
-    if piece:
-        yield b"".join(piece), lines
+    if collected.parts:
+        yield collected.take()
+
+
+class _Collected:
+    """The lines of a piece so far. A file is read as lines once its first line is a document."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.lines = False
+        self._in_list = False  # the first line begins a list that goes on
+
+    def is_full_for(self, line: bytes) -> bool:
+        """Return whether ``line`` belongs to the next piece; find out whether the file is one of lines."""
+        self._in_list = self._in_list or (not self.parts and b'"EventList"' in line and not _is_document(line))
+        self.lines = self.lines or (not self._in_list and self.size <= _PIECE_BYTES and _is_document(line))
+        return self.lines and bool(self.parts) and self.size + len(line) > _PIECE_BYTES
+
+    def add(self, line: bytes) -> None:
+        self.parts.append(line)
+        self.size += len(line)
+
+    def take(self) -> _Piece:
+        """Return the piece, and begin the next one."""
+        piece = _Piece(b"".join(self.parts), self.lines)
+        self.parts, self.size = [], 0
+        return piece
 
 
 def _line(stream: BinaryIO, max_bytes: int) -> bytes:

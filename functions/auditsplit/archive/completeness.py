@@ -23,7 +23,7 @@ from auditsplit.errors import Undecodable
 from auditsplit.event import event_time
 
 _MADE, _LOST = "apiserver_audit_event_total", "apiserver_audit_error_total"
-_STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_again_total"
+_STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_duplicate_total"
 _LAST_STAGES = frozenset(["ResponseComplete", "Panic"])
 _AUDIT_ID = re.compile(rb'"auditID":"((?:[^"\\]|\\.)*+)"')  # the first is the event's: no body comes before it
 _DIGEST_BYTES = 16

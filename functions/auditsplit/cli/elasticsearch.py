@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from auditsplit.cli.environment import MISUSE, read_settings
+from auditsplit.cli.environment import MISUSE, open_ingest, read_settings
 from auditsplit.errors import SinkError
 
 if TYPE_CHECKING:  # the library is an extra
@@ -74,7 +74,8 @@ def key(name: str, *, dry_run: bool) -> None:
 
 def _sinks() -> Sequence[ElasticsearchSink]:
     """Return the stores that this is about; exit where there are none."""
-    found = [sink for sink in read_settings().sinks if sink.name.startswith("elasticsearch+")]
+    opened = open_ingest(read_settings()).sinks
+    found = [sink for sink in opened if sink.name.startswith("elasticsearch+")]
     if not found:
         click.echo("AUDIT_SINKS: no Elasticsearch in it; set it to elasticsearch+https://host:9200, say", err=True)
         sys.exit(MISUSE)

@@ -9,8 +9,10 @@ from typing import NoReturn
 
 import click
 
+from auditsplit import bootstrap
 from auditsplit.auth import TokenHash
 from auditsplit.errors import SettingsError
+from auditsplit.ingest import Ingest
 from auditsplit.settings import Settings, parse_tokens
 
 MISUSE = 2
@@ -18,9 +20,17 @@ MISUSE = 2
 
 
 def read_settings() -> Settings:
-    """Return the settings; where one is wrong, say which and exit."""
+    """Return the settings. If any is wrong, print the mistakes and exit."""
     try:
         return Settings.read(os.environ)
+    except SettingsError as error:
+        refuse(error.mistakes)
+
+
+def open_ingest(settings: Settings) -> Ingest:
+    """Return the use case with its sinks. If they can't be opened, print the mistakes and exit."""
+    try:
+        return bootstrap.ingest(settings, os.environ)
     except SettingsError as error:
         refuse(error.mistakes)
 

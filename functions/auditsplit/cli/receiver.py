@@ -10,8 +10,9 @@ import click
 from auditsplit import auth
 from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig import acceptance
-from auditsplit.cli.environment import known_tokens, read_settings, refuse, tokens_setting
+from auditsplit.cli.environment import known_tokens, open_ingest, read_settings, refuse, tokens_setting
 from auditsplit.cli.findings import tell
+from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.errors import SenderError, SinkError
 from auditsplit.settings import Settings
 
@@ -33,9 +34,9 @@ def check(kubeconfig: Path | None, cluster: str | None) -> None:
         raise click.UsageError("--cluster wants --kubeconfig")
     settings = read_settings()
     failed = False
-    for sink in settings.sinks:
+    for sink in open_ingest(settings).sinks:
         try:
-            sink.check()
+            sink.check(Deadline.after(REQUEST_S))
             click.echo(f"{sink.name}: takes events")
         except SinkError as error:
             failed = True

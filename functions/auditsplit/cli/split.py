@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 
 from auditsplit import auth, replay
-from auditsplit.cli.environment import read_settings
+from auditsplit.cli.environment import open_ingest, read_settings
 from auditsplit.errors import AuditsplitError
-from auditsplit.settings import Settings
+from auditsplit.ingest import Ingest
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -30,34 +30,35 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     (it is kept in _rejected/) or a file could not be split to its end; the other files are.
     """
     settings = read_settings()
+    ingest = open_ingest(settings)
     if cluster is not None and not auth.CLUSTER.fullmatch(cluster):
         raise click.BadParameter("write a-z 0-9 - . and at most 63 characters", param_hint="--cluster")
     counts: Counter[str] = Counter()
     failed = False
     for source in sources:
         try:
-            for done in _split(source, cluster or settings.cluster, settings):
-                counts.update(done.counts)
+            for piece in _split(source, cluster or settings.cluster, ingest, settings.max_body_bytes):
+                counts.update(piece.counts)
         except (AuditsplitError, OSError) as error:
             failed = True
             click.echo(f"Error: {source}: {error}; split it again, what is stored is not stored twice", err=True)
     click.echo(
-        f"{counts['events']} events stored in {', '.join(sink.name for sink in settings.sinks)}"
-        f" ({counts['again']} of them before), {counts['rejected']} rejected",
+        f"{counts['events']} events stored in {', '.join(sink.name for sink in ingest.sinks)}"
+        f" ({counts['duplicate']} of them before), {counts['rejected']} rejected",
         err=True,
     )
     sys.exit(1 if counts["rejected"] or failed else 0)
 
 
-def _split(source: Path, cluster: str, settings: Settings) -> Iterator[replay.Done]:
+def _split(source: Path, cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[replay.Delivered]:
     """Yield what the pieces of one file came to, with a progress bar on a terminal."""
     piped = str(source) == "-"
     with io.FileIO(0, closefd=False) if piped else io.FileIO(source) as raw, io.BufferedReader(raw) as stream:
         size = 0 if piped else os.fstat(raw.fileno()).st_size
         hidden = not (size and sys.stderr.isatty())
         with click.progressbar(length=size, label=str(source), file=sys.stderr, hidden=hidden) as bar:
-            for done in replay.split(stream, cluster, settings):
-                for complaint in done.complaints:
+            for piece in replay.split(stream, cluster, ingest, max_bytes):
+                for complaint in piece.complaints:
                     click.echo(f"{source}: {complaint}", err=True)
                 bar.update(0 if hidden else max(0, raw.tell() - bar.pos))
-                yield done
+                yield piece

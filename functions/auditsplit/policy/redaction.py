@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 
 from auditsplit.event import Event, ObjectReference
 from auditsplit.policy.cut import BODIES, PARTS, without
+from auditsplit.routing.template import WhichUser
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {
     "secrets": BODIES,
@@ -63,6 +64,15 @@ class Redaction:
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return cls({**({} if _NONE in words else DEFAULT), **given})
+
+    @classmethod
+    def from_option(cls, text: str, _: WhichUser, /) -> Redaction:
+        """Return what the option ``drop`` of a sink's URL says: its rules alone, without the defaults."""
+        return cls.parse(f"none {text}") if text else NOTHING
+
+    def __bool__(self) -> bool:
+        """Return whether anything is redacted."""
+        return bool(self._suspects)
 
     def apply(self, events: list[Event]) -> list[Event]:
         """Return the events in their order, new ones in place of those that something is cut from."""
@@ -119,3 +129,7 @@ def _redacted(event: Event, parts: tuple[str, ...]) -> Event:
         return event
     cut = without(bytes(event.raw), parts)
     return event if cut is None else Event(event.head, memoryview(cut))
+
+
+NOTHING = Redaction({})
+"""Redacts nothing."""

@@ -27,7 +27,7 @@ from typing import ClassVar
 from gunicorn import config
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from auditsplit.serve.receiver import Response
+from auditsplit.serve.messages import Response
 
 HEAD_S = 10.0
 """For a request's head, from the connection's first moment or the answer before."""

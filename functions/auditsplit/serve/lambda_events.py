@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from auditsplit.errors import AuditsplitError
-from auditsplit.serve.receiver import Request, Response
+from auditsplit.serve.messages import Request, Response
 
 Event = Mapping[str, Any]
 """What Lambda hands over: the JSON document, decoded."""

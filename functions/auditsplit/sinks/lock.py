@@ -1,4 +1,4 @@
-"""A lock among the threads and the processes that write to one store."""
+"""A lock among the threads and the processes that write to one sink."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from auditsplit.deadline import left_s
+from auditsplit.deadline import Deadline
 
 TIMEOUT_S = 10.0
-"""How long a batch waits for its turn, at most."""
+"""How long a batch waits for the lock at most."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0005, 0.02
 
 
-class StoreLock:
+class SinkLock:
     """The lock that the file ``path`` stands for; held by one thread of one process at a time.
 
     The file is opened anew each time: a descriptor inherited by gunicorn's forks would lock nothing among them.
@@ -30,14 +30,14 @@ class StoreLock:
         self._mutex = threading.Lock()
 
     @contextlib.contextmanager
-    def hold(self, timeout_s: float = TIMEOUT_S) -> Iterator[int]:
+    def hold(self, deadline: Deadline) -> Iterator[int]:
         """Hold the lock, and give its open file.
 
-        ``TimeoutError`` where it isn't free within ``timeout_s``, or by the request's deadline if that is sooner; other
-        ``OSError`` from the disk.
+        Raises:
+            TimeoutError: the lock was not free by the ``deadline``.
+            OSError: the disk failed.
         """
-        timeout_s = left_s(timeout_s)
-        deadline = time.monotonic() + timeout_s
+        timeout_s = deadline.left_s()
         if not self._mutex.acquire(timeout=timeout_s):
             raise TimeoutError(f"{self.path} was not free within {timeout_s:.2g} s")
         try:
@@ -50,13 +50,13 @@ class StoreLock:
         finally:
             self._mutex.release()
 
-    def _wait(self, lock: int, deadline: float, timeout_s: float) -> None:
+    def _wait(self, lock: int, deadline: Deadline, timeout_s: float) -> None:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                if not deadline.left_s():
                     raise TimeoutError(f"{self.path} was not free within {timeout_s:.2g} s") from None
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

@@ -20,6 +20,10 @@ _MAX_SHOWN = 60
 _SETTINGS = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
 
 
+KEY_HELP = msgspec.Meta(description="the key template, which names the place of an event")
+FORMAT_HELP = msgspec.Meta(description="how an event is written, see [formats](sinks.md#formats)")
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options that every sink has; a sink adds its own in a subclass.
 
@@ -37,7 +41,7 @@ class OptionType(Protocol):
     """A type of an option that is neither a number nor a plain text."""
 
     @classmethod
-    def from_option(cls, text: str, user: WhichUser) -> Self:
+    def from_option(cls, text: str, user: WhichUser, /) -> Self:
         """Return the value that ``text`` stands for. ``ValueError`` has every mistake on a line of its own."""
 
 

@@ -1,9 +1,8 @@
 """Logs: one JSON object a line on standard error, in the format that the platform reads.
 
-``severity``, ``message`` and ``time`` are what `Google's collectors
-<https://cloud.google.com/logging/docs/structured-logging>`_ look for; ``level`` is what `Lambda's filters
-<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_ go by, for which a line
-without it is INFO. On Lambda the line of a batch is also in the `embedded metric format
+`Google's collectors <https://cloud.google.com/logging/docs/structured-logging>`_ read ``severity``, ``message`` and
+``time``. `Lambda's filters <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_
+read ``level``, and count a line without it as INFO. On Lambda a batch's line is also in the `embedded metric format
 <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>`_,
 so that CloudWatch makes metrics of it without another call.
 """
@@ -22,28 +21,34 @@ from typing import Any
 import orjson
 
 FIELDS = "fields"
-"""The name under which a record's ``extra`` has what goes into the line beside the message."""
+"""The name in a record's ``extra`` of the fields that the line has beside the message."""
 
 NAMESPACE = "auditsplit"
-"""Of the metrics in CloudWatch."""
+"""The namespace of the metrics in CloudWatch."""
 
 _UNITS = {
     "events": "Count",
     "rejected": "Count",
     "truncated": "Count",
-    "again": "Count",
+    "duplicates": "Count",
     "bytesIn": "Bytes",
     "bytesOut": "Bytes",
     "delaySeconds": "Seconds",
 }
-"""Of the figures that a line has."""
+"""The units of the figures in every line of a batch."""
 
-_MORE_UNITS = {"stored": "Count", "readSeconds": "Seconds", "splitSeconds": "Seconds", "storeSeconds": "Seconds"}
-"""Of those that only CloudWatch needs: a metric is one number at the line's root."""
+_MORE_UNITS = {
+    "stored": "Count",
+    "readSeconds": "Seconds",
+    "decodeSeconds": "Seconds",
+    "transformSeconds": "Seconds",
+    "writeSeconds": "Seconds",
+}
+"""The units of the figures that only CloudWatch needs: a metric is one number at the line's root."""
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as a line; with ``embedded_metrics``, one that has the figures of a batch as a metric too."""
+    """Formats a record as a line. With ``embedded_metrics``, the line of a batch has its figures as metrics too."""
 
     def __init__(self, *, embedded_metrics: bool = False) -> None:
         """Choose the format."""
@@ -51,7 +56,7 @@ class JsonLines(logging.Formatter):
         self._embedded_metrics = embedded_metrics
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; whatever a sender could choose in it is escaped by JSON, so it can't look like another."""
+        """Return the line. JSON escapes all that a sender can choose in it, so no part can look like another line."""
         fields: Mapping[str, Any] = getattr(record, FIELDS, {})
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -70,8 +75,8 @@ class JsonLines(logging.Formatter):
 
 
 def _more(fields: Mapping[str, Any]) -> dict[str, float]:
-    """Return the events that were stored just now, and the seconds by phase, all stores together."""
-    new = fields["status"] == HTTPStatus.OK and not fields["again"]
+    """Return the events that this request stored, and the seconds by phase, all sinks together."""
+    new = fields["status"] == HTTPStatus.OK and not fields["duplicates"]
     seconds = Counter[str]()
     for phase, took in fields["phases"].items():
         seconds[f"{phase.partition(' ')[0]}Seconds"] += took
@@ -86,7 +91,7 @@ def _embedded(record: logging.LogRecord, line: Mapping[str, Any]) -> dict[str, A
 
 
 def configure() -> None:
-    """Send the package's logs from INFO on to standard error; again does nothing."""
+    """Send the package's logs from INFO on to standard error. A second call does nothing."""
     log = logging.getLogger("auditsplit")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)

@@ -1,0 +1,196 @@
+"""The file sink: a batch is appended whole or not at all, over all of its files, and once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from isal import igzip
+
+from auditsplit.deadline import Deadline
+from auditsplit.event import Batch
+from auditsplit.routing.template import KeyTemplate
+from auditsplit.sinks import Sink, Written, lines, options
+from auditsplit.sinks.failures import Failure, SinkFailure
+from auditsplit.sinks.file import disk
+from auditsplit.sinks.file.journal import Journal, Piece, Record
+from auditsplit.sinks.file.rotation import Rotation
+from auditsplit.sinks.file.tree import Tree
+from auditsplit.sinks.lock import TIMEOUT_S, SinkLock
+from auditsplit.sinks.options import Target
+
+DEFAULT_KEY = "kube-audit-{user}/audit"
+
+_OWN_FOLDER = ".auditsplit"
+_JOURNAL_BYTES = 32 * 1024 * 1024  # then the files are synced and the journal begins anew
+_log = logging.getLogger(__name__)
+
+
+class Options(options.Options, frozen=True, kw_only=True):
+    """The options of a ``file:`` URL. Those of rotation mean what kube-apiserver's ``--audit-log-…`` flags mean."""
+
+    key: Annotated[KeyTemplate, options.KEY_HELP] = KeyTemplate(DEFAULT_KEY)
+    format: Annotated[lines.Format, options.FORMAT_HELP] = "log"
+    maxsize: Annotated[int, msgspec.Meta(ge=1, description="megabytes of a file before it is rotated")] = 100
+    maxbackup: Annotated[int, msgspec.Meta(ge=0, description="rotated files that are kept; 0 keeps all")] = 0
+    maxage: Annotated[int, msgspec.Meta(ge=0, description="days for which a rotated file is kept; 0 is for ever")] = 0
+    fsync: Annotated[bool, msgspec.Meta(description="sync to the disk before the answer; 0 risks a power cut")] = True
+
+
+def mistakes(target: Target[Options]) -> Iterable[str]:
+    """Yield what is wrong with the place in a ``file:`` URL."""
+    if target.host or not target.path:
+        yield f"{target.url!r} names no folder; write file:///var/log, or file:var/log"
+
+
+def build(target: Target[Options], _: Mapping[str, str]) -> Sink:
+    """Return the sink for a ``file:`` URL; ``file:var/log`` is relative to the process's folder."""
+    chosen = target.options
+    rotation = Rotation(chosen.maxsize, chosen.maxbackup, chosen.maxage)
+    return FileSink(Path(target.path), chosen.key, chosen.format, rotation, sync=chosen.fsync)
+
+
+class FileSink:
+    """Appends lines to the files below ``root``. It makes folders (0700) and files (0600) when they are needed."""
+
+    def __init__(
+        self,
+        root: Path,
+        template: KeyTemplate,
+        line_format: lines.Format = "log",
+        rotation: Rotation | None = None,
+        *,
+        sync: bool = True,
+    ) -> None:
+        """Name the sink. The first use touches the disk. Without ``sync`` a power cut may lose batches."""
+        self.name = f"file:{root}"
+        self.root = root
+        self._tree = Tree(root)
+        self._template, self._format = template, line_format
+        self._rotation, self._sync = rotation or Rotation(), sync
+        self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
+        self._lock = SinkLock(root / _OWN_FOLDER / "lock")
+        self._journal = Journal(root / _OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
+        self._remade: dict[tuple[str, int], int] = {}
+
+    def write(self, batch: Batch, deadline: Deadline) -> Written:
+        """See `Sink.write`."""
+        groups = self._template.group(batch.events, batch.origin)
+        chunks = {key: self._render(key, lines.render(events, self._format)) for key, events in groups.items()}
+        known_as = hashlib.sha256(self._shape + bytes.fromhex(batch.id)).digest()
+        with self._held(deadline):
+            if known_as in self._journal.seen:
+                return Written(new=False, size_bytes=0)
+            if chunks:
+                self._append(known_as, chunks)
+            return Written(new=True, size_bytes=sum(map(len, chunks.values())))
+
+    def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
+        """See `Sink.reject`."""
+        place = f"_rejected/{cluster}/{digest}"
+        path = self.root / place
+        with self._held(deadline):
+            if not path.exists():
+                disk.make_folder(path.parent, really=self._sync)
+                disk.replace(path, body, self.root / _OWN_FOLDER / "rejected.new", really=self._sync)
+        return place
+
+    def recover(self) -> None:
+        """See `Sink.recover`; does not make the folder."""
+        if self._journal.path.exists():
+            with self._held(Deadline.after(TIMEOUT_S)):
+                pass
+
+    def check(self, deadline: Deadline) -> None:
+        """See `Sink.check`; writes and syncs a byte beside the journal, and finishes what a killed process left."""
+        with self._held(deadline):
+            probe = self.root / _OWN_FOLDER / "probe"
+            disk.replace(probe, b"\n", probe.with_suffix(".new"), really=self._sync)
+
+    def _render(self, key: str, text: bytes) -> bytes:
+        return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
+
+    def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
+        statuses = {key: self._tree.status(key) for key in chunks}
+        self._rotate(chunks, statuses)
+        created: list[str] = []
+        pieces: list[Piece] = []
+        try:
+            for key, chunk in chunks.items():
+                status = statuses[key]
+                if status is None:
+                    created.append(key)
+                    status = self._tree.create(key)
+                pieces.append(Piece(key, status.st_ino, status.st_size, len(chunk)))
+            self._journal.append(known_as, pieces, list(chunks.values()))
+        except OSError:
+            self._tree.remove(created)
+            raise
+        try:
+            for piece, chunk in zip(pieces, chunks.values(), strict=True):
+                self._tree.write(piece.path, chunk, piece.offset)
+        except OSError:
+            for piece in pieces:
+                self._tree.truncate(piece.path, piece.offset)
+            self._tree.remove(created)
+            self._journal.withdraw(known_as)
+            raise
+        self._journal.mark_done()
+        if self._journal.size > _JOURNAL_BYTES:
+            self._sync_all()
+
+    def _rotate(self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None]) -> None:
+        """Rotate the files that would grow too big; the journal names no file across its rotation."""
+        due = [
+            key for key, status in statuses.items() if status and self._rotation.due(status.st_size, len(chunks[key]))
+        ]
+        if due:
+            self._sync_all()
+        for key in due:
+            self._rotation.rotate(self.root / key)
+            statuses[key] = None
+
+    def _sync_all(self) -> None:
+        """Sync every file that the journal names, and begin the journal anew."""
+        if self._sync:
+            self._tree.sync(self._journal.touched)
+        self._journal.begin_anew()
+
+    def _replay(self, record: Record, data: bytes) -> None:
+        """Write a record's data to its places, wherever it is missing."""
+        _log.warning("finishing a batch that a stopped process left unfinished: %d files", len(record.pieces))
+        start = 0
+        for piece in record.pieces:
+            chunk = data[start : start + piece.length]
+            start += piece.length
+            status, offset = self._tree.status(piece.path), piece.offset
+            if status is None:
+                status, offset = self._tree.create(piece.path), 0
+                self._remade[piece.path, piece.inode] = status.st_ino
+            if self._tree.holds(piece.path, chunk, offset):
+                continue
+            same = status.st_ino == self._remade.get((piece.path, piece.inode), piece.inode)
+            if not same or status.st_size < offset:
+                offset = status.st_size  # another program renamed or emptied the file: rather twice than lost
+            self._tree.write(piece.path, chunk, offset)
+
+    @contextlib.contextmanager
+    def _held(self, deadline: Deadline) -> Iterator[None]:
+        """Hold the sink's lock, with the journal read to its end and what other processes left finished."""
+        deadline = deadline.within(TIMEOUT_S)
+        try:
+            if not self._lock.path.exists():
+                disk.make_folder(self._lock.path.parent, really=self._sync)
+            with self._lock.hold(deadline):
+                self._journal.catch_up()
+                yield
+        except TimeoutError as error:
+            raise SinkFailure(Failure.SLOW, f"{self.name}: {error.strerror or error}") from error
+        except OSError as error:
+            raise SinkFailure(Failure.DISK, f"{self.name}: {error.strerror or error}") from error
