@@ -192,7 +192,7 @@ def test_the_manifests_settings_are_good() -> None:
 
     read = Settings.read(settings)
 
-    assert [sink.name for sink in read.sinks] == ["s3://my-bucket/audit"]
+    assert [target.url for target in read.sinks] == ["s3://my-bucket/audit"]
     assert read.tokens == ()
 
 

@@ -7,29 +7,22 @@ import json
 import pytest
 from blake3 import blake3
 from support.eventlists import event, eventlist, line, numbered
+from support.requests import BODY, LINES, memory_sinks, receive
 
-from auditsplit import ingest
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist as decoding
 from auditsplit.errors import SinkError, Undecodable
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.memory import MemorySink
 
-BODY = eventlist([event("alice"), event("bob"), event("alice")])
-LINES = {"alice": (line("alice") + b"\n") * 2, "bob": line("bob") + b"\n"}
 DOWN = SinkError("the disk is full")
-
-
-def stores(count: int) -> list[MemorySink]:
-    """Return as many empty stores."""
-    return [MemorySink(KeyTemplate("{user}")) for _ in range(count)]
 
 
 def test_every_store_holds_the_batch() -> None:
     """The receipt says what was stored, and every store has it."""
-    some = stores(3)
+    some = memory_sinks(3)
 
-    receipt = ingest.receive(BODY, "prod", some)
+    receipt = receive(BODY, "prod", some)
 
     assert [store.objects for store in some] == [LINES] * 3
     assert receipt.to_dict() == {
@@ -44,14 +37,14 @@ def test_every_store_holds_the_batch() -> None:
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_retry_finishes_only_the_rest(failing: int) -> None:
     """One store down fails the whole; the same bytes again go to whoever hasn't them, and to nobody twice."""
-    some = stores(3)
+    some = memory_sinks(3)
     some[failing].failure = DOWN
     with pytest.raises(SinkError, match="the disk is full"):
-        ingest.receive(BODY, "prod", some)
+        receive(BODY, "prod", some)
     assert some[failing].objects == {}
     some[failing].failure = None
 
-    receipt = ingest.receive(BODY, "prod", some)
+    receipt = receive(BODY, "prod", some)
 
     assert [store.objects for store in some] == [LINES] * 3
     assert not receipt.alreadyStored
@@ -60,11 +53,11 @@ def test_a_retry_finishes_only_the_rest(failing: int) -> None:
 
 def test_every_store_is_tried() -> None:
     """A store that is down keeps a batch from no other, and all that are down are named."""
-    some = stores(4)
+    some = memory_sinks(4)
     some[0].failure, some[2].failure = DOWN, SinkError("the bucket is gone")
 
     with pytest.raises(SinkError, match=r"^the disk is full; the bucket is gone$"):
-        ingest.receive(eventlist([event("alice"), b"42"]), "prod", some)
+        receive(eventlist([event("alice"), b"42"]), "prod", some)
 
     assert [len(store.objects) for store in some] == [0, 1, 0, 1]
     assert [len(store.rejected) for store in some] == [0, 1, 0, 1]
@@ -72,10 +65,10 @@ def test_every_store_is_tried() -> None:
 
 def test_the_same_batch_again_is_known() -> None:
     """Where every store has it, a retry is acknowledged and changes nothing."""
-    some = stores(2)
-    first = ingest.receive(BODY, "prod", some)
+    some = memory_sinks(2)
+    first = receive(BODY, "prod", some)
 
-    second = ingest.receive(BODY, "prod", some)
+    second = receive(BODY, "prod", some)
 
     assert second.alreadyStored
     assert second.batch == first.batch
@@ -84,10 +77,10 @@ def test_the_same_batch_again_is_known() -> None:
 
 def test_the_same_bytes_of_another_cluster_are_another_batch() -> None:
     """Two clusters may post the same bytes; both are stored."""
-    some = stores(1)
-    ingest.receive(BODY, "prod", some)
+    some = memory_sinks(1)
+    receive(BODY, "prod", some)
 
-    receipt = ingest.receive(BODY, "test", some)
+    receipt = receive(BODY, "test", some)
 
     assert not receipt.alreadyStored
     assert len(some[0].objects["alice"].splitlines()) == 4
@@ -100,9 +93,9 @@ def test_a_cluster_and_a_body_can_t_be_mistaken_for_others() -> None:
 
 def test_bad_items_are_kept_in_every_store() -> None:
     """What is no event is kept beside the events, everywhere, and the receipt names reason and places."""
-    some = stores(2)
+    some = memory_sinks(2)
 
-    receipt = ingest.receive(eventlist([event("alice"), b"42", event("bob"), b'{"user":1}']), "prod", some)
+    receipt = receive(eventlist([event("alice"), b"42", event("bob"), b'{"user":1}']), "prod", some)
 
     digests = [blake3(b"prod\0" + raw).hexdigest() for raw in (b"42", b'{"user":1}')]
     kept = {f"_rejected/prod/{digest}": raw for digest, raw in zip(digests, (b"42", b'{"user":1}'), strict=True)}
@@ -116,17 +109,17 @@ def test_bad_items_are_kept_in_every_store() -> None:
 
 def test_the_receipt_is_a_json_document() -> None:
     """It goes out as the answer."""
-    receipt = ingest.receive(eventlist([event(), b"42"]), "prod", stores(1)).to_dict()
+    receipt = receive(eventlist([event(), b"42"]), "prod", memory_sinks(1)).to_dict()
 
     assert json.loads(json.dumps(receipt))["rejected"][0]["index"] == 1
 
 
 def test_more_bad_items_than_are_told_apart_keep_the_body() -> None:
     """Beyond the first hundred, the whole body is kept, so no byte is lost, and the receipt counts them."""
-    some = stores(2)
+    some = memory_sinks(2)
     body = eventlist([event(), *[b"[%d]" % number for number in range(decoding.MAX_BAD + 5)]])
 
-    receipt = ingest.receive(body, "prod", some)
+    receipt = receive(body, "prod", some)
 
     place = f"_rejected/prod/{blake3(b'prod' + bytes(1) + body).hexdigest()}"
     assert [store.rejected[place] for store in some] == [body, body]
@@ -139,14 +132,14 @@ def test_more_bad_items_than_are_told_apart_keep_the_body() -> None:
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_bad_item_that_cant_be_kept_fails_the_batch(failing: int) -> None:
     """A bad item is not thrown away because a store is down; the retry keeps it, once."""
-    some = stores(2)
+    some = memory_sinks(2)
     some[failing].failure = DOWN
     body = eventlist([event("alice"), b"42"])
     with pytest.raises(SinkError):
-        ingest.receive(body, "prod", some)
+        receive(body, "prod", some)
     some[failing].failure = None
 
-    ingest.receive(body, "prod", some)
+    receive(body, "prod", some)
 
     assert [list(store.rejected.values()) for store in some] == [[b"42"]] * 2
     assert [store.objects for store in some] == [{"alice": line("alice") + b"\n"}] * 2
@@ -154,11 +147,11 @@ def test_a_bad_item_that_cant_be_kept_fails_the_batch(failing: int) -> None:
 
 def test_an_undecodable_body_is_kept_in_every_store() -> None:
     """The error names the reason, the position and each place."""
-    some = stores(2)
+    some = memory_sinks(2)
     place = f"_rejected/prod/{batches.digest(b'{]', 'prod')}"
 
-    with pytest.raises(Undecodable, match=r"does not match .* at byte 1; the body is kept as") as caught:
-        ingest.receive(b"{]", "prod", some)
+    with pytest.raises(Undecodable, match=r"does not match .* at byte 1; it is written to") as caught:
+        receive(b"{]", "prod", some)
 
     assert [store.rejected for store in some] == [{place: b"{]"}] * 2
     assert caught.value.position == 1
@@ -167,18 +160,18 @@ def test_an_undecodable_body_is_kept_in_every_store() -> None:
 
 def test_an_undecodable_body_that_cant_be_kept_is_the_stores_trouble() -> None:
     """It is not the sender who must act, and the body comes again."""
-    some = stores(2)
+    some = memory_sinks(2)
     some[1].failure = DOWN
 
     with pytest.raises(SinkError):
-        ingest.receive(b"{]", "prod", some)
+        receive(b"{]", "prod", some)
 
 
 def test_lines_are_delivered_like_a_list() -> None:
     """A body of lines is a batch too, with its bad lines."""
-    some = stores(2)
+    some = memory_sinks(2)
 
-    receipt = ingest.receive(line("alice") + b"\nnoise\n" + line("bob"), "prod", some, lines=True)
+    receipt = receive(line("alice") + b"\nnoise\n" + line("bob"), "prod", some, lines=True)
 
     assert [sorted(store.objects) for store in some] == [["alice", "bob"]] * 2
     assert [list(store.rejected.values()) for store in some] == [[b"noise"]] * 2
@@ -187,9 +180,9 @@ def test_lines_are_delivered_like_a_list() -> None:
 
 def test_without_events_there_is_nothing_to_store() -> None:
     """An empty list is acknowledged."""
-    some = stores(2)
+    some = memory_sinks(2)
 
-    receipt = ingest.receive(eventlist([]), "prod", some)
+    receipt = receive(eventlist([]), "prod", some)
 
     assert receipt.events == 0
     assert [store.objects for store in some] == [{}, {}]
@@ -199,7 +192,7 @@ def test_stores_may_differ_in_layout() -> None:
     """Each store has its own places and lines for the same batch."""
     by_user, by_verb = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{verb}"), "logstash")
 
-    ingest.receive(eventlist(numbered(3)), "prod", [by_user, by_verb])
+    receive(eventlist(numbered(3)), "prod", [by_user, by_verb])
 
     assert list(by_user.objects) == ["alice"]
     assert list(by_verb.objects) == ["list"]

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist
 from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url, http_api, load_balancer, rest_api
 
-from auditsplit import auth
+from auditsplit import auth, bootstrap
 from auditsplit.serve import lambda_events
 from auditsplit.serve.lambda_events import NoRequest
-from auditsplit.serve.receiver import Receiver, Response
-from auditsplit.settings import Settings
+from auditsplit.serve.messages import Response
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 TOKEN, HASH = auth.new_token("prod")
@@ -152,7 +151,7 @@ def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
 
 def test_no_claimed_address_lets_anyone_in() -> None:
     """Who claims to come from this machine, behind a load balancer, does not, even where no token is asked for."""
-    receiver = Receiver(Settings.read({"AUDIT_SINKS": "memory:"}))
+    receiver = bootstrap.receiver({"AUDIT_SINKS": "memory:"})
     claims = [{"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "127.0.0.1, ::1"}, {"Forwarded": "for=127.0.0.1"}]
     bare = load_balancer(Sent(body=eventlist([event("eve")])))
     bare["headers"] = {"x-forwarded-for": "127.0.0.1"}  # one that keeps what the sender claims

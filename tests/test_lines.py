@@ -69,7 +69,7 @@ def test_logstash_lines_wrap_the_item() -> None:
 
 @given(st.lists(items | st.sampled_from(sorted(BAD.values())), max_size=6), st.sampled_from(sorted(lines.FORMATS)))
 @PROPERTY
-def test_each_event_is_one_line(some: list[bytes], line_format: str) -> None:
+def test_each_event_is_one_line(some: list[bytes], line_format: lines.Format) -> None:
     """There are as many line feeds as events, one at each end, and the items' own bytes in between."""
     found = events(*some)
 
@@ -83,7 +83,7 @@ def test_each_event_is_one_line(some: list[bytes], line_format: str) -> None:
 
 
 @pytest.mark.parametrize("line_format", lines.FORMATS)
-def test_a_pretty_printed_list_becomes_lines_of_json(line_format: str) -> None:
+def test_a_pretty_printed_list_becomes_lines_of_json(line_format: lines.Format) -> None:
     """Every line of a list in pretty print is a JSON document of its own."""
     pretty = json.dumps(json.loads(eventlist([event("a"), event("b", **NAMED)])), indent=2).replace("\n", "\r\n")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.requests import BODY
 from support.server import Server
-from test_receiver import BODY
 
 from auditsplit import errors
 from auditsplit.errors import AuditsplitError
-from auditsplit.telemetry.observation import Observation
+from auditsplit.telemetry.figures import Figures
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -88,4 +88,4 @@ def test_the_line_shown_has_a_lines_fields() -> None:
     fields = list(json.loads(shown))
 
     own = ["time", "severity", "level", "logger", "message", "status", "code", "peer"]
-    assert fields == own + list(Observation().fields())
+    assert fields == own + list(Figures().fields())

@@ -6,32 +6,36 @@ import gzip
 import io
 import json
 import logging
-from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import BAD, HOSTILE, PROPERTY, event, eventlist, items, line, numbered
+from support.requests import (
+    BODY,
+    JSON,
+    LINES,
+    TOKEN,
+    ask,
+    document,
+    problem,
+    receiver,
+    sink_of,
+)
 
-from auditsplit.auth import new_token
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist as decoding
 from auditsplit.errors import BrokenOff, SinkError
 from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
-from auditsplit.serve.body import Stream
-from auditsplit.serve.receiver import Receiver, Request, Response
-from auditsplit.settings import Settings
+from auditsplit.sinks import Written
+from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.memory import MemorySink
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
-TOKEN, KNOWN = new_token("prod")
-BODY = eventlist([event("alice"), event("bob"), event("alice")])
-LINES = {"alice": (line("alice") + b"\n") * 2, "bob": line("bob") + b"\n"}
 
 
 class Reset:
@@ -44,58 +48,6 @@ class Reset:
     def read(self, _: int, /) -> bytes:
         """Break."""
         raise self._error
-
-
-def receiver(*sinks: MemorySink, max_body_bytes: int = 100_000, tokens: bool = False) -> Receiver:
-    """Return a receiver with its stores in memory."""
-    return Receiver(
-        Settings(
-            sinks=sinks or (MemorySink(KeyTemplate("{user}")),),
-            tokens=(KNOWN,) if tokens else (),
-            max_body_bytes=max_body_bytes,
-        )
-    )
-
-
-def sink_of(here: Receiver) -> MemorySink:
-    """Return the receiver's first store."""
-    [sink, *_] = here.settings.sinks
-    assert isinstance(sink, MemorySink)
-    return sink
-
-
-def ask(  # noqa: PLR0913 - a request has that many parts
-    here: Receiver,
-    body: bytes | Stream = b"",
-    *,
-    method: str = "POST",
-    path: str = "/",
-    headers: Mapping[str, str] | None = None,
-    peer: str = "127.0.0.1",
-) -> Response:
-    """Return the answer to a request; its type is JSON unless ``headers`` say otherwise."""
-    stream = io.BytesIO(body) if isinstance(body, bytes) else body
-    return here.handle(Request(method, path, {"content-type": JSON, **(headers or {})}, stream, peer))
-
-
-def document(answer: Response) -> dict[str, Any]:
-    """Return the answer's JSON, of the type that its status wants."""
-    expected = JSON if answer.status == 200 else "application/problem+json"
-    assert answer.headers["Content-Type"] == expected
-    found: dict[str, Any] = json.loads(answer.body)
-    return found
-
-
-def problem(answer: Response, status: int) -> str:
-    """Return the detail of an answer that is a problem of ``status``, after a look at all that RFC 9457 wants."""
-    found = document(answer)
-    assert answer.status == found["status"] == status
-    assert found["type"] == "about:blank"
-    assert found["title"]
-    assert answer.headers["Cache-Control"] == "no-store"
-    detail: str = found["detail"]
-    assert detail
-    return detail
 
 
 # 200.
@@ -558,12 +510,12 @@ def test_all_stores_must_hold() -> None:
 class Faulty(MemorySink):
     """A store with a fault in it."""
 
-    def write(self, batch: Batch) -> bool:
-        """Fail in a way that nobody foresaw."""
+    def write(self, batch: Batch, _: Deadline) -> Written:
+        """Fail in an unforeseen way."""
         raise ZeroDivisionError(f"the inner workings of {len(batch.events)}")
 
-    def check(self) -> None:
-        """Fail likewise."""
+    def check(self, _: Deadline) -> None:
+        """Fail in an unforeseen way."""
         raise ZeroDivisionError("the inner workings")
 
 
@@ -720,15 +672,16 @@ def test_any_request_is_answered(
         assert sink_of(here).objects == LINES
 
 
-@pytest.mark.parametrize(("deployers", "told"), [(True, "until a deployer acts"), (False, "take events; see the log")])
-def test_readiness_tells_whose_matter_it_is(deployers: bool, told: str) -> None:  # noqa: FBT001
-    """A deployer's mistake stays until somebody acts; a store that is down comes back by itself."""
+@pytest.mark.parametrize(
+    ("failure", "detail"),
+    [(Failure.CREDENTIALS, "until a deployer acts"), (Failure.BROKEN, "does not accept events; see the log")],
+)
+def test_readiness_says_whether_a_deployer_must_act(failure: Failure, detail: str) -> None:
+    """Wrong credentials stay wrong until a deployer acts; a broken server may recover by itself."""
     sink = MemorySink(KeyTemplate("{user}"))
-    sink.failure = SinkError("down")
-    sink.failure.deployers = deployers
-    here = Receiver(Settings(sinks=(sink,)))
+    sink.failure = SinkFailure(failure, "401")
 
-    answer = here.handle(Request("GET", "/readyz", {}, io.BytesIO(), "127.0.0.1"))
+    answer = ask(receiver(sink), method="GET", path="/readyz")
 
     assert answer.status == 503
-    assert told in json.loads(answer.body)["detail"]
+    assert detail in json.loads(answer.body)["detail"]

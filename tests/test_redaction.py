@@ -13,15 +13,15 @@ from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import HOSTILE, PROPERTY, event, eventlist, items
+from support.requests import receive, sink_of
 
-from auditsplit import ingest, replay
+from auditsplit import bootstrap, replay
 from auditsplit.decode.eventlist import decode
 from auditsplit.errors import Undecodable
 from auditsplit.policy.cut import BODIES, MARK, PARTS
 from auditsplit.policy.redaction import DEFAULT, Redaction
 from auditsplit.routing.template import KeyTemplate
-from auditsplit.serve.receiver import Receiver, Request
-from auditsplit.settings import Settings
+from auditsplit.serve.messages import Request
 from auditsplit.sinks.memory import MemorySink
 
 PASSWORD = "c3VwZXItc2VjcmV0"  # noqa: S105 - what must not be stored
@@ -220,7 +220,7 @@ def test_no_store_gets_what_is_cut() -> None:
     """Whoever calls without a word gets the safe default, in every store, in the log backend's line."""
     sinks = [MemorySink(KeyTemplate("{user}")) for _ in range(2)]
 
-    receipt = ingest.receive(eventlist([of("secrets"), of("configmaps", auditID="2")]), "prod", sinks)
+    receipt = receive(eventlist([of("secrets"), of("configmaps", auditID="2")]), "prod", sinks)
 
     assert receipt.events == 2
     bare = event("alice", objectRef={"resource": "secrets", "apiVersion": "v1"})
@@ -234,10 +234,10 @@ def test_no_store_gets_what_is_cut() -> None:
 def test_a_retry_of_what_was_cut_is_known() -> None:
     """The batch's name is that of the bytes that came, so the same request again is the same batch."""
     sink = MemorySink(KeyTemplate("{user}"))
-    first = ingest.receive(eventlist([of("secrets")]), "prod", [sink])
+    first = receive(eventlist([of("secrets")]), "prod", [sink])
     before = stored(sink)
 
-    second = ingest.receive(eventlist([of("secrets")]), "prod", [sink])
+    second = receive(eventlist([of("secrets")]), "prod", [sink])
 
     assert second.alreadyStored
     assert second.batch == first.batch
@@ -256,39 +256,35 @@ def test_one_event_is_cut_alike_whatever_batch_brings_it() -> None:
 @pytest.mark.parametrize(("setting", "kept"), [("", False), ("none", True), ("secrets=requestObject", True)])
 def test_the_setting_reaches_requests(setting: str, kept: bool) -> None:  # noqa: FBT001 - a row's expectation
     """A posted list is cut by ``AUDIT_DROP``, gzip'd and hostile beside it or not."""
-    settings = Settings.read({"AUDIT_SINKS": "memory:?key={user}", "AUDIT_DROP": setting})
-    [sink] = settings.sinks
+    here = bootstrap.receiver({"AUDIT_SINKS": "memory:?key={user}", "AUDIT_DROP": setting})
     body = gzip.compress(eventlist([of("secrets"), HOSTILE["lone surrogate"]]))
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
 
-    answer = Receiver(settings).handle(Request("POST", "/", headers, io.BytesIO(body), "127.0.0.1"))
+    answer = here.handle(Request("POST", "/", headers, io.BytesIO(body), "127.0.0.1"))
 
     assert answer.status == 200
-    assert isinstance(sink, MemorySink)
-    assert (PASSWORD.encode() in stored(sink)) is kept
+    assert (PASSWORD.encode() in stored(sink_of(here))) is kept
 
 
 @pytest.mark.parametrize(("setting", "kept"), [("", False), ("none", True)])
 def test_the_setting_reaches_recorded_files(setting: str, kept: bool) -> None:  # noqa: FBT001 - likewise
     """A log that was written before is cut on its way through, too."""
-    settings = Settings.read({"AUDIT_SINKS": "memory:?key={user}", "AUDIT_DROP": setting})
-    [sink] = settings.sinks
+    here = bootstrap.receiver({"AUDIT_SINKS": "memory:?key={user}", "AUDIT_DROP": setting})
     log = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + of("secrets")[1:] + b"\n"
 
-    [done] = replay.split(io.BufferedReader(io.BytesIO(log)), "prod", settings)
+    [piece] = replay.split(io.BufferedReader(io.BytesIO(log)), "prod", here.ingest, 1_000_000)
 
-    assert done.counts["events"] == 1
-    assert isinstance(sink, MemorySink)
-    assert (PASSWORD.encode() in stored(sink)) is kept
+    assert piece.counts["events"] == 1
+    assert (PASSWORD.encode() in stored(sink_of(here))) is kept
 
 
 def test_what_is_no_event_is_kept_as_it_came() -> None:
     """Nothing is cut from what can't be read: a bad item, and a body that is no list, keep what they hold."""
     sink = MemorySink(KeyTemplate("{user}"))
     bad = of("secrets", level=7)
-    ingest.receive(eventlist([bad, event()]), "prod", [sink])
+    receive(eventlist([bad, event()]), "prod", [sink])
     with pytest.raises(Undecodable):
-        ingest.receive(b"{" + bad, "prod", [sink])
+        receive(b"{" + bad, "prod", [sink])
 
     assert list(sink.rejected.values()) == [bad, b"{" + bad]
 

@@ -14,13 +14,13 @@ from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import HOSTILE, PROPERTY, event, eventlist, line, numbered
+from support.requests import ingest_into
 
 from auditsplit import replay
 from auditsplit.errors import BodyTooLarge, SinkError, Undecodable
 from auditsplit.policy.redaction import Redaction
-from auditsplit.replay import Done
+from auditsplit.replay import Delivered
 from auditsplit.routing.template import KeyTemplate
-from auditsplit.settings import Settings
 from auditsplit.sinks.memory import MemorySink
 
 LOG = [line("alice", auditID=f"id-{number}") for number in range(50)]
@@ -49,14 +49,14 @@ def store() -> MemorySink:
     return MemorySink(KeyTemplate("{user}"))
 
 
-def split(data: bytes | io.RawIOBase, sink: MemorySink, max_body_bytes: int = 1_000_000) -> list[Done]:
+def split(data: bytes | io.RawIOBase, sink: MemorySink, max_body_bytes: int = 1_000_000) -> list[Delivered]:
     """Deliver a file's content, with the recording's Secrets as they came."""
     raw = io.BytesIO(data) if isinstance(data, bytes) else data
-    settings = Settings(sinks=(sink,), max_body_bytes=max_body_bytes, redaction=Redaction.parse("none"))
-    return list(replay.split(io.BufferedReader(raw), "prod", settings))
+    ingest = ingest_into([sink], Redaction.parse("none"))
+    return list(replay.split(io.BufferedReader(raw), "prod", ingest, max_body_bytes))
 
 
-def totals(done: list[Done]) -> Counter[str]:
+def totals(done: list[Delivered]) -> Counter[str]:
     """Return the sum of the pieces' counts, without those that are 0."""
     return +sum((Counter(piece.counts) for piece in done), Counter[str]())
 
@@ -106,7 +106,7 @@ def test_pieces_lose_nothing(lines: list[bytes], piece_bytes: int) -> None:
 
     good = [one for one in [LOG[3], *lines] if one in LOG]
     kept = set(b"\n".join(sink.rejected.values()).split(b"\n")) - {b""}
-    again = totals(done)["again"]  # a piece of the same bytes is taken for the same batch
+    again = totals(done)["duplicate"]  # a piece of the same bytes is taken for the same batch
     assert totals(done)["events"] == len(good)
     assert len(stored(sink)) == len(good) - again
     assert again or stored(sink) == good
@@ -216,7 +216,7 @@ def test_what_is_no_document_is_kept(data: bytes) -> None:
     [done] = split(data, sink)
 
     assert done.counts == {"rejected": 1}
-    assert "kept as memory:/_rejected/prod/" in done.complaints[0]
+    assert "written to memory:/_rejected/prod/" in done.complaints[0]
     assert list(sink.rejected.values()) == [data]
 
 
@@ -295,7 +295,7 @@ def test_the_same_file_again_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
     done = split(b"\n".join(LOG), sink)
 
-    assert totals(done) == {"events": 50, "again": 50}
+    assert totals(done) == {"events": 50, "duplicate": 50}
     assert stored(sink) == LOG
 
 
@@ -303,7 +303,7 @@ def test_after_a_stores_trouble_the_file_goes_on(monkeypatch: pytest.MonkeyPatch
     """What was yielded is stored; split again, the file goes on where the store failed."""
     monkeypatch.setattr(replay, "_PIECE_BYTES", 2000)
     sink = store()
-    pieces = replay.split(io.BufferedReader(io.BytesIO(b"\n".join(LOG))), "prod", Settings(sinks=(sink,)))
+    pieces = replay.split(io.BufferedReader(io.BytesIO(b"\n".join(LOG))), "prod", ingest_into([sink]), 1_000_000)
     first = next(pieces)
     sink.failure = SinkError("the disk is full")
     with pytest.raises(SinkError):
@@ -313,7 +313,7 @@ def test_after_a_stores_trouble_the_file_goes_on(monkeypatch: pytest.MonkeyPatch
 
     done = split(b"\n".join(LOG), sink)
 
-    assert totals(done) == {"events": 50, "again": first.counts["events"]}
+    assert totals(done) == {"events": 50, "duplicate": first.counts["events"]}
     assert stored(sink) == LOG
 
 

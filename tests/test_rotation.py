@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from test_file_store import audit_ids, ids_of, make_batch, make_sink
+from support.file_logs import audit_ids, ids_of, make_batch, make_sink
+from support.requests import write
 
 from auditsplit.sinks.file.rotation import Rotation, backups
 
@@ -74,7 +75,7 @@ def test_a_file_is_rotated_before_it_grows_over_its_size(tmp_path: Path) -> None
     made = [make_batch(number, ("alice", "bob"), size=300_000) for number in range(10)]
 
     for batch in made:
-        sink.write(batch)
+        write(sink, batch)
 
     files = [path for path in tmp_path.glob("kube-audit-*/*") if path.is_file()]
     assert len(files) == 8
@@ -88,7 +89,7 @@ def test_a_batch_over_the_size_has_a_file_of_its_own(tmp_path: Path) -> None:
     made = [make_batch(number, ("alice",), size=1_500_000) for number in range(2)]
 
     for batch in made:
-        sink.write(batch)
+        write(sink, batch)
 
     assert len(list((tmp_path / "kube-audit-alice").iterdir())) == 2
     assert audit_ids(tmp_path) == ids_of(*made)

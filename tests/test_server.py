@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from support.server import MAIN, Answer, Server, serving
+from support.server import MAIN, SMALL_DISK, Answer, Server, serving
 
 from auditsplit import auth
 from auditsplit.routing import names
@@ -273,9 +273,6 @@ def test_a_kill_under_load_loses_nothing_acknowledged(serve: START) -> None:
     assert {str(batch) for batch in acknowledged} <= set(whole)
     last = max(acknowledged)
     assert again.post(bodies[last]).json()["alreadyStored"]
-
-
-SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m disk "$0" && exec "$@"')
 
 
 def test_a_full_disk_is_503_and_nothing_is_half_stored(serve: START, tmp_path: Path) -> None:

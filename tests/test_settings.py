@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY
 
+from auditsplit import bootstrap
 from auditsplit.auth import TokenHash, new_token
 from auditsplit.errors import SettingsError
 from auditsplit.settings import NAMES, PRESETS, Settings
 from auditsplit.sinks.file.rotation import Rotation
-from auditsplit.sinks.file.store import FileSink
+from auditsplit.sinks.file.sink import FileSink
 from auditsplit.sinks.memory import MemorySink
 from auditsplit.sinks.stdout import StdoutSink
 
@@ -31,13 +32,17 @@ def read(**environ: str) -> Settings:
 def mistakes(**environ: str) -> tuple[str, ...]:
     """Return the mistakes in the settings."""
     with pytest.raises(SettingsError) as caught:
-        read(**environ)
+        opened(**environ)
     return caught.value.mistakes
 
 
-def layout(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return each store's key template, whose user it takes, and its line format."""
-    sinks: list[Any] = list(settings.sinks)
+def opened(**environ: str) -> list[Any]:
+    """Return the sinks that the settings name."""
+    return [destination.sink for destination in bootstrap.destinations(read(**environ), environ)]
+
+
+def layout(sinks: list[Any]) -> list[tuple[str, str, str]]:
+    """Return each sink's key template, whose user it is about, and its line format."""
     return [(sink._template.text, sink._template.user, sink._format) for sink in sinks]
 
 
@@ -45,12 +50,12 @@ def test_defaults() -> None:
     """With nothing set: files below var/log as documented, no tokens, 32 MiB."""
     settings = read()
 
-    [sink] = settings.sinks
+    [sink] = opened()
     assert isinstance(sink, FileSink)
     assert sink.name == "file:var/log"
     assert sink._rotation == Rotation(max_size_mb=100, max_backups=0, max_age_days=0)
     assert sink._sync
-    assert layout(settings) == [("kube-audit-{user}/audit", "authenticated", "log")]
+    assert layout([sink]) == [("kube-audit-{user}/audit", "authenticated", "log")]
     assert (settings.tokens, settings.cluster, settings.max_body_bytes) == ((), "default", 32 * MIB)
 
 
@@ -86,12 +91,12 @@ def test_everything_set() -> None:
         AUDIT_MAX_BODY_BYTES="1000",
     )
 
-    [sink] = settings.sinks
+    [sink] = [destination.sink for destination in bootstrap.destinations(settings, {})]
     assert isinstance(sink, FileSink)
     assert sink.root == Path("/srv/audit")
     assert sink._rotation == Rotation(max_size_mb=5, max_backups=7, max_age_days=30)
     assert not sink._sync
-    assert layout(settings) == [("{cluster}/{user}/{date}", "impersonated", "logstash")]
+    assert layout([sink]) == [("{cluster}/{user}/{date}", "impersonated", "logstash")]
     assert settings.tokens == tuple(hashes)
     assert (settings.cluster, settings.max_body_bytes) == ("prod-1", 1000)
     assert {"secrets=none", "*=managedFields"} < set(str(settings.redaction).split())
@@ -99,7 +104,7 @@ def test_everything_set() -> None:
 
 def test_several_stores() -> None:
     """Stores are separated by white space, and each is of its own kind."""
-    kinds = [type(sink) for sink in read(AUDIT_SINKS=" file:a\nmemory: \t stdout: file:b").sinks]
+    kinds = [type(sink) for sink in opened(AUDIT_SINKS=" file:a\nmemory: \t stdout: file:b")]
 
     assert kinds == [FileSink, MemorySink, StdoutSink, FileSink]
 
@@ -113,25 +118,25 @@ def test_several_stores() -> None:
 )
 def test_presets(preset: str, expected: tuple[str, str, str]) -> None:
     """A preset is a documented layout."""
-    assert layout(read(AUDIT_PRESET=preset)) == [expected]
+    assert layout(opened(AUDIT_PRESET=preset)) == [expected]
     assert preset in PRESETS
 
 
 def test_what_is_said_more_closely_counts_more() -> None:
     """A URL's own option outdoes the shared one, and that one the preset."""
-    settings = read(
+    sinks = opened(
         AUDIT_PRESET="logstash",
         AUDIT_KEY="{user}/shared",
         AUDIT_FILE_MAXSIZE="5",
         AUDIT_SINKS="file:a file:b?key={user}/own&maxsize=6&maxbackup=2&fsync=0 memory:?format=log",
     )
 
-    assert [(key, line_format) for key, _, line_format in layout(settings)] == [
+    assert [(key, line_format) for key, _, line_format in layout(sinks)] == [
         ("{user}/shared", "logstash"),
         ("{user}/own", "logstash"),
         ("{user}/shared", "log"),
     ]
-    shared, own, _ = settings.sinks
+    shared, own, _ = sinks
     assert isinstance(shared, FileSink)
     assert isinstance(own, FileSink)
     assert (shared._rotation, shared._sync) == (Rotation(max_size_mb=5), True)
@@ -140,7 +145,7 @@ def test_what_is_said_more_closely_counts_more() -> None:
 
 def test_a_urls_option_may_be_escaped() -> None:
     """White space separates URLs, so a folder with a blank is escaped; so may a key be."""
-    [sink] = read(AUDIT_SINKS="file:a%20b?key=%7Buser%7D%2Fx").sinks
+    [sink] = opened(AUDIT_SINKS="file:a%20b?key=%7Buser%7D%2Fx")
 
     assert isinstance(sink, FileSink)
     assert str(sink.root) == "a b"
@@ -227,12 +232,12 @@ def test_a_size_that_is_no_number(text: str) -> None:
     [mistake] = mistakes(AUDIT_SINKS=f"file:a?maxsize={text}")
 
     assert "maxsize: " in mistake
-    assert "is no whole number of 1 or more" in mistake
+    assert "must be a whole number of 1 or more" in mistake
 
 
 def test_an_empty_option_is_not_set() -> None:
     """A URL's option without a value is as if it weren't there."""
-    [sink] = read(AUDIT_SINKS="file:a?maxsize=&key=&format=").sinks
+    [sink] = opened(AUDIT_SINKS="file:a?maxsize=&key=&format=")
 
     assert isinstance(sink, FileSink)
     assert sink._rotation == Rotation()
@@ -270,7 +275,7 @@ def test_a_url_that_names_no_store(url: str) -> None:
 def test_a_fragment_is_not_cut_off() -> None:
     """A ``#`` in a folder's name is a part of the name or a mistake, not the end of it."""
     try:
-        found = [sink.name for sink in read(AUDIT_SINKS="file:a#b").sinks]
+        found = [sink.name for sink in opened(AUDIT_SINKS="file:a#b")]
     except SettingsError:
         found = ["file:a#b"]
 

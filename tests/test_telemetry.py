@@ -22,11 +22,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.eventlists import event, eventlist
+from support.metrics import EMBEDDED
+from support.requests import BODY, JSON, ask, receiver, sink_of
 from support.server import Server
-from test_receiver import BODY, JSON, ask, receiver, sink_of
 
 from auditsplit.errors import SinkError
-from auditsplit.telemetry import logs, observation, traces
+from auditsplit.telemetry import logs, traces
 
 DOWN = SinkError("the disk is full")
 TRUNCATED = {"audit.k8s.io/truncated": "true"}
@@ -95,8 +96,8 @@ def test_a_batch_that_comes_again_says_so(lines: list[dict[str, Any]]) -> None:
     [
         (lambda _: None, b"{", (400, "undecodable", "WARNING")),
         (lambda _: None, b"x" * 100_001, (413, "body-too-large", "WARNING")),
-        (lambda here: setattr(sink_of(here), "failure", DOWN), BODY, (503, "store", "ERROR")),
-        (lambda here: setattr(here.settings.sinks[0], "write", None), BODY, (500, "fault", "ERROR")),
+        (lambda here: setattr(sink_of(here), "failure", DOWN), BODY, (503, "sink", "ERROR")),
+        (lambda here: setattr(sink_of(here), "write", None), BODY, (500, "fault", "ERROR")),
     ],
 )
 def test_a_failure_is_a_line_with_a_code(
@@ -157,53 +158,6 @@ def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None
     assert mark not in text
 
 
-UNITS = "Seconds|Microseconds|Milliseconds|Bytes|Kilobytes|Megabytes|Percent|Count|None"
-"""Some of those that CloudWatch knows."""
-EMBEDDED = {
-    "type": "object",
-    "required": ["_aws", "cluster"],
-    "properties": {
-        "cluster": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "_aws": {
-            "type": "object",
-            "required": ["Timestamp", "CloudWatchMetrics"],
-            "additionalProperties": False,
-            "properties": {
-                "Timestamp": {"type": "integer", "minimum": 10**12},
-                "CloudWatchMetrics": {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {
-                        "type": "object",
-                        "required": ["Namespace", "Dimensions", "Metrics"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 255},
-                            "Dimensions": {"const": [["cluster"]]},
-                            "Metrics": {
-                                "type": "array",
-                                "minItems": 1,
-                                "maxItems": 100,
-                                "items": {
-                                    "type": "object",
-                                    "required": ["Name", "Unit"],
-                                    "additionalProperties": False,
-                                    "properties": {
-                                        "Name": {"type": "string", "minLength": 1, "maxLength": 255},
-                                        "Unit": {"type": "string", "pattern": f"^({UNITS})$"},
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-"""What CloudWatch's specification of the embedded metric format asks for, and that nothing else goes with it."""
-
-
 def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
     """As the embedded metric format has it: every metric named is a number at the line's root."""
     ask(receiver(), eventlist([event(stageTimestamp=ago(1))]))
@@ -242,14 +196,6 @@ def test_a_line_of_no_batch_is_no_metric(fields: dict[str, str]) -> None:
     record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO, logs.FIELDS: fields})
 
     assert "_aws" not in json.loads(logs.JsonLines(embedded_metrics=True).format(record))
-
-
-def test_outside_a_request_nothing_is_gathered() -> None:
-    """The command line uses the same stores."""
-    with observation.phase("split"):
-        observation.wrote("file:x", 9)
-
-    assert observation.current() == observation.Observation()
 
 
 @pytest.mark.parametrize("items", [[], [b"42"], [event(stageTimestamp=None, requestReceivedTimestamp=None)]])

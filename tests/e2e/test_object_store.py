@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support import places, servers, traffic
+from support.kubernetes import SMALL_BATCHES
 from support.processes import wait_for
 
 from e2e.conftest import Way
-from e2e.test_faults import SMALL_BATCHES
 
 
 @pytest.fixture(scope="module")

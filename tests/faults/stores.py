@@ -9,8 +9,7 @@ from pathlib import Path
 
 from support import places, servers
 from support.faults import proxy
-from support.server import Server, serving
-from test_server import SMALL_DISK
+from support.server import SMALL_DISK, Server, serving
 
 from faults.sender import Row, Sender, counted, in_files
 

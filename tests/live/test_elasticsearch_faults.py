@@ -11,10 +11,8 @@ import pytest
 from elasticsearch import Elasticsearch
 from support import elastic_server, places
 from support.eventlists import event, eventlist
-from support.faults import proxy
+from support.faults import post, proxy
 from support.server import Server
-
-from live.test_faults import post
 
 SEED = 20261124
 BATCHES, EVENTS, USERS = 500, 400, 8

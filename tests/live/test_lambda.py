@@ -20,10 +20,10 @@ from conftest import DATA
 from support import places, runtime_api, servers
 from support.eventlists import event, eventlist, line, numbered
 from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url
+from support.metrics import EMBEDDED
 from support.places import ObjectPlace
 from support.runtime_api import Function
 from support.server import Answer, Server
-from test_telemetry import EMBEDDED
 
 from auditsplit import auth
 

@@ -24,7 +24,7 @@ from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.bulk import Done, Refused
 from auditsplit.sinks.elasticsearch.failures import ElasticsearchError
 from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
-from auditsplit.sinks.file.store import FileSink
+from auditsplit.sinks.file.sink import FileSink
 from auditsplit.sinks.memory import MemorySink
 from auditsplit.sinks.objects.failures import Failure, ObjectError
 from auditsplit.sinks.objects.store import Bucket, ObjectSink
@@ -63,14 +63,14 @@ class FilePlace:
     def dying(self, puts: int) -> Sink:
         """See `Place.dying`."""
         sink = cast("FileSink", self.sink())
-        left, put = itertools.count(puts, -1), sink._put
+        left, put = itertools.count(puts, -1), sink._tree.write
 
         def dying_put(key: str, chunk: bytes, offset: int) -> None:
             if next(left) <= 0:
                 raise OSError("the process died")
             put(key, chunk, offset)
 
-        sink._put = dying_put  # type: ignore[method-assign]
+        sink._tree.write = dying_put  # type: ignore[method-assign]
         return sink
 
     def dead(self) -> Sink:

@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
+SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m disk "$0" && exec "$@"')
+"""Run before a command, with a folder as its first argument: that folder is a disk of 1 MiB."""
+
 MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _BIN = Path(sys.executable).parent
 _START_S = 30

@@ -42,7 +42,7 @@ class Sink(Protocol):
     def recover(self) -> None:
         """Finish what a killed process left unfinished. Called once, at the start."""
 
-    def check(self, deadline: Deadline) -> None:
+    def check(self, deadline: Deadline, /) -> None:
         """Return if the sink would accept a batch now."""
 
 

@@ -11,61 +11,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.file_logs import USERS, audit_ids, ids_of, make_batch, make_sink, tree
+from support.requests import soon, write
 
-from auditsplit.decode import batch as batches
+from auditsplit.deadline import Deadline
 from auditsplit.errors import SinkError
-from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
-from auditsplit.sinks.file import disk, journal, store
+from auditsplit.sinks.file import disk, journal
+from auditsplit.sinks.file import sink as file_sink
 from auditsplit.sinks.file.rotation import Rotation
-from auditsplit.sinks.file.store import FileSink
-
-USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
-
-
-def make_batch(number: int, users: Sequence[str] = USERS, size: int = 200) -> Batch:
-    """Return a batch of one event a user; ``number`` makes it unlike any other."""
-    items = [{"auditID": f"{number}-{user}", "user": {"username": user}, "requestObject": "x" * size} for user in users]
-    body = {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "items": items}
-    return batches.read(json.dumps(body).encode(), "default")
-
-
-def make_sink(root: Path, **options: Any) -> FileSink:
-    """Return a store below ``root`` with the documented layout."""
-    return FileSink(root, KeyTemplate(store.DEFAULT_KEY), **options)
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    """Return the events' files below ``root`` with what they hold; empty ones don't count."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and ".auditsplit" not in path.parts and path.stat().st_size
-    }
-
-
-def audit_ids(root: Path) -> Counter[str]:
-    """Return how often each event is stored; a torn line fails here."""
-    return Counter(json.loads(line)["auditID"] for text in tree(root).values() for line in text.splitlines())
-
-
-def ids_of(*made: Batch) -> Counter[str]:
-    """Return the events of the batches, each once."""
-    return Counter(json.loads(bytes(event.raw))["auditID"] for batch in made for event in batch.events)
+from auditsplit.sinks.file.sink import FileSink
 
 
 def test_every_user_has_a_file_of_log_lines(tmp_path: Path) -> None:
     """The default layout is the documented one, and the line the log backend's."""
     sink = make_sink(tmp_path)
 
-    assert sink.write(make_batch(1, ("alice", "bob"), size=1))
+    assert write(sink, make_batch(1, ("alice", "bob"), size=1))
 
     line = (
         b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID": "1-alice", '
@@ -77,7 +45,7 @@ def test_every_user_has_a_file_of_log_lines(tmp_path: Path) -> None:
 
 def test_files_are_private(tmp_path: Path) -> None:
     """Audit events are nobody else's business: files 0600, folders 0700, the journal too."""
-    make_sink(tmp_path / "log").write(make_batch(1))
+    write(make_sink(tmp_path / "log"), make_batch(1))
 
     modes = {oct(path.stat().st_mode & 0o777) for path in (tmp_path / "log").rglob("*") if path.is_file()}
     assert modes == {"0o600"}
@@ -89,7 +57,7 @@ def test_the_same_batch_is_stored_once(tmp_path: Path) -> None:
     first, again = make_sink(tmp_path), make_sink(tmp_path)
     batch = make_batch(1)
 
-    stored = [first.write(batch), first.write(batch), again.write(batch), make_sink(tmp_path).write(batch)]
+    stored = [write(first, batch), write(first, batch), write(again, batch), write(make_sink(tmp_path), batch)]
 
     assert stored == [True, False, False, False]
     assert audit_ids(tmp_path) == ids_of(batch)
@@ -98,9 +66,9 @@ def test_the_same_batch_is_stored_once(tmp_path: Path) -> None:
 def test_the_same_batch_in_another_shape_is_another(tmp_path: Path) -> None:
     """What is remembered is the batch as this layout writes it, so that a changed setting hides nothing."""
     batch = make_batch(1)
-    make_sink(tmp_path).write(batch)
+    write(make_sink(tmp_path), batch)
 
-    stored = FileSink(tmp_path, KeyTemplate("by-namespace/{namespace}")).write(batch)
+    stored = write(FileSink(tmp_path, KeyTemplate("by-namespace/{namespace}")), batch)
 
     assert stored
     assert len(tree(tmp_path)) == len(USERS) + 1
@@ -108,11 +76,11 @@ def test_the_same_batch_in_another_shape_is_another(tmp_path: Path) -> None:
 
 def test_a_batch_is_remembered_when_the_journal_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries are known across the journal's turns, which happen by its size."""
-    monkeypatch.setattr(store, "_JOURNAL_BYTES", 1)
+    monkeypatch.setattr(file_sink, "_JOURNAL_BYTES", 1)
     sink = make_sink(tmp_path)
     made = [make_batch(number) for number in range(5)]
 
-    stored = [sink.write(batch) for batch in made + made]
+    stored = [write(sink, batch) for batch in made + made]
 
     assert stored == [True] * 5 + [False] * 5
     assert audit_ids(tmp_path) == ids_of(*made)
@@ -124,13 +92,13 @@ def test_memory_of_batches_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     made = [make_batch(number) for number in range(6)]
     monkeypatch.setattr(journal, "MAX_REMEMBERED", 2)
     for batch in made[:5]:
-        sink.write(batch)
-    monkeypatch.setattr(store, "_JOURNAL_BYTES", 1)
-    sink.write(made[5])
+        write(sink, batch)
+    monkeypatch.setattr(file_sink, "_JOURNAL_BYTES", 1)
+    write(sink, made[5])
 
     assert len(sink._journal.seen) == 2
-    assert sink.write(made[0])
-    assert not sink.write(made[5])
+    assert write(sink, made[0])
+    assert not write(sink, made[5])
 
 
 def failing(real: Callable[..., Any], at: int, error: int) -> Callable[..., Any]:
@@ -150,31 +118,31 @@ def failing(real: Callable[..., Any], at: int, error: int) -> Callable[..., Any]
 def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Whichever write the disk fills up at, the journal's or the seventh file's, no file has a byte of the batch."""
     sink = make_sink(tmp_path)
-    sink.write(make_batch(1, USERS[:4]))
+    write(sink, make_batch(1, USERS[:4]))
     before = tree(tmp_path)
     batch = make_batch(2)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "write", failing(disk.write, at, errno.ENOSPC))
         with pytest.raises(SinkError, match="No space left"):
-            sink.write(batch)
+            write(sink, batch)
 
     assert tree(tmp_path) == before
     assert not (tmp_path / "kube-audit-grace" / "audit").exists()
-    assert sink.write(batch)
+    assert write(sink, batch)
     assert audit_ids(tmp_path) == ids_of(make_batch(1, USERS[:4]), batch)
 
 
 def test_a_failed_undo_is_mended_by_the_next_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where even taking back fails, the batch stays on record, is finished later, and its retry is known."""
     sink, batch = make_sink(tmp_path), make_batch(2)
-    sink.write(make_batch(1))
+    write(sink, make_batch(1))
     with monkeypatch.context() as patch:
         patch.setattr(disk, "write", failing(disk.write, 3, errno.EIO))
         patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
         with pytest.raises(SinkError):
-            sink.write(batch)
+            write(sink, batch)
 
-    assert not sink.write(batch)
+    assert not write(sink, batch)
     assert audit_ids(tmp_path) == ids_of(make_batch(1), batch)
 
 
@@ -182,9 +150,10 @@ KILLED = """
 import os, pathlib, signal, sys
 sys.path.insert(0, sys.argv[3])
 from auditsplit.sinks.file import disk
-import test_file_store as t
+import support.file_logs as t
+from support.requests import soon
 sink = t.make_sink(pathlib.Path(sys.argv[1]))
-sink.write(t.make_batch(1))
+sink.write(t.make_batch(1), soon())
 calls, real = iter(range(100)), disk.write
 def write(file, chunks, offset):
     if next(calls) == int(sys.argv[2]):
@@ -192,7 +161,7 @@ def write(file, chunks, offset):
         os.kill(os.getpid(), signal.SIGKILL)
     real(file, chunks, offset)
 disk.write = write
-sink.write(t.make_batch(2))
+sink.write(t.make_batch(2), soon())
 """
 
 
@@ -203,12 +172,12 @@ def test_a_kill_leaves_no_half_batch(tmp_path: Path, at: int) -> None:
 
     killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
     sink = make_sink(tmp_path)
-    sink.check()
+    sink.check(soon())
 
     found = audit_ids(tmp_path)
     assert killed.returncode == -signal.SIGKILL
     assert found in (ids_of(make_batch(1)), ids_of(make_batch(1), make_batch(2)))
-    sink.write(make_batch(2))
+    write(sink, make_batch(2))
     assert audit_ids(tmp_path) == ids_of(make_batch(1), make_batch(2))
 
 
@@ -229,24 +198,24 @@ def test_a_power_cut_loses_nothing_acknowledged(tmp_path: Path, monkeypatch: pyt
     states = []
     for batch in made:
         states.append(tree(tmp_path))
-        sink.write(batch)
+        write(sink, batch)
     whole = tree(tmp_path)
     lose(tmp_path, states[survived])
     monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
 
-    make_sink(tmp_path).check()
+    make_sink(tmp_path).check(soon())
 
     assert tree(tmp_path) == whole
-    assert [make_sink(tmp_path).write(batch) for batch in made] == [False] * 4
+    assert [write(make_sink(tmp_path), batch) for batch in made] == [False] * 4
 
 
 def test_a_copied_folder_is_not_replayed_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files moved to another machine have other inodes, and every event already."""
-    make_sink(tmp_path / "log").write(make_batch(1))
+    write(make_sink(tmp_path / "log"), make_batch(1))
     shutil.copytree(tmp_path / "log", tmp_path / "copy")
     monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
 
-    make_sink(tmp_path / "copy").check()
+    make_sink(tmp_path / "copy").check(soon())
 
     assert tree(tmp_path / "copy") == tree(tmp_path / "log")
 
@@ -254,9 +223,9 @@ def test_a_copied_folder_is_not_replayed_into(tmp_path: Path, monkeypatch: pytes
 def test_a_torn_journal_after_a_power_cut_is_cut_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without fsync a record may reach the disk in part; it is dropped whole, and the ones before it hold."""
     sink = make_sink(tmp_path, sync=False)
-    sink.write(make_batch(1))
+    write(sink, make_batch(1))
     end = sink._journal.size
-    sink.write(make_batch(2))
+    write(sink, make_batch(2))
     shutil.rmtree(tmp_path / "kube-audit-alice")
     path = tmp_path / ".auditsplit" / "journal"
     text = bytearray(path.read_bytes())
@@ -264,20 +233,20 @@ def test_a_torn_journal_after_a_power_cut_is_cut_back(tmp_path: Path, monkeypatc
     path.write_bytes(text)
     monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
 
-    make_sink(tmp_path).check()
+    make_sink(tmp_path).check(soon())
 
     assert (tmp_path / "kube-audit-alice" / "audit").read_bytes().count(b"1-alice") == 1
-    assert make_sink(tmp_path).write(make_batch(2))
+    assert write(make_sink(tmp_path), make_batch(2))
 
 
 def test_a_file_that_somebody_renamed_goes_on_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An outside logrotate loses no event, also where a power cut follows: rather twice than lost."""
     sink = make_sink(tmp_path)
-    sink.write(make_batch(1, ("alice",)))
+    write(sink, make_batch(1, ("alice",)))
     (tmp_path / "kube-audit-alice" / "audit").rename(tmp_path / "kube-audit-alice" / "audit.1")
-    sink.write(make_batch(2, ("alice",)))
+    write(sink, make_batch(2, ("alice",)))
     monkeypatch.setattr(journal, "_boot_id", lambda: "another boot")
-    make_sink(tmp_path).check()
+    make_sink(tmp_path).check(soon())
 
     found = audit_ids(tmp_path)
     assert set(found) == {"1-alice", "2-alice"}
@@ -287,10 +256,10 @@ def test_a_file_that_somebody_renamed_goes_on_anew(tmp_path: Path, monkeypatch: 
 def test_a_removed_journal_is_begun_anew(tmp_path: Path) -> None:
     """Whoever removes the store's own folder loses the memory of retries, nothing else."""
     sink = make_sink(tmp_path)
-    sink.write(make_batch(1))
+    write(sink, make_batch(1))
     shutil.rmtree(tmp_path / ".auditsplit")
 
-    assert sink.write(make_batch(2))
+    assert write(sink, make_batch(2))
     assert audit_ids(tmp_path) == ids_of(make_batch(1), make_batch(2))
 
 
@@ -299,13 +268,13 @@ def test_a_journal_of_something_else_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / ".auditsplit").mkdir()
     (tmp_path / ".auditsplit" / "journal").write_bytes(b"not a journal" * 100)
 
-    assert make_sink(tmp_path).write(make_batch(1))
+    assert write(make_sink(tmp_path), make_batch(1))
     assert audit_ids(tmp_path) == ids_of(make_batch(1))
 
 
 def _write_many(root: str, numbers: Iterable[int]) -> None:
     sink = make_sink(Path(root), rotation=Rotation(max_size_mb=1))
-    threads = [threading.Thread(target=sink.write, args=(make_batch(number, size=20_000),)) for number in numbers]
+    threads = [threading.Thread(target=write, args=(sink, make_batch(number, size=20_000))) for number in numbers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -331,8 +300,8 @@ def test_processes_and_threads_write_at_once(tmp_path: Path, monkeypatch: pytest
 def test_a_gz_key_holds_gzip_members(tmp_path: Path) -> None:
     """A key that ends in .gz is compressed, a member a batch, and reads as one file."""
     sink = FileSink(tmp_path, KeyTemplate("audit-{namespace}.log.gz"))
-    sink.write(make_batch(1, ("alice",)))
-    sink.write(make_batch(2, ("alice",)))
+    write(sink, make_batch(1, ("alice",)))
+    write(sink, make_batch(2, ("alice",)))
 
     with gzip.open(tmp_path / "audit-none.log.gz") as lines:
         assert [json.loads(line)["auditID"] for line in lines] == ["1-alice", "2-alice"]
@@ -342,7 +311,7 @@ def test_rejected_bodies_are_kept_once_by_their_hash(tmp_path: Path) -> None:
     """The same undecodable body sent five times is one file of its very bytes."""
     sink = make_sink(tmp_path)
 
-    places = {sink.reject("prod", "0a" * 32, b"\xffnot json") for _ in range(5)}
+    places = {sink.reject("prod", "0a" * 32, b"\xffnot json", soon()) for _ in range(5)}
 
     assert places == {"_rejected/prod/" + "0a" * 32}
     assert tree(tmp_path) == {"_rejected/prod/" + "0a" * 32: b"\xffnot json"}
@@ -351,11 +320,11 @@ def test_rejected_bodies_are_kept_once_by_their_hash(tmp_path: Path) -> None:
 def test_a_rejected_body_that_does_not_fit_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a body under a hash would be a lie."""
     sink = make_sink(tmp_path)
-    sink.check()
+    sink.check(soon())
     monkeypatch.setattr(disk, "write", failing(disk.write, 0, errno.ENOSPC))
 
     with pytest.raises(SinkError, match="No space left"):
-        sink.reject("prod", "0a" * 32, b"x" * 100)
+        sink.reject("prod", "0a" * 32, b"x" * 100, soon())
 
     assert tree(tmp_path) == {}
     assert not (tmp_path / ".auditsplit" / "rejected.new").exists()
@@ -373,15 +342,13 @@ def test_recovery_at_the_start_finishes_and_makes_nothing(tmp_path: Path) -> Non
     assert not (tmp_path / "never").exists()
 
 
-def test_a_busy_store_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that is never free is a store's trouble with an end, well within the apiserver's 30 s."""
+def test_a_lock_that_is_never_free_fails_the_batch_in_time(tmp_path: Path) -> None:
+    """Well within kube-apiserver's 30 s."""
     sink, other = make_sink(tmp_path), make_sink(tmp_path)
-    sink.check()
-    real = type(other._lock).hold
-    monkeypatch.setattr(type(other._lock), "hold", lambda lock: real(lock, 0.05))
+    sink.check(soon())
 
-    with real(sink._lock), pytest.raises(SinkError, match="not free within"):
-        other.write(make_batch(1))
+    with sink._lock.hold(soon()), pytest.raises(SinkError, match="not free within"):
+        other.write(make_batch(1), Deadline.after(0.05))
 
 
 def test_a_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
@@ -389,14 +356,14 @@ def test_a_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("")
 
     with pytest.raises(SinkError, match=r"log.*"):
-        make_sink(tmp_path / "log").check()
+        make_sink(tmp_path / "log").check(soon())
 
 
 def test_a_batch_without_events_touches_nothing(tmp_path: Path) -> None:
     """An empty list is a probe's: it is taken and leaves no file."""
     sink = make_sink(tmp_path)
 
-    assert sink.write(make_batch(1, ()))
+    assert write(sink, make_batch(1, ()))
     assert tree(tmp_path) == {}
 
 
@@ -407,7 +374,7 @@ def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kube-audit-alice" / "audit").symlink_to(tmp_path / "secret")
 
     with pytest.raises(SinkError):
-        make_sink(tmp_path).write(make_batch(1, ("alice",)))
+        write(make_sink(tmp_path), make_batch(1, ("alice",)))
 
     assert (tmp_path / "secret").read_text() == ""
 
@@ -419,9 +386,9 @@ def test_every_write_syncs_unless_told_not_to(tmp_path: Path, monkeypatch: pytes
     sinks = {sync: make_sink(tmp_path / str(sync), sync=sync) for sync in (True, False)}
     counts = {}
     for sync, sink in sinks.items():
-        sink.write(make_batch(1))
+        write(sink, make_batch(1))
         synced.clear()  # the first use also syncs the new journal
-        sink.write(make_batch(2))
+        write(sink, make_batch(2))
         counts[sync] = synced.copy()
 
     assert counts == {True: [sinks[True]._journal._file], False: []}
