@@ -174,7 +174,7 @@ def test_all_mistakes_at_once() -> None:
     text = "\n".join(found)
     for part in (
         "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
-        "'ftp'; there are az, elasticsearch+http, elasticsearch+https, file, gs, memory, s3, stdout",
+        "'ftp'; write one of az, elasticsearch+http, elasticsearch+https, file, gs, memory, s3, stdout",
         "AUDIT_SINKS: ftp:bucket: ",
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
