@@ -2,14 +2,14 @@
 
 gunicorn 27's own worker gives every new connection a thread. The thread waits for the first byte (5 s) and then for the
 whole head (for ever). It closes connections in its main loop, where it waits up to 2 s for the other end to close too.
-So silent connections, as many as there are threads, stop a server, and senders that leave connections open slow it down.
+So a few silent connections stop a server, and a few senders that leave connections open slow it down.
 
 Here a connection waits with the idle ones until its request's head is complete. The kernel holds the bytes meanwhile.
 When there are too many connections, the longest waiting one is closed. A thread reads a request for `READ_S` at most,
 and the poller drains a connection that ends. A request for which no thread is free within `WAIT_S`, or for which there
 is no room, is refused unread. So a sender knows in time, and waiting requests take the kernel's memory and not ours.
 
-gunicorn is pinned to a minor version, and a test compares the methods that this module overrides or calls.
+gunicorn is pinned to a minor version, and a test compares the methods that this module overrides.
 """
 
 from __future__ import annotations
@@ -196,8 +196,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not arrived and not ahead:
             return _Head.NONE
         head = self._judged(conn, ahead, arrived)
-        wake_at = len(arrived) + 1 if head is _Head.AWAITED else 1
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wake_at)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(arrived) + 1 if head is _Head.AWAITED else 1)
         return head
 
     def _judged(self, conn: TConn, ahead: bytes, arrived: bytes) -> _Head:
@@ -220,7 +219,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _drain(self, conn: TConn, client: socket.socket) -> bool:
         """Read on, and return whether more may arrive. At its end the connection is closed."""
-        if conn not in self._lingering:  # it was closed to make room after the poller reported it
+        if conn not in self._lingering:  # closed to make room
             return False
         try:
             count = len(socket.socket.recv(client, _PIECE_BYTES))

@@ -1,4 +1,4 @@
-"""Whole reads, whole writes and syncs; the system's own may do less than they were asked for."""
+"""Complete reads, complete writes and syncs. The system calls alone may read or write less than asked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def write(file: int, chunks: Sequence[bytes], offset: int) -> None:
-    """Write all of ``chunks``, one behind the other, at ``offset``."""
+    """Write all of ``chunks``, one after the other, from ``offset`` on."""
     for first in range(0, len(chunks), _IOV_MAX):
         some: list[bytes | memoryview] = list(chunks[first : first + _IOV_MAX])
         while some:
@@ -34,13 +34,13 @@ def read(file: int, length: int, offset: int) -> bytes:
 
 
 def sync(file: int, *, really: bool) -> None:
-    """Put an open file's data on the disk, if ``really``."""
+    """Sync an open file's data to the disk, if ``really``."""
     if really:
         _sync_data(file)
 
 
 def sync_folder(folder: Path, *, really: bool) -> None:
-    """Put a folder's entries on the disk, if ``really``."""
+    """Sync a folder's entries to the disk, if ``really``."""
     if really:
         file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -50,7 +50,7 @@ def sync_folder(folder: Path, *, really: bool) -> None:
 
 
 def make_folder(folder: Path, *, really: bool) -> None:
-    """Make the folder and what is missing above it, private to this user; with ``really`` their entries are synced."""
+    """Make the folder and the missing folders above it, private to this user. With ``really``, sync their entries."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in missing:
@@ -58,7 +58,10 @@ def make_folder(folder: Path, *, really: bool) -> None:
 
 
 def replace(path: Path, data: bytes, new: Path, *, really: bool) -> None:
-    """Make ``path`` a file of ``data``, whole or not at all, private to this user; ``new`` is its name until then."""
+    """Replace ``path`` by a file of ``data``, whole or not at all, private to this user.
+
+    ``new`` is the file's name until it is complete. No file of that name is left, also after an error.
+    """
     try:
         file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

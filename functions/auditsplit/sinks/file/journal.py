@@ -1,13 +1,13 @@
-"""The file store's journal: what makes a batch durable with one sync, whole over all of its files, and written once.
+"""The file sink's journal: it makes a batch durable with one sync, whole over all of its files, and written once.
 
-A batch goes first into the journal, whole, with the place of each of its pieces (a redo log). Once that is on the disk
-the batch is safe, and the files themselves need no sync of their own until the journal is begun anew. Whoever takes the
-store's lock next finds a record that its writer did not finish, and finishes it. The journal also remembers the
-batches of the last minutes, so one that comes again is not written again.
+A batch is first written to the journal, whole, with the place of each of its pieces (a redo log). Once the journal is
+synced the batch is durable, and the files need no sync of their own until the journal begins anew. The next writer that
+holds the sink's lock finds a record that its writer did not finish, and finishes it. The journal also remembers the
+batches of the last minutes, so a batch that is sent again is not stored again.
 
-Layout: records, each ``_HEADER``, a MessagePack `Record`, the data. The first record of a file has no data: it carries
-the machine's boot and the batches remembered. Within one boot, what a killed process wrote is in the system's cache, so
-only an unfinished record is replayed; after another boot all records since the last sync are.
+Layout: records, each ``_HEADER``, a MessagePack `Record`, the data. The first record of a file has no data: it has the
+machine's boot and the remembered batches. Within one boot, the system's cache has all that a killed process wrote, so
+only an unfinished record is replayed. After another boot, all records since the last sync are replayed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from isal import isal_zlib
 from auditsplit.sinks.file import disk
 
 REMEMBERED_S = 15 * 60
-"""How long a batch is remembered; the apiserver gives one up after some 250 s at the latest."""
+"""How long a batch is remembered. kube-apiserver gives a batch up after some 250 s at the latest."""
 
 MAX_REMEMBERED = 200_000
-"""How many batches are remembered at the most, the newest (some 40 MB of memory)."""
+"""The most batches that are remembered, the newest ones (some 40 MB of memory)."""
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"asj1"
@@ -39,7 +39,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Piece(NamedTuple):
-    """Where some of the data belongs: ``length`` bytes at ``offset`` of the file ``path``, which is ``inode``."""
+    """The place of a part of the data: ``length`` bytes at ``offset`` of the file ``path``, which is ``inode``."""
 
     path: str
     inode: int
@@ -48,7 +48,7 @@ class Piece(NamedTuple):
 
 
 class Record(msgspec.Struct):
-    """A batch in the journal, or, with ``seen``, the journal's beginning."""
+    """A batch in the journal. With ``seen`` it is the journal's first record."""
 
     batch: bytes = b""
     at: float = 0.0
@@ -62,12 +62,19 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Journal:
-    """The journal file ``path``. Every method wants the store's lock held; every one may raise ``OSError``."""
+    """The journal file ``path``. Every method requires the sink's lock, and may raise ``OSError``."""
 
     def __init__(
         self, path: Path, *, sync: bool, replay: Callable[[Record, bytes], None], sync_all: Callable[[], None]
     ) -> None:
-        """Name the file; ``replay`` writes a record's data to its places, ``sync_all`` syncs those and begins anew."""
+        """Name the file.
+
+        Args:
+            path: the file.
+            sync: whether records are synced to the disk.
+            replay: writes a record's data to its places.
+            sync_all: syncs all `touched` files, and calls `begin_anew`.
+        """
         self.path = path
         self.seen: dict[bytes, float] = {}
         self.touched: set[str] = set()
@@ -79,7 +86,7 @@ class Journal:
         self._unfinished = self._rebooted = False
 
     def catch_up(self) -> None:
-        """Read what other processes wrote since; finish what one of them, or this one, could not."""
+        """Read the records that other processes wrote, and finish a record that its writer could not."""
         if not self.path.exists():
             self.begin_anew()
         if self._file is None or self._unfinished or self.path.stat().st_ino != self._inode:
@@ -95,13 +102,17 @@ class Journal:
             self._remember(record)
             self.size += size
         if (torn := os.fstat(self._descriptor()).st_size - self.size) > 0:
-            _log.warning("journal %s: %d bytes of a batch that was never whole are dropped", self.path, torn)
+            _log.warning(
+                "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
+                self.path,
+                torn,
+            )
             os.ftruncate(self._descriptor(), self.size)
         if self._rebooted or not self.size:
             self._sync_all()
 
     def append(self, batch: bytes, pieces: list[Piece], chunks: Sequence[bytes]) -> None:
-        """Put a batch on record, durably; on ``OSError`` it is not on record."""
+        """Write a batch to the journal, durably. After an ``OSError`` the journal does not have it."""
         file = self._descriptor()
         record = Record(batch, time.time(), pieces)
         try:
@@ -116,19 +127,19 @@ class Journal:
         self._remember(record)
 
     def mark_done(self) -> None:
-        """Say that the last record's data is in its places."""
+        """Mark the last record: its data is in its places."""
         os.pwrite(self._descriptor(), b"\x01", self._last + _DONE_OFFSET)
         self._unfinished = False
 
     def withdraw(self, batch: bytes) -> None:
-        """Take the last record, of ``batch``, back: its data was removed from its places."""
+        """Remove the last record, of ``batch``. Its data was removed from its places before."""
         os.ftruncate(self._descriptor(), self._last)
         self._unfinished = False
         self.size = self._last
         self.seen.pop(batch, None)
 
     def begin_anew(self) -> None:
-        """Replace the file by an empty one that remembers; wants all `touched` files synced before."""
+        """Replace the file by one that has only the remembered batches. All `touched` files must be synced before."""
         oldest = time.time() - REMEMBERED_S
         recent = {batch: at for batch, at in self.seen.items() if at >= oldest}
         for batch in list(recent)[: max(0, len(recent) - MAX_REMEMBERED)]:
@@ -174,7 +185,7 @@ class Journal:
         self.touched.update(piece.path for piece in record.pieces)
 
     def _read(self) -> tuple[Record, Callable[[], bytes], bool, int] | None:
-        """Return the record at `size`, a function that reads its data, whether it is done, its size; None if none."""
+        """Return the record at `size`, a function that reads its data, whether it is done, its size; None at the end."""
         file = self._descriptor()
         header = os.pread(file, _HEADER.size, self.size)
         if len(header) < _HEADER.size:
@@ -197,7 +208,7 @@ class Journal:
             return None
 
     def _write(self, file: int, offset: int, record: Record, chunks: Sequence[bytes], *, done: bool = False) -> int:
-        """Write the record at ``offset``; return its size."""
+        """Write the record at ``offset``, and return its size in bytes."""
         meta = _encode(record)
         crc = isal_zlib.crc32(meta)
         for chunk in chunks:
@@ -209,7 +220,7 @@ class Journal:
 
 
 def _boot_id() -> str:
-    """Return what names the machine's boot, or an empty text where the system has no such name."""
+    """Return the id of the machine's boot, or an empty text where the system has none."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -1,8 +1,9 @@
 """Rotation, with the knobs of kube-apiserver's log backend and their meaning.
 
-``--audit-log-maxsize`` (megabytes of a file before it is rotated), ``--audit-log-maxbackup`` (rotated files kept; 0 is
-all), ``--audit-log-maxage`` (days a rotated file is kept; 0 is for ever). A rotated file carries the time of its
-rotation, as with the log backend, behind a ``~``: no key has one there, so a rotated file is nobody's live one.
+``--audit-log-maxsize`` (megabytes of a file before it is rotated), ``--audit-log-maxbackup`` (rotated files that are
+kept; 0 keeps all), ``--audit-log-maxage`` (days for which a rotated file is kept; 0 is for ever). The name of a rotated
+file has the time of its rotation, as with the log backend, after a ``~``. No key has a ``~`` there, so no rotated file
+has the name of a live one.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ _MILLISECONDS = -3
 
 
 class Rotation(msgspec.Struct, frozen=True):
-    """When a file is rotated, and which rotated files stay."""
+    """When a file is rotated, and which rotated files are kept."""
 
     max_size_mb: int = 100
     max_backups: int = 0
     max_age_days: int = 0
 
     def due(self, size: int, more: int) -> bool:
-        """Return whether a file of ``size`` bytes is to be rotated before ``more`` are put to it."""
+        """Return whether a file of ``size`` bytes is rotated before ``more`` bytes are appended."""
         return size > 0 and size + more > self.max_size_mb * _MEGABYTE
 
     def rotate(self, path: Path, now: datetime | None = None) -> None:
-        """Give the file its rotated name, which no other has, and remove the rotated files that are too many or old."""
+        """Give the file a rotated name that no other file has, and remove rotated files that are too many or old."""
         now = now or datetime.now(UTC)
         at = now
         while (backup := _backup_name(path, at)).exists():
