@@ -185,7 +185,7 @@ class Journal:
         self.touched.update(piece.path for piece in record.pieces)
 
     def _read(self) -> tuple[Record, Callable[[], bytes], bool, int] | None:
-        """Return the record at `size`, a function that reads its data, whether it is done, its size; None at the end."""
+        """Return the record at `size`, a function that reads its data, whether it is done, its size; None if none."""
         file = self._descriptor()
         header = os.pread(file, _HEADER.size, self.size)
         if len(header) < _HEADER.size:
