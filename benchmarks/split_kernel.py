@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 from benchmarks import workload
 
 from auditsplit.decode import eventlist
-from auditsplit.event import Origin
+from auditsplit.event import API_VERSION, Origin
 from auditsplit.routing import names
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import lines
@@ -63,7 +63,7 @@ def orjson_split(body: bytes) -> list[bytes]:
     groups: dict[str, list[bytes]] = {}
     for item in orjson.loads(body)["items"]:
         user = item["user"].get("username")
-        line = orjson.dumps({"kind": "Event", "apiVersion": eventlist.API_VERSION, **item})
+        line = orjson.dumps({"kind": "Event", "apiVersion": API_VERSION, **item})
         groups.setdefault(names.encode(user) if user else names.NO_USER, []).append(line)
     return [b"\n".join([*group, b""]) for group in groups.values()]
 

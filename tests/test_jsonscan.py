@@ -87,7 +87,7 @@ def test_blocks_are_no_concern(text: str, block: int, blanked: int) -> None:
     array = expected[1][1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonscan, "_BLOCK_BYTES", block)
-        patch.setattr(jsonscan, "_BLANKED_BYTES", blanked)
+        patch.setattr(jsonscan, "_BLANKING_WINDOW_BYTES", blanked)
 
         found = scanned(document)
         elements_found = scanned(document, array)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from auditsplit import ingest
-from auditsplit.decode import eventlist
+from auditsplit.decode import compression, eventlist
 from auditsplit.errors import BodyTooLarge, Undecodable
-from auditsplit.serve import body
 from auditsplit.settings import Settings
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -55,7 +54,7 @@ def _place(item: ingest.Rejected, first: int, lines: bool) -> str:  # noqa: FBT0
 
 def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     """Return what the stream reads as, unpacked where it is gzip."""
-    return body.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
+    return compression.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 
 def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
@@ -82,7 +81,7 @@ def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[tuple[bytes, bool]]:
 
 
 def _line(stream: BinaryIO, max_bytes: int) -> bytes:
-    with body.gzip_errors():
+    with compression.gzip_errors():
         line = stream.readline(max_bytes + 1)
     if len(line) > max_bytes:
         raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")

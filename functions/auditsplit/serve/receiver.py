@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 
 from auditsplit import auth, deadline, ingest
+from auditsplit.decode import compression
 from auditsplit.errors import (
     AuditsplitError,
     Busy,
@@ -160,7 +161,7 @@ class Receiver:
             raw = body.read(request.stream, settings.max_body_bytes, _content_length(request.headers))
             seen.bytes_in = len(raw)
             try:
-                text = body.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
+                text = compression.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
             except Undecodable as error:
                 raise ingest.kept(error, raw, cluster, settings.sinks) from error
         receipt = ingest.receive(text, cluster, settings.sinks, lines=lines, redaction=settings.redaction)
