@@ -173,8 +173,8 @@ def test_what_stands_for_absence_is_safe() -> None:
 
 def test_long_values_are_not_remembered() -> None:
     """A caller can choose names of a megabyte, a new one each time: memory must not grow by them."""
-    before = naming._remembered.cache_info().currsize
+    before = naming._cached.cache_info().currsize
     found = [encode("x" * 100_000 + str(number)) for number in range(20)]
 
-    assert naming._remembered.cache_info().currsize == before
+    assert naming._cached.cache_info().currsize == before
     assert len(set(found)) == 20

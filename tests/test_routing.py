@@ -12,8 +12,9 @@ from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode.eventlist import decode
 from auditsplit.event import Event, Head, ObjectReference, Origin, User, event_time
+from auditsplit.routing.fields import FIELDS
 from auditsplit.routing.names import NO_USER
-from auditsplit.routing.template import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate
+from auditsplit.routing.template import MAX_SEGMENT_BYTES, RESERVED, KeyTemplate
 
 ARRIVED = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORIGIN = Origin("prod", ARRIVED)
@@ -291,30 +292,30 @@ def test_good_templates(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("{user}{namespace}", "could meet"),
-        ("{user}-{namespace}", "could meet"),
-        ("{user}.{namespace}", "could meet"),
-        ("{user}{date}{namespace}", "could meet"),
-        ("{user}@x:y_{verb}/z", "could meet"),
-        ("", "no name between two slashes"),
-        ("/", "no name between two slashes"),
-        ("/var/log/{user}", "no name between two slashes"),
-        ("{user}/", "no name between two slashes"),
-        ("a//{user}", "no name between two slashes"),
-        ("./{user}", "no name between two slashes"),
-        ("a/./{user}", "no name between two slashes"),
-        ("../{user}", "no name between two slashes"),
-        ("{user}/..", "no name between two slashes"),
-        ("{users}", r"no field \{users\}; there are \{user\}"),
-        ("{User}", "no field"),
-        ("{}", "no field"),
-        ("{0}", "no field"),
-        ("{user.__class__}", "no field"),
-        ("{user[0]}", "no field"),
-        ("{user!r}", "no field"),
-        ("{user:>5}", "no field"),
-        ("{date:%Y}", "no field"),
-        ("{user:{date}}", "no field"),
+        ("{user}{namespace}", "could get the same key"),
+        ("{user}-{namespace}", "could get the same key"),
+        ("{user}.{namespace}", "could get the same key"),
+        ("{user}{date}{namespace}", "could get the same key"),
+        ("{user}@x:y_{verb}/z", "could get the same key"),
+        ("", "not a valid name between two slashes"),
+        ("/", "not a valid name between two slashes"),
+        ("/var/log/{user}", "not a valid name between two slashes"),
+        ("{user}/", "not a valid name between two slashes"),
+        ("a//{user}", "not a valid name between two slashes"),
+        ("./{user}", "not a valid name between two slashes"),
+        ("a/./{user}", "not a valid name between two slashes"),
+        ("../{user}", "not a valid name between two slashes"),
+        ("{user}/..", "not a valid name between two slashes"),
+        ("{users}", r"\{users\} is not a field. Fields are \{user\}"),
+        ("{User}", "is not a field"),
+        ("{}", "is not a field"),
+        ("{0}", "is not a field"),
+        ("{user.__class__}", "is not a field"),
+        ("{user[0]}", "is not a field"),
+        ("{user!r}", "is not a field"),
+        ("{user:>5}", "is not a field"),
+        ("{date:%Y}", "is not a field"),
+        ("{user:{date}}", "is not a field"),
         ("~{user}", "character other than"),
         ("~/{user}", "character other than"),
         ("{user} x", "character other than"),
@@ -331,9 +332,9 @@ def test_good_templates(text: str) -> None:
         ("_REJECTED/{user}", "own"),
         (".auditsplit/{user}", "own"),
         (".AuditSplit/lock", "own"),
-        ("{user", "write fields as"),
-        ("user}", "write fields as"),
-        ("{user}/{", "write fields as"),
+        ("{user", "Write fields as"),
+        ("user}", "Write fields as"),
+        ("{user}/{", "Write fields as"),
         ("a" * (MAX_SEGMENT_BYTES + 1), "can grow to 226 bytes"),
         ("{user}" + "a" * 26, "can grow to 226 bytes"),
         ("{namespace}/{date}{user}-{year}{month}{day}{hour}" + "a" * 8, "can grow to 229 bytes"),
@@ -347,11 +348,11 @@ def test_bad_templates(text: str, mistake: str) -> None:
 
 def test_all_mistakes_of_a_template_at_once() -> None:
     """A template's mistakes come together, a line each."""
-    with pytest.raises(ValueError, match="no field") as caught:
+    with pytest.raises(ValueError, match="is not a field") as caught:
         KeyTemplate("/{users}/~/{user}{namespace}")
 
     lines = str(caught.value).splitlines()
-    for mistake in ("no field {users}", "'/~/'", "between two slashes", "could meet"):
+    for mistake in ("{users} is not a field", "'/~/'", "between two slashes", "could get the same key"):
         assert sum(mistake in each for each in lines) == 1, mistake
 
 

@@ -19,7 +19,7 @@ from auditsplit import sinks
 from auditsplit.auth import CLUSTER, TokenHash
 from auditsplit.errors import SettingsError
 from auditsplit.policy.redaction import Redaction
-from auditsplit.routing.template import WhichUser
+from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks import Sink
 from auditsplit.sinks.options import redacted, whole_number
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from auditsplit.policy.redaction import NOTHING, Redaction
-from auditsplit.routing.template import WhichUser
+from auditsplit.routing.fields import WhichUser
 
 _MAX_DIGITS = 18
 _MAX_SHOWN = 60
