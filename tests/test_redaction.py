@@ -25,6 +25,7 @@ from auditsplit.settings import Settings
 from auditsplit.sinks.memory import MemorySink
 
 PASSWORD = "c3VwZXItc2VjcmV0"  # noqa: S105 - what must not be stored
+CHOICES = "must be none, or some of requestObject, responseObject, managedFields"
 BODY = {"metadata": {"managedFields": [{}]}, "data": {"password": PASSWORD}}
 
 
@@ -137,15 +138,15 @@ def test_it_reads_as_it_is_written(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("requestObject", "'requestObject' is no rule; write <resource>=requestObject, or *=requestObject for every"),
-        ("Secrets=requestObject", "'Secrets' is no resource; write it as in an audit policy, lower-case"),
-        ("secrets.v1=requestObject", "'secrets.v1' is no resource; write it as in an audit policy, lower-case"),
-        ("=requestObject", "'' is no resource"),
-        ("secrets=", "secrets: '' is none of requestObject, responseObject, managedFields, none"),
-        ("secrets=body", "secrets: 'body' is none of requestObject, responseObject, managedFields, none"),
-        ("secrets=none,requestObject", "secrets: 'none' is none of requestObject, responseObject, managedFields, none"),
-        ("secrets=none secrets=requestObject", "secrets has two rules; write its parts into one, with commas between"),
-        ("secrets=none=none", "secrets: 'none=none' is none of"),
+        ("requestObject", "'requestObject' is not a valid rule. Write <resource>=requestObject, or *=requestObject"),
+        ("Secrets=requestObject", "'Secrets' is not a valid resource. Write it as in an audit policy, in lower"),
+        ("secrets.v1=requestObject", "'secrets.v1' is not a valid resource. Write it as in an audit policy, in lower"),
+        ("=requestObject", "'' is not a valid resource"),
+        ("secrets=", f"secrets: {CHOICES}, not ''"),
+        ("secrets=body", f"secrets: {CHOICES}, not 'body'"),
+        ("secrets=none,requestObject", f"secrets: {CHOICES}, not 'none'"),
+        ("secrets=none secrets=requestObject", "secrets has two rules. Write one rule with the parts of both"),
+        ("secrets=none=none", f"secrets: {CHOICES}, not 'none=none'"),
     ],
 )
 def test_a_mistake_says_what_to_write(text: str, expected: str) -> None:
