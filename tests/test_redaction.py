@@ -17,8 +17,9 @@ from support.eventlists import HOSTILE, PROPERTY, event, eventlist, items
 from auditsplit import ingest, replay
 from auditsplit.decode.eventlist import decode
 from auditsplit.errors import Undecodable
+from auditsplit.policy import Transform
 from auditsplit.policy.cut import BODIES, MARK, PARTS
-from auditsplit.policy.redaction import DEFAULT, Redaction
+from auditsplit.policy.redaction import DEFAULT, NOTHING, Redaction
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.serve.receiver import Receiver, Request
 from auditsplit.settings import Settings
@@ -44,7 +45,12 @@ def redacted(item: bytes, redaction: Redaction) -> bytes:
 
 def parts_left(item: bytes, text: str = "") -> set[str]:
     """Return the parts that an item still has after redaction by ``AUDIT_DROP``."""
-    document = json.loads(redacted(item, Redaction.parse(text)))
+    return parts_after(item, Redaction.parse(text))
+
+
+def parts_after(item: bytes, redaction: Redaction) -> set[str]:
+    """Return the parts that an item still has after ``redaction``."""
+    document = json.loads(redacted(item, redaction))
     managed = {"managedFields" for body in BODIES if "managedFields" in document.get(body, {}).get("metadata", {})}
     return set(BODIES) & set(document) | managed
 
@@ -214,6 +220,42 @@ def test_recorded_secrets_are_redacted(recorded: list[bytes]) -> None:
     assert resources == {"secrets": 3, "serviceaccounts": 1}
     assert all(MARK in json.loads(new)["annotations"] for _, new in changed)
     assert not [new for _, new in changed if b'"data"' in new or b'"token":' in new]
+
+
+def test_redaction_is_a_transform() -> None:
+    """The use case applies any list of transforms, and mypy checks that redaction is one of them."""
+    transforms: list[Transform] = [NOTHING, Redaction()]
+    events = decode(eventlist([of("secrets")])).events
+
+    for transform in transforms:
+        events = transform.apply(events)
+
+    assert json.loads(bytes(events[0].raw))["annotations"] == {MARK: "requestObject,responseObject"}
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "pods"),
+    [
+        ("", set(PARTS), set(PARTS)),
+        ("none", set(PARTS), set(PARTS)),
+        (str(NOTHING), set(PARTS), set(PARTS)),
+        ("pods=requestObject", set(PARTS), {"responseObject", "managedFields"}),
+        ("none *=managedFields pods=none", set(BODIES), set(PARTS)),
+    ],
+)
+def test_an_option_adds_no_defaults(text: str, secrets: set[str], pods: set[str]) -> None:
+    """The option of a sink removes parts in addition to ``AUDIT_DROP``, so it has only its own rules."""
+    redaction = Redaction.from_option(text, "authenticated")
+
+    assert parts_after(of("secrets"), redaction) == secrets
+    assert parts_after(of("pods"), redaction) == pods
+    assert str(Redaction.from_option(str(redaction), "authenticated")) == str(redaction)
+
+
+def test_every_mistake_of_an_option_is_reported() -> None:
+    """The error has all mistakes, each on a line of its own, as that of the setting has."""
+    with pytest.raises(ValueError, match=r"\A.*\n.*\n.*\Z"):
+        Redaction.from_option("secrets pods=x,y", "authenticated")
 
 
 # On the way to the sinks.

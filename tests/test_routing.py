@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode.eventlist import decode
-from auditsplit.event import Event, Head, ObjectReference, Origin, User, event_time
+from auditsplit.event import NO_TIME, Event, Head, ObjectReference, Origin, User, event_time, repeatable_time
 from auditsplit.routing.fields import FIELDS
 from auditsplit.routing.names import NO_USER
 from auditsplit.routing.template import MAX_SEGMENT_BYTES, RESERVED, KeyTemplate
@@ -147,6 +147,43 @@ def test_the_time_of_an_event_is_in_utc(stage: str | None, received: str | None,
 
     assert time == datetime.fromisoformat(expected).replace(tzinfo=UTC)
     assert time.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([], NO_TIME),
+        ([None, "yesterday"], NO_TIME),
+        ([None, "2026-11-23T11:29:49Z", "2026-11-22T00:00:00Z"], datetime(2026, 11, 23, 11, 29, 49, tzinfo=UTC)),
+    ],
+    ids=["no events", "no times", "several times"],
+)
+def test_the_time_of_events_without_a_time_is_repeatable(times: list[str | None], expected: datetime) -> None:
+    """It is the time of the batch's first event that has a time, so that a retry gives the same place."""
+    events = decoded(*(event(stageTimestamp=time, requestReceivedTimestamp=None) for time in times))
+
+    assert repeatable_time(events) == expected
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_template_tells_whether_it_has_a_time(field: str) -> None:
+    """A field is a time if and only if the key depends on when the event happened."""
+    template = KeyTemplate(f"{{{field}}}/{{verb}}")
+    times = ("2026-11-23T11:29:49Z", "2027-12-24T12:30:50Z")
+
+    keys = {template.key(head(stageTimestamp=time), ORIGIN) for time in times}
+
+    assert template.has_time == (len(keys) == 2)
+
+
+def test_an_option_is_a_template() -> None:
+    """Its text can be an option again, and ``{user}`` is the user that the sinks are configured for."""
+    template = KeyTemplate.from_option("{user}/x", "impersonated")
+
+    assert str(template) == "{user}/x"
+    assert template.user == "impersonated"
+    with pytest.raises(ValueError, match=r"\A.*is not a field.*\n.*between two slashes"):
+        KeyTemplate.from_option("/{users}", "authenticated")
 
 
 @given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)), st.integers(-1439, 1439))  # noqa: DTZ001 - the zone comes later
