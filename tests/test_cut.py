@@ -303,7 +303,7 @@ def model(item: Members, parts: tuple[str, ...]) -> Members | None:
 
 
 def unmarked(annotations: Members, parts: tuple[str, ...], dropped: set[str], marked: set[str]) -> Members:
-    """Return annotations without patches and marks. Add to ``dropped`` and ``marked`` what they tell."""
+    """Return annotations without patches and marks. Add the parts that they name to ``dropped`` and ``marked``."""
     kept = Members()
     for name, value in annotations:
         if name == MARK:

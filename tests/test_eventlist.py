@@ -41,7 +41,7 @@ def only_the_scan() -> Iterator[None]:
     """Make the fast parsers refuse everything."""
 
     def refuse(_: object) -> NoReturn:
-        raise msgspec.DecodeError("told to")
+        raise msgspec.DecodeError("refused by the test")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "_decode_document", refuse)
@@ -251,7 +251,7 @@ def test_millions_of_malformed_items_take_little_memory(item: bytes) -> None:
 
 
 def test_a_body_of_too_many_lines_is_refused() -> None:
-    """A body of a million lines is refused before they are decoded. The error tells what to do."""
+    """A body of a million lines is refused before they are decoded. The error names a remedy."""
     with pytest.raises(Undecodable, match=r"more than 100000 lines\. Send them in several bodies"):
         decode_lines(b"1\n" * 1_000_000)
 

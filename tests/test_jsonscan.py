@@ -195,7 +195,7 @@ def test_any_bytes_are_scanned_or_refused(text: bytes) -> None:
     ],
 )
 def test_a_broken_text_is_refused_where_it_breaks(text: bytes, position: int, reason: str) -> None:
-    """The error tells what is wrong, and the byte that shows it."""
+    """The error names the mistake and the byte that shows it."""
     with pytest.raises(Undecodable, match=reason) as caught:
         scanned(text)
 

@@ -67,7 +67,7 @@ def parts_after(item: bytes, redaction: Redaction) -> set[str]:
     ],
 )
 def test_credentials_are_redacted_by_default(resource: str | None, subresource: str | None) -> None:
-    """Secrets, tokens, token reviews and events without a resource lose both bodies. An annotation tells so."""
+    """Secrets, tokens, token reviews and events without a resource lose both bodies, and an annotation names them."""
     document = json.loads(redacted(of(resource, subresource), Redaction()))
 
     assert PASSWORD not in str(document)
@@ -162,7 +162,7 @@ def test_the_text_of_a_redaction_is_a_valid_setting(text: str, expected: str) ->
         ("secrets=none=none", f"secrets: {CHOICES}, not 'none=none'"),
     ],
 )
-def test_a_mistake_tells_what_to_write(text: str, expected: str) -> None:
+def test_a_mistake_is_refused_with_the_correct_form(text: str, expected: str) -> None:
     """An invalid rule is refused with what is wrong and what to write instead."""
     with pytest.raises(ValueError, match=r"\S") as caught:
         Redaction.parse(text)

@@ -166,7 +166,7 @@ def test_the_time_of_events_without_a_time_is_repeatable(times: list[str | None]
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_template_tells_whether_it_has_a_time(field: str) -> None:
+def test_has_time_is_true_for_fields_that_depend_on_the_time(field: str) -> None:
     """A field is a time if and only if the key depends on when the event happened."""
     template = KeyTemplate(f"{{{field}}}/{{verb}}")
     times = ("2026-11-23T11:29:49Z", "2027-12-24T12:30:50Z")
@@ -380,7 +380,7 @@ def test_templates_without_a_conflict_are_accepted(text: str) -> None:
     ],
 )
 def test_templates_with_a_mistake_are_refused(text: str, mistake: str) -> None:
-    """A key could leave its place, or two users could share a key. The error tells what to write instead."""
+    """A key could leave its place, or two users could share a key. The error shows what to write instead."""
     with pytest.raises(ValueError, match=mistake):
         KeyTemplate(text)
 

@@ -62,7 +62,7 @@ def gzip_errors() -> Iterator[None]:
 
 
 def too_large(max_bytes: int, reason: str) -> BodyTooLarge:
-    """Return the error for a body over ``max_bytes``. ``reason`` tells how that was noticed."""
+    """Return the error for a body over ``max_bytes``. ``reason`` is how that was noticed."""
     return BodyTooLarge(
         f"expected a body of at most {max_bytes} bytes (AUDIT_MAX_BODY_BYTES), {reason}. Lower "
         "--audit-webhook-batch-max-size, or set --audit-webhook-truncate-enabled and "
