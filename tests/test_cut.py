@@ -62,7 +62,7 @@ def test_bodies_are_cut_and_all_other_bytes_stay(parts: tuple[str, ...]) -> None
     ],
 )
 def test_the_mark_is_added_to_any_item(text: bytes, expected: bytes) -> None:
-    """The commas and the mark are right for any place of the body and any annotations."""
+    """The commas and the mark are right for any position of the body and any annotations."""
     parts = BODIES if b"responseObject" in text else ("requestObject",)
 
     assert without(text, parts) == expected % b'"%s":"%s"' % (MARK.encode(), ",".join(parts).encode())
@@ -119,7 +119,7 @@ def test_managed_fields_are_cut_where_kubernetes_has_them(body: str, document: A
     ],
 )
 def test_an_event_without_the_part_is_not_changed(text: bytes) -> None:
-    """A name of the part in any other place of an event has no effect."""
+    """A name of the part anywhere else in an event has no effect."""
     assert without(text, ("managedFields",)) is None
 
 
@@ -254,7 +254,7 @@ def test_the_last_of_several_annotations_gets_the_mark() -> None:
     ],
 )
 def test_an_ambiguous_item_is_scanned(text: bytes) -> None:
-    """The body's bytes are in another place too, or twice, or not where Go writes them."""
+    """The body's bytes are elsewhere too, or there twice, or not where Go writes them."""
     assert _parsed_without(text, BODIES) is None
     cut = without(text, BODIES)
 
@@ -294,9 +294,9 @@ def model(item: Members, parts: tuple[str, ...]) -> Members | None:
     if not dropped:
         return None
     mark = (MARK, ",".join(part for part in PARTS if part in dropped | marked))
-    places = [index for index, (name, _) in enumerate(kept) if name == "annotations"]
-    if places:
-        kept[places[-1]] = ("annotations", Members([*(kept[places[-1]][1] or ()), mark]))
+    positions = [index for index, (name, _) in enumerate(kept) if name == "annotations"]
+    if positions:
+        kept[positions[-1]] = ("annotations", Members([*(kept[positions[-1]][1] or ()), mark]))
     else:
         kept.append(("annotations", Members([mark])))
     return kept

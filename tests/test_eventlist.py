@@ -44,7 +44,7 @@ def only_the_scan() -> Iterator[None]:
         raise msgspec.DecodeError("refused by the test")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "_decode_document", refuse)
+        patch.setattr(decoding, "_decode_envelope", refuse)
         patch.setattr(decoding, "_decode_head", refuse)
         yield
 
@@ -271,10 +271,10 @@ def test_a_list_as_kube_apiserver_writes_it_takes_the_fast_path(recorded: list[b
     """It is split where its events begin, also with events of few fields. A parser would find the same items."""
     for body in recorded:
         split = decoding._split_at_starts(body)
-        document, parsed = decoding._read_document(body)
+        envelope, parsed = decoding._read_envelope(body)
 
         assert split
-        assert document.kind == "EventList"
+        assert envelope.kind == "EventList"
         assert [each.raw for each in split] == list(parsed)
     assert decoding._split_at_starts(eventlist([b'{"level":"Metadata"}'] * 3))
 
@@ -318,7 +318,7 @@ def test_the_fast_path_finds_the_items_of_a_parser(shreds: list[bytes]) -> None:
     split = decoding._split_at_starts(body)
 
     if split is not None:
-        _, parsed = decoding._read_document(body)
+        _, parsed = decoding._read_envelope(body)
         assert [each.raw for each in split] == list(parsed)
 
 

@@ -82,7 +82,7 @@ def test_elements_are_those_of_json(document: list[Any], layout: dict[str, Any])
 @given(json_texts, st.integers(1, 40), st.integers(1, 40))
 @PROPERTY
 def test_the_sizes_of_blocks_and_windows_do_not_matter(text: str, block: int, blanked: int) -> None:
-    """The same places are found wherever blocks and windows end."""
+    """The same spans are found wherever blocks and windows end."""
     document = f'{{"a":{text},"b":[{text},{text}]}}'.encode()
     expected = scanned(document)
     array = expected[1][1]
@@ -100,7 +100,7 @@ def test_the_sizes_of_blocks_and_windows_do_not_matter(text: str, block: int, bl
 @given(st.lists(json_texts, max_size=5), json_texts, json_texts)
 @PROPERTY
 def test_a_span_may_be_inside_a_larger_text(texts: list[str], before: str, behind: str) -> None:
-    """The text around the span is ignored, and places count from the beginning of the text."""
+    """The text around the span is ignored, and spans count from the beginning of the text."""
     array = f"[{','.join(f'[{text}]' for text in texts)}]"
     text = f"{before},{array},{behind}".encode()
     start = len(before.encode()) + 1
@@ -165,7 +165,7 @@ def outcome(text: bytes) -> list[Any] | Undecodable:
 @given(st.binary() | st.text('{}[]",:\\ a1\n').map(str.encode))
 @PROPERTY
 def test_any_bytes_are_scanned_or_refused(text: bytes) -> None:
-    """Every place is inside the brackets, or the error's position is inside the text. No other error is raised."""
+    """Every span is inside the brackets, or the error's position is inside the text. No other error is raised."""
     result = outcome(text)
 
     if isinstance(result, Undecodable):
@@ -224,7 +224,7 @@ def test_elements_requires_an_array(text: bytes) -> None:
 
 @pytest.mark.parametrize("depth", [9_000, 200_000])
 def test_nesting_has_no_limit(depth: int) -> None:
-    """A deep value is one place. It needs no recursion and raises no error."""
+    """A deep value has one span. It needs no recursion and raises no error."""
     deep = b"[" * depth + b"]" * depth
     text = b'{"a":' + deep + b',"b":2}'
 
@@ -247,7 +247,7 @@ def test_white_space_may_be_long() -> None:
 
 
 def test_padding_in_an_array_is_part_of_no_element() -> None:
-    """The places of elements exclude a megabyte of white space around them."""
+    """The spans of elements exclude a megabyte of white space around them."""
     gap = b" " * 1_048_576
     text = b"[" + gap + b"1" + gap + b",2" + gap + b"," + gap + b"{}" + gap + b"]"
 
@@ -294,5 +294,5 @@ def test_compact_keeps_white_space_in_strings() -> None:
 
 
 def test_whole_excludes_white_space_around_the_value() -> None:
-    """The place begins and ends with the value's own brackets."""
+    """The span begins and ends with the value's own brackets."""
     assert Scan(b' \r\n\t{"a": 1}\n ').whole == Span(4, 12)

@@ -21,7 +21,7 @@ from ahocorasick_rs import BytesAhoCorasick
 from msgspec import UNSET
 
 from auditsplit.decode import fallback, jsonscan
-from auditsplit.decode.document import Document, check_version
+from auditsplit.decode.envelope import Envelope, check_version
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, BadItem, Event, Head
 
@@ -47,7 +47,7 @@ _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
 _REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decode_document = msgspec.json.Decoder(Document).decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
@@ -84,11 +84,11 @@ def decode(body: bytes) -> Decoded:
     several_lines = body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body
     if not several_lines and (events := _split_at_starts(body)):
         return Decoded(events, [])
-    document, items = _read_document(body)
-    check_version(document)
-    if document.kind == "Event":
+    envelope, items = _read_envelope(body)
+    check_version(envelope)
+    if envelope.kind == "Event":
         items = (memoryview(body.strip()),)
-    elif document.items is UNSET:
+    elif envelope.items is UNSET:
         raise Undecodable("the EventList has no items")
     return _decode_items(items, several_lines=several_lines)
 
@@ -160,15 +160,15 @@ def _parse_items(items: list[memoryview]) -> list[Event] | None:
         return None
 
 
-def _read_document(body: bytes) -> tuple[Document, Iterable[memoryview]]:
-    """Return the document, and the bytes of its items in order."""
+def _read_envelope(body: bytes) -> tuple[Envelope, Iterable[memoryview]]:
+    """Return the envelope, and the bytes of its items in order."""
     if len(body) < _MAX_UNCHECKED_BYTES or body.count(b",") * _MIN_BYTES_PER_COMMA <= len(body):
         with contextlib.suppress(*_REFUSALS):
-            document = _decode_document(body)
-            items: list[memoryview] = [memoryview(item) for item in document.items or ()]
-            if document.items is UNSET or len(body) - sum(map(len, items)) - len(items) < _MAX_ENVELOPE_BYTES:
-                return document, items
-    return fallback.scan_document(body)
+            envelope = _decode_envelope(body)
+            items: list[memoryview] = [memoryview(item) for item in envelope.items or ()]
+            if envelope.items is UNSET or len(body) - sum(map(len, items)) - len(items) < _MAX_ENVELOPE_BYTES:
+                return envelope, items
+    return fallback.scan_envelope(body)
 
 
 def _decode_items(items: Iterable[memoryview], *, several_lines: bool) -> Decoded:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from auditsplit.decode.document import Document, shown
+from auditsplit.decode.envelope import Envelope, shown
 from auditsplit.decode.jsonscan import Scan, Span
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, Head
@@ -30,29 +30,29 @@ _HEAD_SHAPE: dict[str, Any] = {
 }
 
 
-def scan_document(body: bytes) -> tuple[Document, Iterator[memoryview]]:
-    """Return the document that ``body`` is, and the bytes of its items in order.
+def scan_envelope(body: bytes) -> tuple[Envelope, Iterator[memoryview]]:
+    """Return the envelope of ``body``, and the bytes of its items in order.
 
-    ``items`` of the document is an empty list where it is an array: the items are those of the iterator. Raises
+    Where ``items`` is an array, the envelope has an empty list, and the iterator yields the items. Raises
     `Undecodable` where quotes or brackets don't match, also while the items are read.
     """
-    document = Document()
+    envelope = Envelope()
     items: Iterator[Span] = iter(())
     scan = Scan(body)
     for token, span in scan.members(scan.whole):
         match _string(token):
             case "kind":
-                document.kind = _nullable_string("kind", body, span)
+                envelope.kind = _nullable_string("kind", body, span)
             case "apiVersion":
-                document.apiVersion = _nullable_string("apiVersion", body, span)
-            case "items" if document.items is not UNSET:
+                envelope.apiVersion = _nullable_string("apiVersion", body, span)
+            case "items" if envelope.items is not UNSET:
                 raise Undecodable("the EventList has items twice", span.start)
             case "items" if body[span.start : span.end] == b"null":
-                document.items = None
+                envelope.items = None
             case "items":
-                document.items, items = [], scan.elements(span)
+                envelope.items, items = [], scan.elements(span)
     view = memoryview(body)
-    return document, (view[span.start : span.end] for span in items)
+    return envelope, (view[span.start : span.end] for span in items)
 
 
 def scan_head(item: bytes) -> Head:

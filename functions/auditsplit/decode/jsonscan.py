@@ -1,4 +1,4 @@
-"""Find the places of the values in a JSON text, by its strings and brackets alone.
+"""Find the spans of the values in a JSON text, by its strings and brackets alone.
 
 The fast parsers refuse a whole EventList because of one request body in it: a lone surrogate, nesting beyond their
 limit, or a number that is too big. Any user can send such a body. This scan needs no recursion and reads no scalar, so
@@ -35,7 +35,7 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
 
 
 class Span(NamedTuple):
-    """The place of a value: ``text[start:end]``."""
+    """The span of a value: ``text[start:end]``."""
 
     start: int
     end: int
@@ -51,11 +51,11 @@ class Scan:
 
     @property
     def whole(self) -> Span:
-        """The place of the whole text, without the white space around it."""
+        """The span of the whole text, without the white space around it."""
         return self._trim(0, len(self.text), _SPACE)
 
     def members(self, span: Span) -> Iterator[tuple[bytes, Span]]:
-        """Yield the members of the object at ``span`` in order: the name's token with its quotes, the value's place.
+        """Yield the members of the object at ``span`` in order: the name's token with its quotes, the value's span.
 
         A name that is there twice is yielded twice. Raises `Undecodable` with the position where there is no object, or
         where its brackets don't match.
@@ -75,7 +75,7 @@ class Scan:
                 yield name, self._trim(begin, position)
 
     def elements(self, span: Span) -> Iterator[Span]:
-        """Yield the places of the elements of the array at ``span``, in order. A run of scalars is one place.
+        """Yield the spans of the elements of the array at ``span``, in order. A run of scalars has one span.
 
         Raises `Undecodable` as `members` does.
         """
@@ -130,7 +130,7 @@ class Scan:
         raise Undecodable(f"{depth} brackets are not closed at the end", end)
 
     def _trim(self, start: int, end: int, around: bytes = _BETWEEN) -> Span:
-        """Return the place without the bytes ``around`` it. It works by blocks, since padding can be long."""
+        """Return the span without the bytes ``around`` it. It works by blocks, since padding can be long."""
         text, kept = self.text, 0
         while start < end and not kept:
             block = text[start : min(end, start + _BLOCK_BYTES)]

@@ -144,7 +144,7 @@ def _marking(text: bytes, item: Span, kept: int, annotations: _Annotations | Non
 
 
 class _Cuts:
-    """The places of one item that are cut, found by its strings and brackets alone."""
+    """The spans of one item that are cut, found by its strings and brackets alone."""
 
     def __init__(self, text: bytes) -> None:
         self.scan = Scan(text)

@@ -1,4 +1,4 @@
-"""The outer document of a body: an ``EventList``, or a single ``Event``, of the API version that is accepted."""
+"""The envelope of a body: the kind, the API version and the items that its outermost object names."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from auditsplit.event import API_VERSION
 _MAX_SHOWN_CHARACTERS = 60
 
 
-class Document(msgspec.Struct):
-    """The fields of a document that decide whether its items are audit events."""
+class Envelope(msgspec.Struct):
+    """The fields of a body's outermost object. They decide whether the body holds audit events."""
 
     kind: str | None = None
     apiVersion: str | None = None  # noqa: N815 - the API's own name
     items: list[msgspec.Raw] | UnsetType | None = UNSET
 
 
-def check_version(document: Document) -> None:
-    """Raise `Undecodable` unless ``document`` is a list or an event of `API_VERSION`."""
-    kind, version = document.kind, document.apiVersion
+def check_version(envelope: Envelope) -> None:
+    """Raise `Undecodable` unless ``envelope`` is that of a list or an event of `API_VERSION`."""
+    kind, version = envelope.kind, envelope.apiVersion
     if kind in ("EventList", "Event") and version == API_VERSION:
         return
     if kind in ("EventList", "Event") and (version or "").startswith("audit.k8s.io/"):
