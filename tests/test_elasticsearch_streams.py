@@ -101,8 +101,8 @@ def test_a_template_says_where(template: str, name: str, patterns: list[str], re
         ("audit-A-{user}", "has a character other than"),
         ("audit:{user}", "has a character other than"),
         ("audit,{user}", "has a character other than"),
-        ("audit-{who}", "there is no field"),
-        ("audit-{user}-{namespace}", "could meet"),
+        ("audit-{who}", "is not a field"),
+        ("audit-{user}-{namespace}", "could get the same key"),
         ("audit-" + "x" * 300, "over 233 bytes"),
     ],
 )

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from support.server import free_port
 
-from auditsplit.routing.template import FIELDS
+from auditsplit.routing.fields import FIELDS
 from auditsplit.settings import NAMES
 
 ROOT = Path(__file__).parents[1]

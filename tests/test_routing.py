@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode.eventlist import decode
-from auditsplit.event import Event, Head, ObjectReference, Origin, User, event_time
+from auditsplit.event import NO_TIME, Event, Head, ObjectReference, Origin, User, event_time, repeatable_time
+from auditsplit.routing.fields import FIELDS
 from auditsplit.routing.names import NO_USER
-from auditsplit.routing.template import FIELDS, MAX_SEGMENT_BYTES, RESERVED, KeyTemplate
+from auditsplit.routing.template import MAX_SEGMENT_BYTES, RESERVED, KeyTemplate
 
 ARRIVED = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
 ORIGIN = Origin("prod", ARRIVED)
@@ -46,18 +47,18 @@ origins = st.builds(Origin, st.sampled_from(["prod", "a.b", "x"]), st.just(ARRIV
 
 
 def head(username: str | None = "alice", **fields: str) -> Head:
-    """Return the head of an event by ``username``; none without one."""
+    """Return the head of an event by ``username``, or of an event without a user."""
     return Head(user=User(username), **fields)  # type: ignore[arg-type]
 
 
 def decoded(*some: bytes) -> list[Event]:
-    """Return the items as decoded from a list."""
+    """Return the items as events, decoded from a list."""
     return decode(eventlist(some)).events
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_field(field: str) -> None:
-    """Every field is the event's own value, as Kubernetes spells it where the name is safe."""
+def test_every_field_is_the_value_of_the_event(field: str) -> None:
+    """A field is spelt as in Kubernetes where the value is a safe name."""
     values = {
         "user": "system:serviceaccount:ns:x",
         "namespace": "team-a",
@@ -72,9 +73,9 @@ def test_every_field(field: str) -> None:
         "day": "23",
         "hour": "09",
     }
-    [found] = decoded(event(values["user"], level=values["level"], stageTimestamp="2026-11-23T09:59:59.999999Z"))
+    [only] = decoded(event(values["user"], level=values["level"], stageTimestamp="2026-11-23T09:59:59.999999Z"))
 
-    assert KeyTemplate(f"a-{{{field}}}/b").key(found.head, ORIGIN) == f"a-{values[field]}/b"
+    assert KeyTemplate(f"a-{{{field}}}/b").key(only.head, ORIGIN) == f"a-{values[field]}/b"
 
 
 @pytest.mark.parametrize(
@@ -101,15 +102,15 @@ def test_every_field(field: str) -> None:
     ],
     ids=["absent", "null", "empty", "null inside", "empty inside"],
 )
-def test_absent_values(item: bytes, field: str, value: str) -> None:
-    """Absent, null and empty are the same: ``none``, for a user a name that no user has, for a time the arrival."""
-    [found] = decoded(item)
+def test_absent_values_have_names(item: bytes, field: str, value: str) -> None:
+    """Absent, null and empty values are ``none``. An absent user is ``_no-user``. An absent time is the arrival's."""
+    [only] = decoded(item)
 
-    assert KeyTemplate(f"{{{field}}}/x").key(found.head, ORIGIN) == f"{value}/x"
+    assert KeyTemplate(f"{{{field}}}/x").key(only.head, ORIGIN) == f"{value}/x"
 
 
 def test_levels_and_stages_keep_kubernetes_spelling() -> None:
-    """Known words keep their capital letters; all else is encoded."""
+    """Known words keep their capital letters. All other values are encoded."""
     template = KeyTemplate("{level}/{stage}")
 
     assert template.key(head(level="Metadata", stage="RequestReceived"), ORIGIN) == "Metadata/RequestReceived"
@@ -140,18 +141,55 @@ def test_levels_and_stages_keep_kubernetes_spelling() -> None:
     ],
     ids=range(18),
 )
-def test_the_time_of_an_event(stage: str | None, received: str | None, expected: str) -> None:
-    """It is the stage's time, else the request's, else the arrival, whatever counts as a time, in UTC."""
+def test_the_time_of_an_event_is_in_utc(stage: str | None, received: str | None, expected: str) -> None:
+    """It is the stage's time, else the time of the request, else the given time. Invalid timestamps don't count."""
     time = event_time(Head(stageTimestamp=stage, requestReceivedTimestamp=received), ARRIVED)
 
     assert time == datetime.fromisoformat(expected).replace(tzinfo=UTC)
     assert time.utcoffset() == timedelta(0)
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([], NO_TIME),
+        ([None, "yesterday"], NO_TIME),
+        ([None, "2026-11-23T11:29:49Z", "2026-11-22T00:00:00Z"], datetime(2026, 11, 23, 11, 29, 49, tzinfo=UTC)),
+    ],
+    ids=["no events", "no times", "several times"],
+)
+def test_the_time_of_events_without_a_time_is_repeatable(times: list[str | None], expected: datetime) -> None:
+    """It is the time of the batch's first event that has a time, so that a retry gives the same place."""
+    events = decoded(*(event(stageTimestamp=time, requestReceivedTimestamp=None) for time in times))
+
+    assert repeatable_time(events) == expected
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_has_time_is_true_for_fields_that_depend_on_the_time(field: str) -> None:
+    """A field is a time if and only if the key depends on when the event happened."""
+    template = KeyTemplate(f"{{{field}}}/{{verb}}")
+    times = ("2026-11-23T11:29:49Z", "2027-12-24T12:30:50Z")
+
+    keys = {template.key(head(stageTimestamp=time), ORIGIN) for time in times}
+
+    assert template.has_time == (len(keys) == 2)
+
+
+def test_an_option_is_a_template() -> None:
+    """Its text can be an option again, and ``{user}`` is the user that the sinks are configured for."""
+    template = KeyTemplate.from_option("{user}/x", "impersonated")
+
+    assert str(template) == "{user}/x"
+    assert template.user == "impersonated"
+    with pytest.raises(ValueError, match=r"\A.*is not a field.*\n.*between two slashes"):
+        KeyTemplate.from_option("/{users}", "authenticated")
+
+
 @given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)), st.integers(-1439, 1439))  # noqa: DTZ001 - the zone comes later
 @PROPERTY
-def test_the_place_is_by_utc(at: datetime, offset: int) -> None:
-    """Whatever the zone of a timestamp, date and hour are UTC's, and of fixed length."""
+def test_dates_and_hours_are_in_utc(at: datetime, offset: int) -> None:
+    """Timestamps of any zone give UTC's date and hour, of a fixed length."""
     local = at.replace(tzinfo=UTC).astimezone(timezone(timedelta(minutes=offset)))
 
     key = KeyTemplate("{date}/{hour}/{year}{month}{day}").key(head(stageTimestamp=local.isoformat()), ORIGIN)
@@ -162,8 +200,8 @@ def test_the_place_is_by_utc(at: datetime, offset: int) -> None:
 @given(heads, heads, origins, origins, st.sampled_from(TEMPLATES))
 @PROPERTY
 def test_two_users_never_share_a_place(one: Head, other: Head, here: Origin, there: Origin, text: str) -> None:
-    """Whatever else their events have, two users' keys differ, on a disk that ignores case too."""
-    users = [(found.user and found.user.username) or None for found in (one, other)]
+    """Two users' keys differ for any other values of their events, also on a disk that ignores case."""
+    users = [(each.user and each.user.username) or None for each in (one, other)]
     assume(users[0] != users[1])
     template = KeyTemplate(text)
 
@@ -172,8 +210,8 @@ def test_two_users_never_share_a_place(one: Head, other: Head, here: Origin, the
 
 @given(names, names, st.sampled_from(TEMPLATES))
 @PROPERTY
-def test_names_alone_make_two_places(one: str, other: str, text: str) -> None:
-    """With all else equal, two different names are two places, the absent one being a third."""
+def test_events_that_differ_only_in_the_user_have_different_places(one: str, other: str, text: str) -> None:
+    """Two users and an absent user have three keys."""
     assume(one != other)
     template = KeyTemplate(text)
 
@@ -184,9 +222,9 @@ def test_names_alone_make_two_places(one: str, other: str, text: str) -> None:
 
 @given(heads, origins, st.sampled_from(TEMPLATES))
 @PROPERTY
-def test_a_key_stays_in_its_template(found: Head, origin: Origin, text: str) -> None:
-    """A key has the template's literal beginning and just its segments, each a plain file name of bounded length."""
-    key = KeyTemplate(text).key(found, origin)
+def test_a_key_has_the_shape_of_its_template(of_event: Head, origin: Origin, text: str) -> None:
+    """A key has the template's literal prefix and number of segments. Each segment is a file name of bounded length."""
+    key = KeyTemplate(text).key(of_event, origin)
 
     segments = key.split("/")
     assert key.startswith(text.partition("{")[0])
@@ -202,20 +240,20 @@ def test_a_key_stays_in_its_template(found: Head, origin: Origin, text: str) -> 
 @given(st.lists(st.builds(Event, heads, st.just(memoryview(b"{}"))), max_size=12), st.sampled_from(TEMPLATES))
 @PROPERTY
 def test_grouping_keeps_every_event_in_order(events: list[Event], text: str) -> None:
-    """Each event is in its own key's group and in no other, in the order of the batch; so are the groups."""
+    """Each event is in the group of its own key only. Events and groups are in the order of the batch."""
     template = KeyTemplate(text)
 
     groups = template.group(events, ORIGIN)
 
-    keys = [template.key(found.head, ORIGIN) for found in events]
+    keys = [template.key(each.head, ORIGIN) for each in events]
     assert list(groups) == list(dict.fromkeys(keys))
     for key, group in groups.items():
-        its_own = [found for found, its_key in zip(events, keys, strict=True) if its_key == key]
+        its_own = [each for each, its_key in zip(events, keys, strict=True) if its_key == key]
         assert list(map(id, group)) == list(map(id, its_own))
 
 
 def test_events_without_a_user_have_a_place_of_their_own() -> None:
-    """A failed authentication has ``"user":{}``; no user name leads to the same place."""
+    """An event of a failed authentication has ``"user":{}``. No user name gets the same place."""
     template = KeyTemplate("kube-audit-{user}/audit")
     [failed, named, encoded] = decoded(event(None), event(NO_USER), event("%5Fno-user"))
 
@@ -238,16 +276,18 @@ def test_events_without_a_user_have_a_place_of_their_own() -> None:
     ],
     ids=range(8),
 )
-def test_the_impersonated_user(fields: dict[str, object], authenticated: str, impersonated: str) -> None:
-    """``{user}`` is who authenticated; with ``user="impersonated"``, whom he acted as, where he did."""
-    [found] = decoded(event("alice", **fields))
+def test_the_user_field_is_the_configured_user(
+    fields: dict[str, object], authenticated: str, impersonated: str
+) -> None:
+    """With ``user="impersonated"``, ``{user}`` is the impersonated user where there is one."""
+    [only] = decoded(event("alice", **fields))
 
-    assert KeyTemplate("{user}").key(found.head, ORIGIN) == authenticated
-    assert KeyTemplate("{user}", user="impersonated").key(found.head, ORIGIN) == impersonated
+    assert KeyTemplate("{user}").key(only.head, ORIGIN) == authenticated
+    assert KeyTemplate("{user}", user="impersonated").key(only.head, ORIGIN) == impersonated
 
 
 def test_recorded_users_have_the_documented_places(recorded: list[bytes]) -> None:
-    """The recorded users' files are called as in the documents where the names are safe."""
+    """The names of recorded users are those in the documents."""
     template = KeyTemplate("kube-audit-{user}/audit")
 
     keys = {key for body in recorded for key in template.group(decode(body).events, ORIGIN)}
@@ -281,8 +321,8 @@ def test_recorded_users_have_the_documented_places(recorded: list[bytes]) -> Non
         "a" * MAX_SEGMENT_BYTES,
     ],
 )
-def test_good_templates(text: str) -> None:
-    """Templates in which no two users can meet are taken."""
+def test_templates_without_a_conflict_are_accepted(text: str) -> None:
+    """Two different users can't get the same key from these templates."""
     key = KeyTemplate(text).key(head("Alice"), ORIGIN)
 
     assert ("%41lice" in key) == ("{user}" in text)
@@ -291,30 +331,30 @@ def test_good_templates(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("{user}{namespace}", "could meet"),
-        ("{user}-{namespace}", "could meet"),
-        ("{user}.{namespace}", "could meet"),
-        ("{user}{date}{namespace}", "could meet"),
-        ("{user}@x:y_{verb}/z", "could meet"),
-        ("", "no name between two slashes"),
-        ("/", "no name between two slashes"),
-        ("/var/log/{user}", "no name between two slashes"),
-        ("{user}/", "no name between two slashes"),
-        ("a//{user}", "no name between two slashes"),
-        ("./{user}", "no name between two slashes"),
-        ("a/./{user}", "no name between two slashes"),
-        ("../{user}", "no name between two slashes"),
-        ("{user}/..", "no name between two slashes"),
-        ("{users}", r"no field \{users\}; there are \{user\}"),
-        ("{User}", "no field"),
-        ("{}", "no field"),
-        ("{0}", "no field"),
-        ("{user.__class__}", "no field"),
-        ("{user[0]}", "no field"),
-        ("{user!r}", "no field"),
-        ("{user:>5}", "no field"),
-        ("{date:%Y}", "no field"),
-        ("{user:{date}}", "no field"),
+        ("{user}{namespace}", "could get the same key"),
+        ("{user}-{namespace}", "could get the same key"),
+        ("{user}.{namespace}", "could get the same key"),
+        ("{user}{date}{namespace}", "could get the same key"),
+        ("{user}@x:y_{verb}/z", "could get the same key"),
+        ("", "not a valid name between two slashes"),
+        ("/", "not a valid name between two slashes"),
+        ("/var/log/{user}", "not a valid name between two slashes"),
+        ("{user}/", "not a valid name between two slashes"),
+        ("a//{user}", "not a valid name between two slashes"),
+        ("./{user}", "not a valid name between two slashes"),
+        ("a/./{user}", "not a valid name between two slashes"),
+        ("../{user}", "not a valid name between two slashes"),
+        ("{user}/..", "not a valid name between two slashes"),
+        ("{users}", r"\{users\} is not a field. Fields are \{user\}"),
+        ("{User}", "is not a field"),
+        ("{}", "is not a field"),
+        ("{0}", "is not a field"),
+        ("{user.__class__}", "is not a field"),
+        ("{user[0]}", "is not a field"),
+        ("{user!r}", "is not a field"),
+        ("{user:>5}", "is not a field"),
+        ("{date:%Y}", "is not a field"),
+        ("{user:{date}}", "is not a field"),
         ("~{user}", "character other than"),
         ("~/{user}", "character other than"),
         ("{user} x", "character other than"),
@@ -331,33 +371,33 @@ def test_good_templates(text: str) -> None:
         ("_REJECTED/{user}", "own"),
         (".auditsplit/{user}", "own"),
         (".AuditSplit/lock", "own"),
-        ("{user", "write fields as"),
-        ("user}", "write fields as"),
-        ("{user}/{", "write fields as"),
+        ("{user", "Write fields as"),
+        ("user}", "Write fields as"),
+        ("{user}/{", "Write fields as"),
         ("a" * (MAX_SEGMENT_BYTES + 1), "can grow to 226 bytes"),
         ("{user}" + "a" * 26, "can grow to 226 bytes"),
         ("{namespace}/{date}{user}-{year}{month}{day}{hour}" + "a" * 8, "can grow to 229 bytes"),
     ],
 )
-def test_bad_templates(text: str, mistake: str) -> None:
-    """Whatever could leave its place, or let two users meet, is refused with what to write instead."""
+def test_templates_with_a_mistake_are_refused(text: str, mistake: str) -> None:
+    """A key could leave its place, or two users could share a key. The error shows what to write instead."""
     with pytest.raises(ValueError, match=mistake):
         KeyTemplate(text)
 
 
-def test_all_mistakes_of_a_template_at_once() -> None:
-    """A template's mistakes come together, a line each."""
-    with pytest.raises(ValueError, match="no field") as caught:
+def test_every_mistake_of_a_template_is_reported() -> None:
+    """The error has all mistakes, each on a line of its own."""
+    with pytest.raises(ValueError, match="is not a field") as caught:
         KeyTemplate("/{users}/~/{user}{namespace}")
 
     lines = str(caught.value).splitlines()
-    for mistake in ("no field {users}", "'/~/'", "between two slashes", "could meet"):
+    for mistake in ("{users} is not a field", "'/~/'", "between two slashes", "could get the same key"):
         assert sum(mistake in each for each in lines) == 1, mistake
 
 
 @pytest.mark.parametrize("text", [".{user}/journal", "_{user}/x", "_re{user}/x", ".audit{user}", "_{date}{user}"])
-def test_no_user_reaches_the_stores_own_places(text: str) -> None:
-    """A template that a user name could complete to one of the store's own places is refused, or can't be completed."""
+def test_no_user_name_leads_to_a_reserved_place(text: str) -> None:
+    """A template that a user name could complete to a sink's own place is refused."""
     completions = ["auditsplit", "split", "rejected", "jected"]
 
     keys = []
@@ -370,9 +410,9 @@ def test_no_user_reaches_the_stores_own_places(text: str) -> None:
     assert not [key for key in keys if key.lower().split("/")[0] in RESERVED]
 
 
-def test_a_places_name_can_be_read_back() -> None:
-    """What lies behind ``user=`` in a key is the user, for any URL decoder."""
-    [found] = decoded(event("a b/\u00e9"))
+def test_the_user_can_be_decoded_from_a_key() -> None:
+    """A URL decoder turns the segment behind ``user=`` into the user's name."""
+    [only] = decoded(event("a b/\u00e9"))
 
-    assert KeyTemplate("user={user}/x").key(found.head, ORIGIN) == "user=a%20b%2F%C3%A9/x"
-    assert json.loads(bytes(found.raw))["user"]["username"] == "a b/\u00e9"
+    assert KeyTemplate("user={user}/x").key(only.head, ORIGIN) == "user=a%20b%2F%C3%A9/x"
+    assert json.loads(bytes(only.raw))["user"]["username"] == "a b/\u00e9"

@@ -183,7 +183,7 @@ def test_hostile_names_have_places_of_their_own(serve: START) -> None:
         (b"{", "brackets are not closed"),
         (b"", "empty"),
         (b"\x00\xff" * 100, "expected '{'"),
-        (b'{"kind":"Pod","apiVersion":"v1"}', "came kind 'Pod'"),
+        (b'{"kind":"Pod","apiVersion":"v1"}', "got kind 'Pod'"),
         (
             b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1beta1","items":[]}',
             "--audit-webhook-version=audit.k8s.io/v1",

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from auditsplit.deadline import REQUEST_S, Deadline
-from auditsplit.decode import eventlist
+from auditsplit.decode import compression, eventlist
 from auditsplit.errors import BodyTooLarge, Undecodable
 from auditsplit.ingest import Ingest, Rejected
-from auditsplit.serve import body
 from auditsplit.telemetry.figures import Figures
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -68,7 +67,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
 
 def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     """Return the stream's text, decompressed where it is gzip."""
-    return body.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
+    return compression.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 
 def _position(item: Rejected, first: int, piece: _Piece) -> str:
@@ -123,7 +122,7 @@ class _Collected:
 
 
 def _line(stream: BinaryIO, max_bytes: int) -> bytes:
-    with body.gzip_errors():
+    with compression.gzip_errors():
         line = stream.readline(max_bytes + 1)
     if len(line) > max_bytes:
         raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")

@@ -17,7 +17,7 @@ from auditsplit import sinks
 from auditsplit.auth import CLUSTER, TokenHash
 from auditsplit.errors import SettingsError
 from auditsplit.policy.redaction import Redaction
-from auditsplit.routing.template import WhichUser
+from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks.options import Options, Target, redacted, whole_number
 
 PRESETS: Mapping[str, Mapping[str, str]] = {

@@ -13,9 +13,9 @@ import click
 from auditsplit import auth, replay
 from auditsplit.archive import completeness
 from auditsplit.archive.completeness import Findings
+from auditsplit.decode import compression
 from auditsplit.errors import Undecodable
 from auditsplit.routing.template import RESERVED
-from auditsplit.serve import body
 
 _READING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _STORED = click.Path(exists=True, path_type=Path)
@@ -95,7 +95,7 @@ def _report(found: Findings, silence: int) -> Iterator[str]:
 def _lines(stored: tuple[Path, ...]) -> Iterator[bytes]:
     for path in stored:
         for file in _files(path) if path.is_dir() else [path]:
-            with file.open("rb") as stream, body.gzip_errors():
+            with file.open("rb") as stream, compression.gzip_errors():
                 yield from replay.decompressed(stream)
 
 

@@ -1,4 +1,4 @@
-"""A batch: what one request (or one piece of a file) brought, on its way to the stores."""
+"""Batches: the events of one body, and the id by which a retry is recognised."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from auditsplit.event import Batch, Origin
 
 
 def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
-    """Return the batch that ``body`` is: one document, or with ``lines`` one on each line; `Undecodable` if none."""
+    """Return the batch of ``body``: one document, or one document on each line where ``lines`` is set.
+
+    Raises `Undecodable` where it holds no audit events.
+    """
     decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
     origin = Origin(cluster, datetime.now(UTC))
     return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 
 
 def digest(body: bytes, cluster: str) -> str:
-    """Return the BLAKE3 hash of the cluster and ``body``, in hexadecimal: equal for equal bytes of one cluster only.
+    """Return the BLAKE3 hash of the cluster's name and ``body``, in 64 hex digits.
 
-    Any user has a say in the bytes, so it has to be a cryptographic one; SHA-256 takes three times as long, even where
-    the processor helps it.
+    Users choose some of the bytes, so the hash must be a cryptographic one: a collision would make a new batch look
+    like a retry. SHA-256 takes three times as long, even with the processor's own instructions for it.
     """
     return blake3(cluster.encode() + b"\0").update(body).hexdigest()

@@ -1,4 +1,4 @@
-"""Which events a sink gets, and how much of each: transforms of events before they are written."""
+"""Policy: which events a sink gets, and which parts of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from auditsplit.event import Event
 
 
 class Transform(Protocol):
-    """What is done to events before a sink gets them: for all sinks, or for one."""
+    """A change to events before a sink gets them: before all sinks, or before a single sink.
+
+    The result depends on the events alone, so that a retry gives the same events.
+    """
 
     def apply(self, events: list[Event]) -> list[Event]:
-        """Return the events in their order: some left out, some replaced. ``events`` itself stays as it is."""
+        """Return the events that the sink gets, in their order. ``events`` itself stays as it is."""

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from auditsplit import auth
 from auditsplit.deadline import REQUEST_S, Deadline
+from auditsplit.decode import compression
 from auditsplit.errors import (
     AuditsplitError,
     Busy,
@@ -146,7 +147,7 @@ class Receiver:
             raw = body.read(request.stream, settings.max_body_bytes, _content_length(request.headers))
             figures.bytes_in = len(raw)
             try:
-                text = body.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
+                text = compression.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
             except Undecodable as error:
                 raise self.ingest.reject(error, raw, cluster, deadline, figures) from error
         receipt = self.ingest.receive(text, cluster, deadline, figures, lines=lines)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from auditsplit.deadline import Deadline
 from auditsplit.event import Batch
-from auditsplit.routing.template import WhichUser
+from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks.options import Options, Target, parse_target
 
 

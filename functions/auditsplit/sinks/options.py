@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from auditsplit.policy.redaction import NOTHING, Redaction
-from auditsplit.routing.template import WhichUser
+from auditsplit.routing.fields import WhichUser
 
 _MAX_DIGITS = 18
 _MAX_SHOWN = 60
@@ -41,7 +41,7 @@ class OptionType(Protocol):
     """A type of an option that is neither a number nor a plain text."""
 
     @classmethod
-    def from_option(cls, text: str, user: WhichUser, /) -> Self:
+    def from_option(cls, text: str, user: WhichUser) -> Self:
         """Return the value that ``text`` stands for. ``ValueError`` has every mistake on a line of its own."""
 
 

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from auditsplit.event import Batch, Event, event_time
-from auditsplit.routing.template import KeyTemplate, WhichUser
+from auditsplit.routing.fields import WhichUser
+from auditsplit.routing.template import KeyTemplate
 
 DEFAULT_TARGET = "kube-audit-{user}"
 

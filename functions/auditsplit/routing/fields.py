@@ -1,0 +1,117 @@
+"""The fields of key templates: for each, the value in an event and the name that a key gets for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from auditsplit.event import Head, Origin, event_time
+from auditsplit.routing import names
+
+WhichUser: TypeAlias = Literal["authenticated", "impersonated"]
+"""Whose name ``{user}`` is where an event has an impersonated user too."""
+
+_KUBERNETES_WORDS = frozenset(
+    [
+        "None",
+        "Metadata",
+        "Request",
+        "RequestResponse",
+        "RequestReceived",
+        "ResponseStarted",
+        "ResponseComplete",
+        "Panic",
+    ]
+)
+
+
+class Field(NamedTuple):
+    """A field of templates. A batch has few different values, so each value is encoded once for all its events."""
+
+    value: Callable[[Head, Origin], Any]
+    """Returns the value in an event. Fields with the same function share the value."""
+    name: Callable[[Any], str]
+    """Returns the name for a value."""
+    fixed_bytes: int = 0
+    """The length of every name. 0 where it depends on the value."""
+
+    @property
+    def max_bytes(self) -> int:
+        """The length of the longest name."""
+        return self.fixed_bytes or names.MAX_BYTES
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the value depends on the time of the event."""
+        return self.value is _hour
+
+
+def _authenticated_user(head: Head, _: Origin) -> str | None:
+    return head.user.username if head.user else None
+
+
+def _impersonated_user(head: Head, origin: Origin) -> str | None:
+    user = head.impersonatedUser
+    return (user and user.username) or _authenticated_user(head, origin)
+
+
+def _namespace(head: Head, _: Origin) -> str | None:
+    return head.objectRef.namespace if head.objectRef else None
+
+
+def _resource(head: Head, _: Origin) -> str | None:
+    return head.objectRef.resource if head.objectRef else None
+
+
+def _cluster(_: Head, origin: Origin) -> str:
+    return origin.cluster
+
+
+def _hour(head: Head, origin: Origin) -> tuple[int, int, int, int]:
+    time = event_time(head, origin.arrived)
+    return time.year, time.month, time.day, time.hour
+
+
+def _user_name(value: str | None) -> str:
+    return names.encode(value) if value else names.NO_USER
+
+
+def _name(value: str | None) -> str:
+    return names.encode(value) if value else names.ABSENT
+
+
+def _word(value: str | None) -> str:
+    """Return a level or stage as Kubernetes spells it, and any other value encoded."""
+    return value if value in _KUBERNETES_WORDS else _name(value)
+
+
+def _time(form: str) -> Field:
+    """Return a field that formats year, month, day and hour by ``form``."""
+    return Field(_hour, lambda hour: form.format(*hour), fixed_bytes=len(form.format(2000, 1, 1, 0)))
+
+
+_USERS: Mapping[WhichUser, Field] = {
+    "authenticated": Field(_authenticated_user, _user_name),
+    "impersonated": Field(_impersonated_user, _user_name),
+}
+
+FIELDS: Mapping[str, Field] = {
+    "user": _USERS["authenticated"],
+    "namespace": Field(_namespace, _name),
+    "cluster": Field(_cluster, _name),
+    "verb": Field(lambda head, _: head.verb, _name),
+    "resource": Field(_resource, _name),
+    "level": Field(lambda head, _: head.level, _word),
+    "stage": Field(lambda head, _: head.stage, _word),
+    "date": _time("{:04}-{:02}-{:02}"),
+    "year": _time("{:04}"),
+    "month": _time("{1:02}"),
+    "day": _time("{2:02}"),
+    "hour": _time("{3:02}"),
+}
+"""The fields by name, with ``user`` as the authenticated user."""
+
+
+def fields_for(user: WhichUser) -> Mapping[str, Field]:
+    """Return the fields by name, with ``user`` as whose name ``{user}`` is."""
+    return {**FIELDS, "user": _USERS[user]}
