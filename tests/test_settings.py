@@ -178,7 +178,7 @@ def test_all_mistakes_at_once() -> None:
         "AUDIT_SINKS: ftp:bucket: ",
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
-        "colour: the memory: store has no such option",
+        "colour: the sink memory: has no such option",
         "AUDIT_KEY: '../{users}': {users} is not a field",
         "AUDIT_FORMAT: 'xml' is none of",
         "'..' is no name",

@@ -97,20 +97,29 @@ def parse_target(
         mistakes.append("a # or NUL is not valid in a URL; write # as %23")
     pairs = [option.partition("=") for option in parts.query.split("&") if option]
     own = {unquote(name): unquote(value) for name, _, value in pairs}
-    known = {field.name: field for field in msgspec.structs.fields(declared)}
+    options = _read_options(declared, own, defaults, user, mistakes)
+    unknown = own.keys() - {*declared.__struct_fields__}
+    mistakes += [f"{name}: the sink {parts.scheme}: has no such option" for name in own if name in unknown]
+    return Target(redacted(url), parts.scheme, parts.netloc, path, options, user), mistakes
+
+
+def _read_options(
+    declared: type[OptionsT],
+    own: Mapping[str, str],
+    defaults: Mapping[str, str],
+    user: WhichUser,
+    mistakes: list[str],
+) -> OptionsT:
+    """Return the options; ``own`` are those of the URL."""
     values: dict[str, Any] = {}
-    for name, field in known.items():
-        text = own.get(name) or defaults.get(name, "")
+    for field in msgspec.structs.fields(declared):
+        name = field.name
         try:
-            values[name] = _value(field, text, user)
+            values[name] = _value(field, own.get(name) or defaults.get(name, ""), user)
         except ValueError as error:
             called = name if name in own else _SETTINGS.get(name, f"AUDIT_FILE_{name.upper()}")
             mistakes += [f"{called}: {line}" for line in str(error).splitlines()]
-    scheme = parts.scheme
-    mistakes += [
-        f"{name}: the sink {scheme}: has no such option; see docs/sinks.md" for name in own if name not in known
-    ]
-    return Target(redacted(url), scheme, parts.netloc, path, declared(**values), user), mistakes
+    return declared(**values)
 
 
 def describe(declared: type[Options]) -> Iterator[Row]:
@@ -131,19 +140,25 @@ def _value(field: msgspec.structs.FieldInfo, text: str, user: WhichUser) -> Any:
         return base.from_option(text or str(field.default), user)
     if not text:
         return field.default
+    accepted: dict[str, Any] | None = None
     if base is int:
-        number = whole_number(text)
-        least, most = meta.ge or 0, meta.le
-        if number is None or number < least or (most is not None and number > most):
-            raise ValueError(f"must be {_type_words(base, meta)}, not {text[:_MAX_SHOWN]!r}{_reason(meta)}")
-        return number
+        return _number(text, meta)
     if base is bool:
-        if text not in ("0", "1"):
-            raise ValueError(f"must be 1 (yes) or 0 (no), not {text[:_MAX_SHOWN]!r}")
-        return text == "1"
-    if get_origin(base) is Literal and text not in get_args(base):
+        accepted = {"1": True, "0": False}
+    elif get_origin(base) is Literal:
+        accepted = {choice: choice for choice in get_args(base)}
+    if accepted is None:
+        return text
+    if text not in accepted:
         raise ValueError(f"must be {_type_words(base, meta)}, not {text[:_MAX_SHOWN]!r}")
-    return text
+    return accepted[text]
+
+
+def _number(text: str, meta: msgspec.Meta) -> int:
+    number = whole_number(text)
+    if number is None or number < (meta.ge or 0) or (meta.le is not None and number > meta.le):
+        raise ValueError(f"must be {_type_words(int, meta)}, not {text[:_MAX_SHOWN]!r}{_reason(meta)}")
+    return number
 
 
 def _unwrapped(annotated: Any) -> tuple[Any, msgspec.Meta]:
@@ -168,7 +183,7 @@ def _type_words(base: Any, meta: msgspec.Meta) -> str:
             else f"a whole number of {meta.ge or 0} or more"
         )
     if base is bool:
-        return "1 or 0"
+        return "1 (yes) or 0 (no)"
     if get_origin(base) is Literal:
         *others, last = get_args(base)
         return f"{', '.join(others)} or {last}" if others else str(last)

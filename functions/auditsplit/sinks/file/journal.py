@@ -92,15 +92,7 @@ class Journal:
         if self._file is None or self._unfinished or self.path.stat().st_ino != self._inode:
             self._open()
         while (read := self._read()) is not None:
-            record, data, done, size = read
-            if not self.size:
-                self._rebooted = not record.boot or record.boot != _boot_id()
-            self._last = self.size
-            if record.pieces and (self._rebooted or not done):
-                self._replay(record, data())
-                self.mark_done()
-            self._remember(record)
-            self.size += size
+            self._accept(*read)
         if (torn := os.fstat(self._descriptor()).st_size - self.size) > 0:
             _log.warning(
                 "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
@@ -110,6 +102,17 @@ class Journal:
             os.ftruncate(self._descriptor(), self.size)
         if self._rebooted or not self.size:
             self._sync_all()
+
+    def _accept(self, record: Record, data: Callable[[], bytes], done: bool, size: int) -> None:  # noqa: FBT001
+        """Take over the record at `size`, which is ``done`` or must be replayed."""
+        if not self.size:
+            self._rebooted = not record.boot or record.boot != _boot_id()
+        self._last = self.size
+        if record.pieces and (self._rebooted or not done):
+            self._replay(record, data())
+            self.mark_done()
+        self._remember(record)
+        self.size += size
 
     def append(self, batch: bytes, pieces: list[Piece], chunks: Sequence[bytes]) -> None:
         """Write a batch to the journal, durably. After an ``OSError`` the journal does not have it."""
