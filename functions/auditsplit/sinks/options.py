@@ -140,18 +140,21 @@ def _value(field: msgspec.structs.FieldInfo, text: str, user: WhichUser) -> Any:
         return base.from_option(text or str(field.default), user)
     if not text:
         return field.default
-    accepted: dict[str, Any] | None = None
     if base is int:
         return _number(text, meta)
-    if base is bool:
-        accepted = {"1": True, "0": False}
-    elif get_origin(base) is Literal:
-        accepted = {choice: choice for choice in get_args(base)}
-    if accepted is None:
+    choices = _choices(base)
+    if choices is None:
         return text
-    if text not in accepted:
+    if text not in choices:
         raise ValueError(f"must be {_type_words(base, meta)}, not {text[:_MAX_SHOWN]!r}")
-    return accepted[text]
+    return choices[text]
+
+
+def _choices(base: Any) -> Mapping[str, Any] | None:
+    """Return the values of a type by their texts, None for a type of any text."""
+    if base is bool:
+        return {"1": True, "0": False}
+    return {choice: choice for choice in get_args(base)} if get_origin(base) is Literal else None
 
 
 def _number(text: str, meta: msgspec.Meta) -> int:
