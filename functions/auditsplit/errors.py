@@ -5,7 +5,7 @@
     AuditsplitError
     ├── SettingsError          the deployer, at start: all mistakes at once
     ├── SenderError            the sender: answered with ``status`` (4xx)
-    │   ├── Undecodable        400, the body is kept below ``_rejected/``
+    │   ├── Undecodable        400, the body is written to ``_rejected/``
     │   ├── BrokenOff          400, the connection ended within the body
     │   ├── Unauthenticated    401
     │   ├── Forbidden          403
@@ -13,11 +13,11 @@
     │   ├── MethodNotAllowed   405
     │   ├── BodyTooLarge       413
     │   └── UnsupportedBody    415
-    ├── SinkError             the store or its operator: 503, the sender tries again
-    └── Busy                   nobody: 503, the sender tries again
+    ├── SinkError              the sink or its operator: 503, the sender retries
+    └── Busy                   nobody: 503, the sender retries
 
-Only stores catch the errors of their drivers, only ``http`` turns these into statuses. No message holds a token or
-an event's body.
+Only sinks catch the errors of their drivers. Only ``serve.receiver`` turns these errors into statuses. No message holds
+a token or an event's body.
 """
 
 from __future__ import annotations
@@ -26,44 +26,52 @@ from typing import ClassVar
 
 
 class AuditsplitError(Exception):
-    """Anything that this package raises on purpose; ``code`` names its class in answers and logs, and never changes."""
+    """The base of all errors that this package raises on purpose.
+
+    ``code`` names the class in answers and logs, and stays the same over versions.
+    """
 
     code: ClassVar[str] = "fault"
 
 
 class SettingsError(AuditsplitError):
-    """The settings can't be served; ``mistakes`` names every one, each with what to write instead."""
+    """The settings are not valid; ``mistakes`` has one sentence for each, with what to write instead."""
 
     code = "settings"
 
     def __init__(self, *mistakes: str) -> None:
-        """Keep ``mistakes``, at least one."""
+        """Join ``mistakes``, at least one, to the message."""
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
 
 class SenderError(AuditsplitError):
-    """The request can't be taken as it is; ``status`` is the HTTP status and ``headers`` go with it."""
+    """The request is refused; ``status`` is the HTTP status and ``headers`` go with it."""
 
     code = "refused"
     status: ClassVar[int] = 400
     title: ClassVar[str] = "Bad Request"
 
     def __init__(self, detail: str, **headers: str) -> None:
-        """Say in ``detail`` what was expected, what came and what to do; ``Retry_After="1"`` names a header."""
+        """Build the error.
+
+        Args:
+            detail: what was expected, what came and what to do.
+            headers: headers of the answer; ``Retry_After="1"`` stands for ``Retry-After: 1``.
+        """
         super().__init__(detail)
         self.detail = detail
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
 class Undecodable(SenderError):
-    """The body is not one of audit events; ``position`` is the byte at which that showed, where one did."""
+    """The body is malformed; ``position`` is the first byte that shows it, None where no single byte does."""
 
     code = "undecodable"
     title = "Not audit events"
 
     def __init__(self, detail: str, position: int | None = None) -> None:
-        """Keep the ``position``, counted from 0 in the decompressed body."""
+        """Build the error; ``position`` counts from 0 in the decompressed body."""
         super().__init__(detail)
         self.position = position
 
@@ -76,7 +84,7 @@ class BrokenOff(SenderError):
 
 
 class Unauthenticated(SenderError):
-    """No token, or one that is not configured."""
+    """The request has no token, or a token that is not configured."""
 
     code = "unauthenticated"
     status = 401
@@ -84,7 +92,7 @@ class Unauthenticated(SenderError):
 
 
 class Forbidden(SenderError):
-    """A good token for another cluster, or no token configured and a sender that is not on this machine."""
+    """The token is for another cluster, or no token is configured and the sender is not on this machine."""
 
     code = "forbidden"
     status = 403
@@ -92,7 +100,7 @@ class Forbidden(SenderError):
 
 
 class NotFound(SenderError):
-    """A path that means nothing here."""
+    """The path is not one of the routes."""
 
     code = "not-found"
     status = 404
@@ -100,7 +108,7 @@ class NotFound(SenderError):
 
 
 class MethodNotAllowed(SenderError):
-    """A method that the path doesn't have; never a 2xx, since the apiserver takes one for a delivery."""
+    """The route does not have this method. It never answers 2xx, which kube-apiserver counts as delivered."""
 
     code = "method-not-allowed"
     status = 405
@@ -108,7 +116,7 @@ class MethodNotAllowed(SenderError):
 
 
 class BodyTooLarge(SenderError):
-    """More bytes than ``AUDIT_MAX_BODY_BYTES``, as sent or decompressed."""
+    """The body has more bytes than ``AUDIT_MAX_BODY_BYTES``, as sent or decompressed."""
 
     code = "body-too-large"
     status = 413
@@ -116,7 +124,7 @@ class BodyTooLarge(SenderError):
 
 
 class UnsupportedBody(SenderError):
-    """A Content-Type or Content-Encoding that is not taken."""
+    """The Content-Type or Content-Encoding is not supported."""
 
     code = "unsupported-body"
     status = 415
@@ -124,14 +132,16 @@ class UnsupportedBody(SenderError):
 
 
 class SinkError(AuditsplitError):
-    """A store did not take a batch; none of it, or only what a retry with the same bytes will find done."""
+    """A sink did not store a batch: nothing of it, or only events that a retry with the same bytes finds stored."""
 
-    code = "store"
-    deployers: bool = False
-    """Whether it stays so until a deployer acts, where the store can tell."""
+    code = "sink"
+    needs_deployer: bool = False
+    """Whether the failure stays until a deployer acts, where the sink can tell."""
+    size_bytes: int = 0
+    """What the sink was given before it failed, in bytes."""
 
 
 class Busy(AuditsplitError):
-    """More requests than this process gets done in time; one was refused unread, and comes again."""
+    """This process has more requests than it can answer in time; a request was refused unread, and can be retried."""
 
     code = "busy"

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 
 from auditsplit.event import Event, ObjectReference
 from auditsplit.policy.cut import BODIES, PARTS, without
+from auditsplit.routing.template import WhichUser
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {
     "secrets": BODIES,
@@ -64,6 +65,11 @@ class Redaction:
             raise ValueError("\n".join(mistakes))
         return cls({**({} if _NONE in words else DEFAULT), **given})
 
+    @classmethod
+    def from_option(cls, text: str, _: WhichUser) -> Redaction:
+        """Return what the option ``drop`` of one sink says; nothing is a default there."""
+        return cls.parse(f"{_NONE} {text}")
+
     def apply(self, events: list[Event]) -> list[Event]:
         """Return the events in their order, new ones in place of those that something is cut from."""
         if not self._suspects:
@@ -95,6 +101,10 @@ class Redaction:
             if name in self._rules:
                 return self._rules[name]
         return ()
+
+
+NOTHING = Redaction({})
+"""The redaction that redacts nothing."""
 
 
 def _mistakes(rule: str, given: Mapping[str, object]) -> Iterator[str]:

@@ -65,6 +65,20 @@ class KeyTemplate:
         self._fields = [fields[name] for name in self._names]
         self._values = list(dict.fromkeys(field.value for field in self._fields))
 
+    @classmethod
+    def from_option(cls, text: str, user: WhichUser) -> KeyTemplate:
+        """Return the template that a sink's option ``key`` names."""
+        return cls(text, user=user)
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+    @property
+    def has_time(self) -> bool:
+        """Whether a field of it comes from the event's time."""
+        return any(field.value is _hour for field in self._fields)
+
     def key(self, head: Head, origin: Origin) -> str:
         """Return the key of one event."""
         return self._render([value(head, origin) for value in self._values])

@@ -8,7 +8,7 @@ itself goes into both as the bytes that came.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import UNSET
 
@@ -18,6 +18,9 @@ _KIND = b'"kind":"Event",'
 _API_VERSION = f'"apiVersion":"{API_VERSION}",'.encode()
 
 _ITEM = b"{" + _KIND + _API_VERSION
+
+Format: TypeAlias = Literal["log", "logstash"]
+"""How an event is written."""
 
 Pieces: TypeAlias = "list[bytes | memoryview]"
 
@@ -44,9 +47,9 @@ def _logstash(events: Iterable[Event]) -> Pieces:
     return pieces
 
 
-FORMATS: Mapping[str, Callable[[Iterable[Event]], Pieces]] = {"log": _log, "logstash": _logstash}
+FORMATS: Mapping[Format, Callable[[Iterable[Event]], Pieces]] = {"log": _log, "logstash": _logstash}
 
 
-def render(events: Iterable[Event], line_format: str) -> bytes:
+def render(events: Iterable[Event], line_format: Format) -> bytes:
     """Return the events as lines, each with its line feed, in their order."""
     return b"".join(FORMATS[line_format](events))

@@ -7,7 +7,19 @@ a declaration, with every mistake noted, and describes it for the table in the d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -18,6 +30,21 @@ from auditsplit.routing.template import WhichUser
 _MAX_DIGITS = 18
 _MAX_SHOWN = 60
 _SETTINGS = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
+
+
+KEY_HELP = msgspec.Meta(description="the key template, which names the place of an event")
+FORMAT_HELP = msgspec.Meta(description="how an event is written, see [formats](sinks.md#formats)")
+
+TimeoutSeconds: TypeAlias = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        le=25,
+        description="seconds for a batch, or less where the deadline of the request is sooner",
+        extra={"reason": "kube-apiserver waits 30 s for the whole request"},
+    ),
+]
+"""The type of an option that bounds how long a sink may take for a batch."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +193,6 @@ def _type_words(base: Any, meta: msgspec.Meta) -> str:
     if base is bool:
         return "1 or 0"
     if get_origin(base) is Literal:
-        *others, last = get_args(base)
+        *others, last = filter(None, get_args(base))  # "" is a default that the sink works out itself
         return f"{', '.join(others)} or {last}" if others else str(last)
     return getattr(base, "OPTION_WORDS", "a text")
