@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from support.server import Server
+
 RATES: Mapping[str, float] = {
     "slow down": 0.12,
     "broken": 0.06,
@@ -25,6 +27,10 @@ RATES: Mapping[str, float] = {
 }
 """How often each befalls a request."""
 
+_TRIES = 55
+"""What kube-apiserver does for one batch while it is answered 503 with Retry-After."""
+
+_PAUSE_S = 0.05  # kube-apiserver waits the 1 s of Retry-After
 _PASSED = ("Content-Type", "X-Elastic-Product")  # without which Elasticsearch's client believes no answer
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -138,3 +144,22 @@ def proxy(upstream: str, seed: int, rates: Mapping[str, float] = RATES, port: in
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def post(server: Server, body: bytes, *, give_up_first: bool) -> list[int]:
+    """Post ``body`` until it is accepted, the same bytes each time, as kube-apiserver does. Return the statuses.
+
+    With ``give_up_first``, post it also on a connection that ends before the answer.
+    """
+    if give_up_first:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+            connection.request("POST", "/?timeout=30s", body, {"Content-Type": "application/json"})
+    statuses: list[int] = []
+    for _ in range(_TRIES):
+        answer = server.post(body)
+        statuses.append(answer.status)
+        if answer.status == 200:
+            break
+        assert answer.headers["retry-after"] == "1"
+        time.sleep(_PAUSE_S)
+    return statuses

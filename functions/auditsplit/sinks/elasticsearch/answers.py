@@ -34,7 +34,7 @@ _BY_STATUS: Mapping[int, Failure] = {
     503: Failure.THROTTLED,
     504: Failure.SLOW,
 }
-ROOTS: tuple[type[Exception], ...] = (elastic_transport.ApiError, elastic_transport.TransportError)
+ROOTS: tuple[type[Exception], ...] = (elastic_transport.TransportError, elastic_transport.ApiError)
 """The ancestors of all errors of the client. An ``ApiError`` has an answer."""
 
 ERRORS: DriverErrors = {

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from logging import getLogger
 from typing import Any
@@ -62,7 +62,8 @@ class ElasticsearchSink:
         """Touch nothing yet. ``connect`` is called at the first use, in the process that uses the sink."""
         self.name = name
         self.streams = options.target
-        self._options, self._pauses_s = options, _PAUSES_S
+        self._options = options
+        self._pauses_s: Sequence[float] = _PAUSES_S
         self._connect, self._connecting = connect, threading.Lock()
         self._client: Elasticsearch | None = None
 

@@ -54,20 +54,22 @@ _BY_STATUS: Mapping[int, Failure] = {
     429: Failure.THROTTLED,
     504: Failure.SLOW,
 }
-_STORAGE_ERRORS: DriverErrors = {
+_ROOTLESS_ERRORS: DriverErrors = {
+    **rows(_api, Failure.CONFIGURATION, "AsyncRestUnsupportedParameterError"),
     **rows(_storage, Failure.BROKEN, "DataCorruption", "InvalidResponse"),
     **rows(_storage, Failure.REFUSED, "InvalidPathError"),
 }
 ROOTS: tuple[type[Exception], ...] = (
+    _api.GoogleAPICallError,
     _api.GoogleAPIError,
     _auth.GoogleAuthError,
     _requests.RequestException,
-    *_STORAGE_ERRORS,
+    *_ROOTLESS_ERRORS,
 )
 """The ancestors of all errors of google-cloud-storage and of the libraries that it sends requests with."""
 
 ERRORS: DriverErrors = {
-    **_STORAGE_ERRORS,
+    **_ROOTLESS_ERRORS,
     **rows(_api, Failure.BROKEN, "ResumableTransferError", "ServerError"),
     **rows(_api, Failure.CONFIGURATION, "DuplicateCredentialArgs"),
     **rows(_api, Failure.REFUSED, "ClientError", "Redirection"),

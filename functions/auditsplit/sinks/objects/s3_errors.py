@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botocore import exceptions, parsers
+from botocore import discovery, exceptions, parsers
 
 from auditsplit.sinks.failures import DriverErrors, Failure, rows
 
@@ -64,6 +64,7 @@ ERRORS: DriverErrors = {
         "InvalidSTSRegionalEndpointsConfigError",
         "MD5UnavailableError",
         "MissingDependencyException",
+        "MissingServiceIdError",
         "UndefinedModelAttributeError",
         "UnknownSignatureVersionError",
         "UnsupportedS3ConfigurationError",
@@ -100,6 +101,8 @@ ERRORS: DriverErrors = {
         "UnseekableStreamError",
     ),
     parsers.ResponseParserError: Failure.BROKEN,
+    **rows(discovery, Failure.BROKEN, "EndpointDiscoveryException"),
+    **rows(discovery, Failure.CONFIGURATION, "EndpointDiscoveryRequired"),
     **rows(exceptions, Failure.THROTTLED, "CapacityNotAvailableError"),
     **rows(exceptions, Failure.SLOW, "ConnectTimeoutError", "ReadTimeoutError"),
     **rows(exceptions, Failure.UNREACHABLE, "ConnectionError"),

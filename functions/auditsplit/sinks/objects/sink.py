@@ -65,7 +65,8 @@ class ObjectSink:
         """
         self.name = name
         self._connect, self._layout = connect, layout or Layout()
-        self._puts, self._timeout_s, self._pauses_s = puts, timeout_s, _PAUSES_S
+        self._puts, self._timeout_s = puts, timeout_s
+        self._pauses_s: Sequence[float] = _PAUSES_S
         self._connecting = threading.Lock()
         self._bucket: Bucket | None = None
         self._pool = ThreadPoolExecutor(puts, thread_name_prefix="auditsplit-put")  # starts threads when it is used
