@@ -17,6 +17,11 @@ from urllib.parse import urlsplit
 
 from support.server import Server
 
+TRIES = 55
+"""What the apiserver does for one batch while it is answered 503 with Retry-After."""
+
+PAUSE_S = 0.05  # the apiserver waits the 1 s of Retry-After
+
 RATES: Mapping[str, float] = {
     "slow down": 0.12,
     "broken": 0.06,
@@ -27,10 +32,6 @@ RATES: Mapping[str, float] = {
 }
 """How often each befalls a request."""
 
-_TRIES = 55
-"""What kube-apiserver does for one batch while it is answered 503 with Retry-After."""
-
-_PAUSE_S = 0.05  # kube-apiserver waits the 1 s of Retry-After
 _PASSED = ("Content-Type", "X-Elastic-Product")  # without which Elasticsearch's client believes no answer
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -147,19 +148,19 @@ def proxy(upstream: str, seed: int, rates: Mapping[str, float] = RATES, port: in
 
 
 def post(server: Server, body: bytes, *, give_up_first: bool) -> list[int]:
-    """Post ``body`` until it is accepted, the same bytes each time, as kube-apiserver does. Return the statuses.
+    """Post ``body`` until it is taken, the same bytes each time, as the apiserver does; return the statuses.
 
-    With ``give_up_first``, post it also on a connection that ends before the answer.
+    With ``give_up_first``, once more besides, on a connection that ends before the answer.
     """
     if give_up_first:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
             connection.request("POST", "/?timeout=30s", body, {"Content-Type": "application/json"})
     statuses: list[int] = []
-    for _ in range(_TRIES):
+    for _ in range(TRIES):
         answer = server.post(body)
         statuses.append(answer.status)
         if answer.status == 200:
             break
         assert answer.headers["retry-after"] == "1"
-        time.sleep(_PAUSE_S)
+        time.sleep(PAUSE_S)
     return statuses

@@ -66,9 +66,13 @@ class Redaction:
         return cls({**({} if _NONE in words else DEFAULT), **given})
 
     @classmethod
-    def from_option(cls, text: str, _: WhichUser) -> Redaction:
-        """Return what the option ``drop`` of one sink says; nothing is a default there."""
-        return cls.parse(f"{_NONE} {text}")
+    def from_option(cls, text: str, _: WhichUser, /) -> Redaction:
+        """Return what the option ``drop`` of a sink's URL says: its rules alone, without the defaults."""
+        return cls.parse(f"none {text}") if text else NOTHING
+
+    def __bool__(self) -> bool:
+        """Return whether anything is redacted."""
+        return bool(self._suspects)
 
     def apply(self, events: list[Event]) -> list[Event]:
         """Return the events in their order, new ones in place of those that something is cut from."""
@@ -103,10 +107,6 @@ class Redaction:
         return ()
 
 
-NOTHING = Redaction({})
-"""The redaction that redacts nothing."""
-
-
 def _mistakes(rule: str, given: Mapping[str, object]) -> Iterator[str]:
     resource, equals, parts = rule.partition("=")
     if not equals:
@@ -129,3 +129,7 @@ def _redacted(event: Event, parts: tuple[str, ...]) -> Event:
         return event
     cut = without(bytes(event.raw), parts)
     return event if cut is None else Event(event.head, memoryview(cut))
+
+
+NOTHING = Redaction({})
+"""Redacts nothing."""

@@ -66,8 +66,8 @@ class KeyTemplate:
         self._values = list(dict.fromkeys(field.value for field in self._fields))
 
     @classmethod
-    def from_option(cls, text: str, user: WhichUser) -> KeyTemplate:
-        """Return the template that a sink's option ``key`` names."""
+    def from_option(cls, text: str, user: WhichUser, /) -> KeyTemplate:
+        """Return the template that the option ``key`` of a sink's URL has."""
         return cls(text, user=user)
 
     def __str__(self) -> str:
@@ -76,8 +76,8 @@ class KeyTemplate:
 
     @property
     def has_time(self) -> bool:
-        """Whether a field of it comes from the event's time."""
-        return any(field.value is _hour for field in self._fields)
+        """Whether a key depends on an event's time."""
+        return not _FIXED_BYTES.keys().isdisjoint(self._names)
 
     def key(self, head: Head, origin: Origin) -> str:
         """Return the key of one event."""

@@ -35,17 +35,6 @@ _SETTINGS = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
 KEY_HELP = msgspec.Meta(description="the key template, which names the place of an event")
 FORMAT_HELP = msgspec.Meta(description="how an event is written, see [formats](sinks.md#formats)")
 
-TimeoutSeconds: TypeAlias = Annotated[
-    int,
-    msgspec.Meta(
-        ge=1,
-        le=25,
-        description="seconds for a batch, or less where the deadline of the request is sooner",
-        extra={"reason": "kube-apiserver waits 30 s for the whole request"},
-    ),
-]
-"""The type of an option that bounds how long a sink may take for a batch."""
-
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options that every sink has; a sink adds its own in a subclass.
@@ -64,9 +53,20 @@ class OptionType(Protocol):
     """A type of an option that is neither a number nor a plain text."""
 
     @classmethod
-    def from_option(cls, text: str, user: WhichUser) -> Self:
+    def from_option(cls, text: str, user: WhichUser, /) -> Self:
         """Return the value that ``text`` stands for. ``ValueError`` has every mistake on a line of its own."""
 
+
+TimeoutSeconds: TypeAlias = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        le=25,
+        description="seconds for a batch, or less where the deadline of the request is sooner",
+        extra={"reason": "kube-apiserver waits 30 s for the whole request"},
+    ),
+]
+"""The type of an option that bounds how long a sink may take for a batch."""
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)

@@ -45,7 +45,7 @@ class Streams:
         self._template = KeyTemplate(brace + rest or literal, user=user)
 
     @classmethod
-    def from_option(cls, text: str, user: WhichUser) -> Streams:
+    def from_option(cls, text: str, user: WhichUser, /) -> Streams:
         """Return the data streams that the option ``target`` names."""
         return cls(text, user)
 

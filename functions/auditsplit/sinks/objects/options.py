@@ -28,7 +28,7 @@ class Tags(msgspec.Struct, frozen=True):
     OPTION_WORDS: ClassVar = f"up to {_MAX_TAGS} pairs as in team=security,kind=audit"
 
     @classmethod
-    def from_option(cls, text: str, _: WhichUser) -> Tags:
+    def from_option(cls, text: str, _: WhichUser, /) -> Tags:
         """Return the tags in ``text``. ``ValueError`` says how to write them."""
         pairs = [pair.partition("=") for pair in text.split(",") if pair]
         if len(pairs) > _MAX_TAGS or not all(name and equals for name, equals, _ in pairs):
