@@ -37,11 +37,11 @@ def test_a_body_has_an_action_and_a_document_for_each_item() -> None:
 @given(sizes=st.lists(st.integers(0, 400)), max_bytes=st.integers(1, 1000))
 def test_bodies_are_bounded_and_hold_all(sizes: list[int], max_bytes: int) -> None:
     """In order. Only a document that is larger by itself makes a larger body."""
-    found = list(bulk.bodies(items_of(sizes), max_bytes))
+    parts = list(bulk.bodies(items_of(sizes), max_bytes))
 
-    assert [item.id for items, _ in found for item in items] == [str(number) for number in range(len(sizes))]
-    assert all(len(body) <= max_bytes or len(items) == 1 for items, body in found)
-    assert all(len(body.splitlines()) == 2 * len(items) for items, body in found)
+    assert [item.id for items, _ in parts for item in items] == [str(number) for number in range(len(sizes))]
+    assert all(len(body) <= max_bytes or len(items) == 1 for items, body in parts)
+    assert all(len(body.splitlines()) == 2 * len(items) for items, body in parts)
 
 
 DOCUMENT = {

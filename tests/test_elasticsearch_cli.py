@@ -22,23 +22,23 @@ def run(*arguments: str, sinks: str = URL) -> Result:
 
 def requests(output: str) -> dict[str, object]:
     """Return the documents that were printed, by method and path."""
-    found = (text.partition("\n") for text in output.split("\n\n") if text.strip())
-    return {head: json.loads(document) for head, _, document in found}
+    shown = (text.partition("\n") for text in output.split("\n\n") if text.strip())
+    return {head: json.loads(document) for head, _, document in shown}
 
 
 def test_a_dry_run_prints_the_requests_for_kibanas_console() -> None:
     """Everything that it would install, for every Elasticsearch in the setting."""
     result = run("setup", "--dry-run", "--retention", "30d", sinks=f"memory: {URL} {URL}?target=all-audit")
 
-    found = requests(result.output)
+    shown = requests(result.output)
     assert result.exit_code == 0
-    assert list(found) == [
+    assert list(shown) == [
         "PUT /_component_template/auditsplit",
         "PUT /_index_template/auditsplit-kube-audit",
         "PUT /_index_template/auditsplit-all-audit",
     ]
     documents = template.documents(Streams(), "30d")
-    assert found["PUT /_index_template/auditsplit-kube-audit"] == documents["/_index_template/auditsplit-kube-audit"]
+    assert shown["PUT /_index_template/auditsplit-kube-audit"] == documents["/_index_template/auditsplit-kube-audit"]
 
 
 def test_documents_are_kept_for_ever_without_a_retention() -> None:

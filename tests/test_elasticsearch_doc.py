@@ -23,10 +23,10 @@ OPTIONS = dict(
 
 def mapped(field: str) -> bool:
     """Return whether the template maps ``field``, or all that is below it where it ends in ``.*``."""
-    found: Any = template.MAPPINGS
+    mapping: Any = template.MAPPINGS
     for name in field.removesuffix(".*").split("."):
-        found = found.get("properties", {}).get(name, {})
-    return bool(found)
+        mapping = mapping.get("properties", {}).get(name, {})
+    return bool(mapping)
 
 
 def test_the_options_are_the_declared_options() -> None:

@@ -134,12 +134,12 @@ def test_attempts_end(failure: Failure, requests: int) -> None:
 def test_a_deployers_mistake_counts_more_than_what_may_pass() -> None:
     """The log must show it."""
     sink = sink_of()
-    found: list[Outcome] = [
+    outcomes: list[Outcome] = [
         ItemFailure(Failure.THROTTLED, "x", ""),
         ItemFailure(Failure.BLOCKED, "y", ""),
         ItemFailure(Failure.SLOW, "z", ""),
     ]
-    Script(sink, lambda *_: found)
+    Script(sink, lambda *_: outcomes)
 
     with pytest.raises(SinkFailure, match="closed or read-only; open it: y at kube-audit-alice"):
         sink.write(batch_of(*numbered(3)), soon())
@@ -217,13 +217,13 @@ def test_a_rejected_body_that_is_refused_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "failure"),
+    ("outcome", "failure"),
     [(REFUSED, None), (Stored.CREATED, None), (ItemFailure(Failure.NO_STREAM, "x", ""), Failure.NO_STREAM)],
 )
-def test_a_check_expects_its_document_to_be_refused(found: Outcome, failure: Failure | None) -> None:
+def test_a_check_expects_its_document_to_be_refused(outcome: Outcome, failure: Failure | None) -> None:
     """A server that accepts it accepts events too."""
     sink = sink_of()
-    Script(sink, lambda *_: [found])
+    Script(sink, lambda *_: [outcome])
 
     if failure:
         with pytest.raises(SinkFailure, match="run 'auditsplit elasticsearch setup'"):
@@ -374,10 +374,10 @@ def test_a_node_that_is_gone_costs_no_attempt() -> None:
     """Another node is asked at once."""
     with (
         answering(200, OURS, {"items": [{"create": {"status": 201}}]}) as url,
-        socket.create_server(("127.0.0.1", 0)) as taken,
+        socket.create_server(("127.0.0.1", 0)) as listening,
     ):
-        gone = f"127.0.0.1:{taken.getsockname()[1]}"
-        taken.close()
+        gone = f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.close()
         sink = sink_of(f"elasticsearch+http://{gone},{urlsplit(url).netloc}")
 
         assert [sink.write(batch_of(event()), soon()).new for _ in range(2)] == [True, True]

@@ -53,9 +53,9 @@ def test_a_batch_across_an_hour_makes_two_objects_a_user() -> None:
     """The hour is the event's, not the batch's."""
     later = "2026-02-01T00:00:00.000000Z"
 
-    found = keys(batch_of(event(stageTimestamp=TIME), event(stageTimestamp=later), event(stageTimestamp=TIME)))
+    several = keys(batch_of(event(stageTimestamp=TIME), event(stageTimestamp=later), event(stageTimestamp=TIME)))
 
-    assert [re.findall(r"dt=.*/hour=..", key) for key in found] == [
+    assert [re.findall(r"dt=.*/hour=..", key) for key in several] == [
         ["dt=2026-01-31/hour=23"],
         ["dt=2026-02-01/hour=00"],
     ]

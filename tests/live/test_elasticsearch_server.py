@@ -230,7 +230,7 @@ def test_a_redacted_body_is_in_no_field_and_the_event_is_found(request: pytest.F
     assert ("hunter2" in json.dumps(cut), "hunter2" in json.dumps(whole)) == (False, True)
     assert json.loads(cut["event"]["original"])["annotations"] == {"auditsplit/dropped": "requestObject"}
     assert "auditsplit" not in cut
-    found = place.found({"kql": {"query": "kubernetes.audit.annotations.auditsplit/dropped : *"}})
+    found = place.matching({"kql": {"query": "kubernetes.audit.annotations.auditsplit/dropped : *"}})
     assert found == ["secrets"]
 
 

@@ -58,15 +58,15 @@ class ElasticsearchPlace:
 
     def held(self) -> dict[str, bytes]:
         """See `Place.held`; the lines are those in the documents, in the order of indexing."""
-        found: dict[str, bytes] = {}
+        lines: dict[str, bytes] = {}
         for name, hit in self.documents():
             source = hit["_source"]
             if name == f"{self.prefix}_rejected":
                 place = f"_rejected/{source['orchestrator']['cluster']['name']}/{hit['_id']}"
-                found[place] = base64.b64decode(source["auditsplit"]["original_base64"])
+                lines[place] = base64.b64decode(source["auditsplit"]["original_base64"])
             else:
-                found[name] = found.get(name, b"") + original(source) + b"\n"
-        return found
+                lines[name] = lines.get(name, b"") + original(source) + b"\n"
+        return lines
 
     def documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the data streams' names and all their hits."""
@@ -77,15 +77,15 @@ class ElasticsearchPlace:
             for hit in answer["hits"]["hits"]:
                 yield stream["name"], hit
 
-    def found(self, query: dict[str, Any]) -> list[str]:
+    def matching(self, query: dict[str, Any]) -> list[str]:
         """Return the audit ids of the events that a query finds."""
         hits = self._client.search(index=f"{self.prefix}*", query=query)["hits"]["hits"]
         return [hit["_source"]["event"]["id"] for hit in hits]
 
     def mappings(self, stream: str) -> dict[str, Any]:
         """Return the mappings of a data stream as they are now."""
-        (found,) = self._client.indices.get_mapping(index=stream).values()
-        return cast("dict[str, Any]", found["mappings"])
+        (answer,) = self._client.indices.get_mapping(index=stream).values()
+        return cast("dict[str, Any]", answer["mappings"])
 
     def override(self, name: str, more: dict[str, Any]) -> None:
         """Have the data stream ``name`` made by another template, with ``more`` in it."""

@@ -103,7 +103,7 @@ def s3_place(request: pytest.FixtureRequest, identity: str = "admin", **options:
 
     def fetch(prefix: str) -> dict[str, bytes]:
         pages = client.get_paginator("list_objects_v2").paginate(Bucket=servers.BUCKET, Prefix=prefix)
-        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         return {key: client.get_object(Bucket=servers.BUCKET, Key=key)["Body"].read() for key in keys}
 
     dead = s3_url(f"http://127.0.0.1:{servers.free_port()}", **options)

@@ -55,7 +55,7 @@ class BulkAnswer(NamedTuple):
 
 def bodies(items: Iterable[ItemT], max_bytes: int) -> Iterator[tuple[list[ItemT], bytes]]:
     """Yield the items, in order, with bodies of ``max_bytes`` or less. A larger document gets a body of its own."""
-    taken: list[ItemT] = []
+    group: list[ItemT] = []
     pieces: list[bytes] = []
     size = 0
     for item in items:
@@ -63,14 +63,14 @@ def bodies(items: Iterable[ItemT], max_bytes: int) -> Iterator[tuple[list[ItemT]
         action = b'{"create":{"_index":"%b","_id":"%b"}}\n' % (item.stream.encode(), item.id.encode())
         document = item.document()
         length = len(action) + len(document) + 1
-        if taken and size + length > max_bytes:
-            yield taken, b"".join(pieces)
-            taken, pieces, size = [], [], 0
-        taken.append(item)
+        if group and size + length > max_bytes:
+            yield group, b"".join(pieces)
+            group, pieces, size = [], [], 0
+        group.append(item)
         pieces += (action, document, b"\n")
         size += length
-    if taken:
-        yield taken, b"".join(pieces)
+    if group:
+        yield group, b"".join(pieces)
 
 
 FILTER = ",".join(

@@ -47,7 +47,7 @@ Item: TypeAlias = EventItem | RenderedItem
 
 
 class Attempt:
-    """What came of sending all items once: those that are ``left`` to send, and the worst ``error`` among them."""
+    """The result of sending all items once: those that are ``left`` to send, and the worst ``error`` among them."""
 
     def __init__(self, rejected: str) -> None:
         """Start with no item settled; ``rejected`` is the data stream for lines that are refused as such."""

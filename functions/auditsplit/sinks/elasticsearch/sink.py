@@ -128,7 +128,7 @@ class ElasticsearchSink:
         return Written(created, size_bytes)
 
     def _attempt(self, items: list[Item], max_bytes: int, deadline: Deadline) -> Attempt:
-        """Return what came of sending all items once, in bodies of ``max_bytes`` or less."""
+        """Return the result of sending all items once, in bodies of ``max_bytes`` or less."""
         attempt = Attempt(self.streams.rejected)
         for some, body in bulk.bodies(items, max_bytes):
             attempt.largest_body = max(attempt.largest_body, len(body))

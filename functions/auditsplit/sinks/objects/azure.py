@@ -30,7 +30,7 @@ from auditsplit.sinks.options import Target
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _EXISTS = ("BlobAlreadyExists", "UnauthorizedBlobOverwrite")  # the second if the credentials may only create
-_WRONG_MD5 = bytearray(16)  # of no bytes that anybody knows
+_WRONG_MD5 = bytearray(16)  # of no known bytes
 _ONE_PUT_BYTES = 1024 * 1024 * 1024  # a smaller blob goes in one request
 _SKEWED = re.compile(r"request date header|too old", re.IGNORECASE)
 _BY_CODE: Mapping[str, Failure] = {

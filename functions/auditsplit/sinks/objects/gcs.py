@@ -37,7 +37,7 @@ _storage: Any = google.cloud.storage.exceptions
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9_.-]{1,220}[a-z0-9]")
 _SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 _EXISTS = 412
-_WRONG_MD5 = "A" * 22 + "=="  # of no bytes that anybody knows
+_WRONG_MD5 = "A" * 22 + "=="  # of no known bytes
 _MAY_NOT_REPLACE = "storage.objects.delete"
 _SKEWED = re.compile(r"reasonable timeframe|iat and exp", re.IGNORECASE)
 _BY_REASON: Mapping[str, Failure] = {

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 _EXISTS, _NOT_IMPLEMENTED = 412, 501
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_WRONG_MD5 = "A" * 22 + "=="  # of no bytes that anybody knows
+_WRONG_MD5 = "A" * 22 + "=="  # of no known bytes
 _BY_CODE: Mapping[str, Failure] = {
     **dict.fromkeys(
         (
