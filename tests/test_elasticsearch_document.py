@@ -31,28 +31,28 @@ FULL: dict[str, Any] = {
 
 
 def event_of(item: bytes) -> Event:
-    """Return the event that ``item`` is."""
-    (found,) = batches.read(eventlist([item]), "prod-1").events
-    return found
+    """Return the event in ``item``."""
+    (content,) = batches.read(eventlist([item]), "prod-1").events
+    return content
 
 
 def rendered(item: bytes, without: frozenset[str] = frozenset(), reason: str = "") -> dict[str, Any]:
     """Return the document of ``item``."""
-    found: dict[str, Any] = json.loads(document.render(event_of(item), ORIGIN, without, reason))
-    return found
+    content: dict[str, Any] = json.loads(document.render(event_of(item), ORIGIN, without, reason))
+    return content
 
 
 def test_a_document_has_elastics_own_fields() -> None:
-    """All of them, for an event that has all."""
-    found = rendered(event(**FULL))
+    """All fields, for an event that has all members."""
+    content = rendered(event(**FULL))
 
-    assert found.pop("kubernetes") == {
+    assert content.pop("kubernetes") == {
         "audit": {
             **json.loads(event(**FULL)),
             "annotations": {"authorization_k8s_io/decision": "forbid", "authorization_k8s_io/reason": ""},
         }
     }
-    assert found.pop("event") == {
+    assert content.pop("event") == {
         "kind": "event",
         "dataset": "kubernetes.audit_logs",
         "module": "kubernetes",
@@ -62,7 +62,7 @@ def test_a_document_has_elastics_own_fields() -> None:
         "id": "3df2e8a2-c03a-405f-bbd5-ebf725831bbf",
         "original": line(**FULL).decode(),
     }
-    assert found == {
+    assert content == {
         "@timestamp": "2026-11-23T11:29:49.380360Z",
         "ecs": {"version": "8.17.0"},
         "data_stream": {"type": "logs", "dataset": "kubernetes.audit_logs", "namespace": "prod_1"},
@@ -91,39 +91,39 @@ def test_a_document_has_elastics_own_fields() -> None:
     ],
 )
 def test_the_outcome_is_the_answers(fields: dict[str, Any], outcome: str) -> None:
-    """Unknown as long as there is none."""
+    """Unknown while an event has no answer."""
     assert rendered(event(**fields))["event"]["outcome"] == outcome
 
 
-def test_an_event_without_times_has_that_of_its_coming() -> None:
-    """A document in a data stream must have one."""
-    found = rendered(event(stageTimestamp=None, requestReceivedTimestamp="soon"))
+def test_an_event_without_times_has_the_time_of_arrival() -> None:
+    """A document in a data stream must have a time."""
+    content = rendered(event(stageTimestamp=None, requestReceivedTimestamp="soon"))
 
-    assert found["@timestamp"] == "2026-11-23T12:00:00Z"
+    assert content["@timestamp"] == "2026-11-23T12:00:00Z"
 
 
-def test_annotations_are_found_wherever_they_stand() -> None:
-    """A sender other than kube-apiserver may write them first; the same text in a body is none."""
+def test_annotations_are_read_wherever_they_are() -> None:
+    """A sender other than kube-apiserver may write them first. The same text in a body is not an annotation."""
     body = b'{"annotations":{"a.b":"1"}}'
     first = b'{"annotations":{"a.b":"1"},' + carrying(body)[1:]
 
-    found = rendered(first)["kubernetes"]["audit"]
+    content = rendered(first)["kubernetes"]["audit"]
 
-    assert found["annotations"] == {"a_b": "1"}
-    assert found["requestObject"] == {"annotations": {"a.b": "1"}}
+    assert content["annotations"] == {"a_b": "1"}
+    assert content["requestObject"] == {"annotations": {"a.b": "1"}}
     assert "auditsplit" not in rendered(first)
 
 
-def test_names_of_annotations_that_can_be_no_field_are_replaced() -> None:
-    """Those that are blank; a dot is a level to Elasticsearch."""
-    found = rendered(event(annotations={"": "1", "a..b": "2"}))
+def test_names_of_annotations_that_can_not_be_fields_are_replaced() -> None:
+    """Blank names, and names with dots, which Elasticsearch reads as levels."""
+    content = rendered(event(annotations={"": "1", "a..b": "2"}))
 
-    assert found["kubernetes"]["audit"]["annotations"] == {"_": "1", "a__b": "2"}
+    assert content["kubernetes"]["audit"]["annotations"] == {"_": "1", "a__b": "2"}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_hostile_event_has_a_document_with_its_line(name: str) -> None:
-    """Byte for byte, on one line, and a body only where a strict parser takes it, or the server may judge."""
+    """Byte for byte, on one line. A body is a field only if a strict parser accepts it, or the server decides."""
     item = event_of(HOSTILE[name])
 
     text = document.render(item, ORIGIN)
@@ -138,16 +138,16 @@ def test_every_hostile_event_has_a_document_with_its_line(name: str) -> None:
     assert bare["kubernetes"] == {"audit": {}}
 
 
-def original(found: dict[str, Any]) -> bytes:
+def original(content: dict[str, Any]) -> bytes:
     """Return the line in a document."""
-    text = found["event"].get("original")
-    return base64.b64decode(found["auditsplit"]["original_base64"]) if text is None else text.encode()
+    text = content["event"].get("original")
+    return base64.b64decode(content["auditsplit"]["original_base64"]) if text is None else text.encode()
 
 
 @PROPERTY
 @given(item=items)
-def test_any_item_has_a_document_at_every_degree(item: bytes) -> None:
-    """Whole, without one body, without both, and without all; the line is in each."""
+def test_any_item_has_a_document_in_every_form(item: bytes) -> None:
+    """Whole, without one body, without both, and without everything. Each form has the line."""
     batch: Batch = batches.read(eventlist([item]), "prod-1")
     without: frozenset[str] | None = frozenset()
     degrees = 0
@@ -161,14 +161,14 @@ def test_any_item_has_a_document_at_every_degree(item: bytes) -> None:
         assert degrees == 4
 
 
-def test_a_user_name_that_is_no_utf8_is_shown_by_its_escapes() -> None:
-    """A lone surrogate can be in no document."""
+def test_a_user_name_that_is_not_utf8_is_written_with_escapes() -> None:
+    """A document can't have a lone surrogate."""
     item = rb'{"level":"Metadata","verb":"\udfff","user":{"username":"\ud800"},"x":"\ud800"}'
 
-    found = rendered(item, frozenset({EVERYTHING}))
+    content = rendered(item, frozenset({EVERYTHING}))
 
-    assert found["user"]["name"] == "\\ud800"
-    assert found["event"]["action"] == "\\udfff"
+    assert content["user"]["name"] == "\\ud800"
+    assert content["event"]["action"] == "\\udfff"
 
 
 @pytest.mark.parametrize(
@@ -182,28 +182,28 @@ def test_a_user_name_that_is_no_utf8_is_shown_by_its_escapes() -> None:
         ((EVERYTHING,), "x", None),
     ],
 )
-def test_a_refusal_takes_more_away_each_time(without: tuple[str, ...], reason: str, more: set[str] | None) -> None:
-    """The body that it names, then both, then all, then nothing is left."""
+def test_each_refusal_leaves_out_more(without: tuple[str, ...], reason: str, more: set[str] | None) -> None:
+    """The body that the reason names, then both, then everything, then nothing is left to leave out."""
     assert document.less(without, reason) == more
 
 
 def test_a_members_name_may_have_control_characters() -> None:
-    """No parser takes it, and structure finds it."""
-    found = rendered(b'{"level":"Metadata","verb":"get","\x01":1}')
+    """No parser accepts it, and the scan of members reads it."""
+    content = rendered(b'{"level":"Metadata","verb":"get","\x01":1}')
 
-    assert found["auditsplit"]["left_out"] == ["\x01"]
-    assert found["event"]["action"] == "get"
+    assert content["auditsplit"]["left_out"] == ["\x01"]
+    assert content["event"]["action"] == "get"
 
 
-def test_what_is_left_out_is_only_what_was_there() -> None:
-    """And members of the wrong type, or that the API doesn't have, beside the body."""
+def test_only_members_that_exist_are_named_as_left_out() -> None:
+    """Members of the wrong type and members that the API does not have are named beside the body."""
     item = event(requestObject={"a": 1}, sourceIPs="10.0.0.1", requestTrailer=1)
 
-    found = rendered(item, frozenset({"requestObject", "responseObject"}), "why")
+    content = rendered(item, frozenset({"requestObject", "responseObject"}), "why")
 
-    assert found["auditsplit"]["left_out"] == ["requestObject", "sourceIPs", "requestTrailer"]
-    assert "source" not in found
-    assert found["user"]["name"] == "alice"
+    assert content["auditsplit"]["left_out"] == ["requestObject", "sourceIPs", "requestTrailer"]
+    assert "source" not in content
+    assert content["user"]["name"] == "alice"
 
 
 def test_the_id_is_of_the_clusters_name_and_the_bytes() -> None:
@@ -214,11 +214,11 @@ def test_the_id_is_of_the_clusters_name_and_the_bytes() -> None:
     assert document.identity("prod", b"{}") != document.identity("pro", b"d{}")
 
 
-def test_a_rejected_body_is_kept_whole() -> None:
-    """With the reason and where it came from."""
-    found = json.loads(document.rejected(ORIGIN, b"\x1f\xff", "no\ud800 event"))
+def test_a_rejected_body_is_stored_whole() -> None:
+    """With the reason and the cluster."""
+    content = json.loads(document.rejected(ORIGIN, b"\x1f\xff", "no\ud800 event"))
 
-    assert base64.b64decode(found["auditsplit"]["original_base64"]) == b"\x1f\xff"
-    assert found["error"]["message"] == "no\\ud800 event"
-    assert found["orchestrator"]["cluster"]["name"] == "prod-1"
-    assert found["event"]["kind"] == "pipeline_error"
+    assert base64.b64decode(content["auditsplit"]["original_base64"]) == b"\x1f\xff"
+    assert content["error"]["message"] == "no\\ud800 event"
+    assert content["orchestrator"]["cluster"]["name"] == "prod-1"
+    assert content["event"]["kind"] == "pipeline_error"

@@ -1,4 +1,4 @@
-"""Streams: names that Elasticsearch takes, one for each user, and templates for them."""
+"""Streams: names that Elasticsearch accepts, one for each user, and templates for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from auditsplit.event import Batch, Origin
 from auditsplit.sinks.elasticsearch.streams import MAX_BYTES, Streams
 
 ILLEGAL = re.compile(r'[A-Z\\/*?"<>| ,#:]|\A[-_+.]')
-"""What Elasticsearch allows in no name of an index, or not at its beginning."""
+"""What Elasticsearch forbids in the name of an index, or at its beginning."""
 
 
 def streams_of(batch: Batch, template: str = "kube-audit-{user}") -> list[str]:
@@ -81,8 +81,8 @@ def test_two_users_never_share_a_data_stream(one: str, other: str) -> None:
         ("audit-{level}", "audit-request", ["audit-*"], "audit-_rejected"),
     ],
 )
-def test_a_template_says_where(template: str, name: str, patterns: list[str], rejected: str) -> None:
-    """And which names a key must be good for."""
+def test_a_template_names_the_data_streams(template: str, name: str, patterns: list[str], rejected: str) -> None:
+    """And the patterns that an API key must cover."""
     streams = Streams(template)
 
     assert list(streams.group(batch_of(event("alice"), cluster="prod-1"))) == [name]
@@ -107,13 +107,13 @@ def test_a_template_says_where(template: str, name: str, patterns: list[str], re
     ],
 )
 def test_a_template_that_gives_illegal_or_shared_names_is_refused(template: str, words: str) -> None:
-    """With what is wrong."""
+    """The message says what is wrong."""
     with pytest.raises(ValueError, match=words):
         Streams(template)
 
 
-def test_the_impersonated_user_may_be_the_one() -> None:
-    """As for every store."""
+def test_the_impersonated_user_may_name_the_stream() -> None:
+    """As for every sink."""
     batch = batch_of(event("alice", impersonatedUser={"username": "bob"}))
 
     assert list(Streams("kube-audit-{user}", "impersonated").group(batch)) == ["kube-audit-bob"]

@@ -11,9 +11,10 @@ import duckdb
 import pytest
 from support.eventlists import HOSTILE, eventlist
 
+from auditsplit import sinks
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.objects import layout
-from auditsplit.sinks.options import Target
+from auditsplit.sinks.objects.options import layout_of
 
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs" / "queries.md").read_text()
@@ -40,7 +41,8 @@ def queries(engine: str) -> list[str]:
 
 def write(folder: Path, lists: list[bytes], **options: str) -> int:
     """Write the events' objects below ``folder`` as the stores lay them out; return the number of events."""
-    made = layout.from_target(Target("s3://my-bucket/audit", options, "authenticated"))
+    target: Any = sinks.read_target("s3://my-bucket/audit", options, "authenticated")
+    made = layout_of(target)
     count = 0
     for raw in lists:
         batch = batches.read(raw, "prod")

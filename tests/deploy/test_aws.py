@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from support import places, runtime_api, servers, terraform
+from support import object_places, runtime_api, servers, terraform
 from support.eventlists import eventlist
 from support.lambdaevents import Sent, function_url
 
@@ -94,7 +94,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory, resources: dict[str, dict[str, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(servers.POLICIES, "function", policy)
         with servers.seaweed(tmp_path_factory.mktemp("s3")) as url:
-            places.s3_client(url).create_bucket(Bucket=resources["aws_s3_bucket.this[0]"]["bucket"])
+            object_places.s3_client(url).create_bucket(Bucket=resources["aws_s3_bucket.this[0]"]["bucket"])
             yield url
 
 
@@ -148,7 +148,7 @@ def test_a_posted_list_ends_up_in_the_bucket(
 
     listing = _sh(deployed.checkout, f"aws() {{ echo $3 $4; }}\n{COMMANDS[2]}", deployed.environ)
     option, bucket, prefix = re.fullmatch(r"(\S+) s3://([^/]+)/(\S+)\n", listing).groups()  # type: ignore[union-attr]
-    found = places.s3_client(s3).list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    found = object_places.s3_client(s3).list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
     assert (option, bucket) == ("--recursive", deployed.output("bucket"))
     assert (status, receipt["cluster"], receipt["events"]) == (200, "prod", 35)
     assert {"/".join(entry["Key"].split("/")[:3]) for entry in found} >= {
@@ -160,7 +160,7 @@ def test_a_posted_list_ends_up_in_the_bucket(
 
 def test_the_role_may_put_below_the_prefix_and_nothing_else(deployed: Deployed, s3: str) -> None:
     """By a server that enforces the very policy: no other place, no reading, listing or deleting."""
-    limited, bucket = places.s3_client(s3, "function"), deployed.output("bucket")
+    limited, bucket = object_places.s3_client(s3, "function"), deployed.output("bucket")
     limited.put_object(Bucket=bucket, Key="audit/x", Body=b"")
     refused: list[tuple[str, dict[str, str]]] = [
         ("put_object", {"Key": "elsewhere/x"}),

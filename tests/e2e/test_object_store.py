@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from support import places, servers, traffic
+from support import object_places, servers, traffic
 from support.kubernetes import SMALL_BATCHES
 from support.processes import wait_for
 
@@ -19,13 +19,13 @@ from e2e.conftest import Way
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Return the URL of an S3 server with a bucket."""
     with servers.seaweed(tmp_path_factory.mktemp("seaweed")) as url:
-        places.s3_client(url).create_bucket(Bucket=servers.BUCKET)
+        object_places.s3_client(url).create_bucket(Bucket=servers.BUCKET)
         yield url
 
 
 def held(url: str) -> Counter[tuple[str, bytes]]:
     """Return how often each line is stored below each prefix, which stands for the file of the file store."""
-    client, found = places.s3_client(url), Counter[tuple[str, bytes]]()
+    client, found = object_places.s3_client(url), Counter[tuple[str, bytes]]()
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=servers.BUCKET):
         for entry in page.get("Contents", ()):
             body = client.get_object(Bucket=servers.BUCKET, Key=entry["Key"])["Body"].read()
@@ -38,7 +38,7 @@ def test_a_process_without_memory_stores_nothing_twice(way: Callable[..., Way], 
     """All kinds of traffic, and a kill within: the next process knows nothing of its batches, and repeats none."""
     apiserver, function = opened = way(
         SMALL_BATCHES,
-        AUDIT_SINKS=places.s3_url(s3, "", key="{cluster}/{user}"),
+        AUDIT_SINKS=object_places.s3_url(s3, "", key="{cluster}/{user}"),
         AWS_ACCESS_KEY_ID="put-only",
         AWS_SECRET_ACCESS_KEY=servers.secret("put-only"),
     )

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 from conftest import DATA
-from support import places, runtime_api, server, servers
+from support import object_places, runtime_api, server, servers
 from support.lambdaevents import Sent, function_url
-from support.places import ObjectPlace
+from support.object_places import ObjectPlace
 
 from auditsplit import auth
 
@@ -69,7 +69,7 @@ def source(build: Build) -> Path:
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> ObjectPlace:
     """Return a place in S3."""
-    return places.s3_place(request)
+    return object_places.s3_place(request)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support import places, servers
+from support import object_places, servers
 from support.eventlists import event, eventlist
 from support.faults import post, proxy
 from support.server import Server
@@ -32,7 +32,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(
     request: pytest.FixtureRequest, s3_url: str, serve: Callable[..., Server]
 ) -> None:
     """100,000 events through a proxy that refuses, breaks, resets and delays two of five puts."""
-    place = places.s3_place(request)
+    place = object_places.s3_place(request)
     with proxy(s3_url, SEED) as faulty:
         server = serve(AUDIT_SINKS=place.url.replace(s3_url, faulty.url))
         with ThreadPoolExecutor(SENDERS) as pool:
@@ -51,7 +51,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(
 
 def read(url: str, prefix: str) -> Counter[str]:
     """Return how often each event is there; each in the place of its user."""
-    client = places.s3_client(url)
+    client = object_places.s3_client(url)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=servers.BUCKET, Prefix=prefix)
     keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
 

@@ -17,11 +17,11 @@ from typing import Any
 import jsonschema
 import pytest
 from conftest import DATA
-from support import places, runtime_api, servers
+from support import object_places, runtime_api, servers
 from support.eventlists import event, eventlist, line, numbered
 from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url
 from support.metrics import EMBEDDED
-from support.places import ObjectPlace
+from support.object_places import ObjectPlace
 from support.runtime_api import Function
 from support.server import Answer, Server
 
@@ -37,7 +37,7 @@ every_kind = pytest.mark.parametrize("wrap", KINDS.values(), ids=KINDS)
 @pytest.fixture
 def place(request: pytest.FixtureRequest) -> ObjectPlace:
     """Return a place in S3, for which the environment has credentials that may put and nothing else."""
-    place = places.s3_place(request)
+    place = object_places.s3_place(request)
     environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
     environ.setenv("AWS_ACCESS_KEY_ID", "put-only")
     environ.setenv("AWS_SECRET_ACCESS_KEY", servers.secret("put-only"))

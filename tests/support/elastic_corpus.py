@@ -1,4 +1,4 @@
-"""Events in a real Elasticsearch, put there by the store itself, and as Python values to check its answers against."""
+"""Events in a real Elasticsearch, written by the sink itself, and as Python values to check its answers against."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, cast
 from elasticsearch import Elasticsearch
 
 from auditsplit import sinks
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.elasticsearch import template
-from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
+from auditsplit.sinks.elasticsearch.sink import ElasticsearchSink
 from support.elastic_server import Node
 from support.eventlists import eventlist
 
@@ -48,11 +49,11 @@ def store(node: Node, bodies: Sequence[bytes], cluster: str) -> Corpus:
     scheme, _, host = node.url.partition("://")
     sink = cast(
         "ElasticsearchSink",
-        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={stream}", {}, "authenticated"),
+        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={stream}"),
     )
     template.install(sink.connected(), sink.streams)
     for body in bodies:
-        sink.write(batches.read(body, cluster))
+        sink.write(batches.read(body, cluster), Deadline.after(30))
     client = node.client()
     client.indices.refresh(index=stream)
     return Corpus(client, stream, cluster, [event for body in bodies for event in _items(body)])

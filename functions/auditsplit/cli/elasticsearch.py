@@ -14,7 +14,7 @@ from auditsplit.cli.environment import MISUSE, open_ingest, read_settings
 from auditsplit.errors import SinkError
 
 if TYPE_CHECKING:  # the library is an extra
-    from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
+    from auditsplit.sinks.elasticsearch.sink import ElasticsearchSink
 
 _RETENTION = re.compile(r"[1-9][0-9]{0,4}[dhm]")
 

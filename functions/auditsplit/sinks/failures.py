@@ -6,7 +6,9 @@ which is retried: a new class of a driver's errors must not cost a batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import Any, TypeAlias
 
 from auditsplit.errors import SinkError
 
@@ -31,8 +33,12 @@ class Failure(Enum):
     NO_STREAM = Action.GIVE_UP, "no template makes a data stream of this name; run 'auditsplit elasticsearch setup'"
     NOT_ALLOWED = Action.GIVE_UP, "these credentials may not write there; grant the permission that the docs name"
     CREDENTIALS = Action.GIVE_UP, "the credentials are missing, wrong or expired; renew them"
-    CERTIFICATE = Action.GIVE_UP, "the server's certificate is not trusted, or it speaks no TLS; check ca_file"
+    CERTIFICATE = (
+        Action.GIVE_UP,
+        "the server's certificate is not trusted, or it speaks no TLS; check ca_file or fingerprint",
+    )
     CLOCK = Action.GIVE_UP, "this machine's clock and the server's differ too much; synchronise them"
+    CONFIGURATION = Action.GIVE_UP, "the driver refuses its configuration; check the sink's options and its own files"
     WRONG_SERVER = Action.GIVE_UP, "the server is not Elasticsearch 9; check the URL"
     BLOCKED = Action.GIVE_UP, "the index is closed or read-only; open it"
     FULL = Action.GIVE_UP, "the cluster may hold no more shards; raise cluster.max_shards_per_node or delete indices"
@@ -70,3 +76,25 @@ class SinkFailure(SinkError):
         self.failure = failure
         self.needs_deployer = failure.needs_deployer
         self.detail = detail
+
+
+DriverErrors: TypeAlias = Mapping[type[Exception], Failure]
+"""What the classes of a driver's errors mean. A subclass without a row of its own means what its ancestor means."""
+
+
+def rows(module: Any, failure: Failure, *names: str) -> DriverErrors:
+    """Return a row for each of the classes ``names`` in a driver's ``module``.
+
+    The extras accept a range of versions. A name that the installed version does not have gets no row.
+    """
+    return {getattr(module, name): failure for name in names if hasattr(module, name)}
+
+
+def failure_of(error: Exception, errors: DriverErrors) -> Failure:
+    """Return what ``error`` means by the row of its nearest ancestor, `Failure.UNMAPPED` where no row maps it."""
+    return next((errors[kind] for kind in type(error).__mro__ if kind in errors), Failure.UNMAPPED)
+
+
+def by_status(status: int, statuses: Mapping[int, Failure]) -> Failure:
+    """Return what an answer's HTTP status means: its entry, else `Failure.BROKEN` from 500 on and `REFUSED` below."""
+    return statuses.get(status) or (Failure.BROKEN if status >= 500 else Failure.REFUSED)  # noqa: PLR2004 - as in HTTP

@@ -7,7 +7,19 @@ a declaration, with every mistake noted, and describes it for the table in the d
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+)
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -41,9 +53,20 @@ class OptionType(Protocol):
     """A type of an option that is neither a number nor a plain text."""
 
     @classmethod
-    def from_option(cls, text: str, user: WhichUser) -> Self:
+    def from_option(cls, text: str, user: WhichUser, /) -> Self:
         """Return the value that ``text`` stands for. ``ValueError`` has every mistake on a line of its own."""
 
+
+TimeoutSeconds: TypeAlias = Annotated[
+    int,
+    msgspec.Meta(
+        ge=1,
+        le=25,
+        description="seconds for a batch, or less where the deadline of the request is sooner",
+        extra={"reason": "kube-apiserver waits 30 s for the whole request"},
+    ),
+]
+"""The type of an option that bounds how long a sink may take for a batch."""
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
@@ -188,6 +211,6 @@ def _type_words(base: Any, meta: msgspec.Meta) -> str:
     if base is bool:
         return "1 (yes) or 0 (no)"
     if get_origin(base) is Literal:
-        *others, last = get_args(base)
+        *others, last = filter(None, get_args(base))  # "" is a default that the sink works out itself
         return f"{', '.join(others)} or {last}" if others else str(last)
     return getattr(base, "OPTION_WORDS", "a text")

@@ -1,4 +1,4 @@
-"""Documents: an audit event in ECS and Elastic's own field names, built from the bytes that came.
+"""Documents: an audit event in ECS and Elastic's own field names, built from the bytes that arrived.
 
 ::
 
@@ -6,12 +6,13 @@
      "user": {"name": …}, "source": {"ip": …}, "user_agent": …, "orchestrator": {"cluster": {"name": …}, …},
      "kubernetes": {"audit": {the event, its bytes; dots in annotations' names as _}}}
 
-Elastic's detection rules are written for these names, so they find what they look for. ``event.original`` is the log
-backend's line, byte for byte (in ``auditsplit.original_base64`` where it isn't UTF-8); nothing searches it.
+Elastic's detection rules are written for these names. ``event.original`` is the log backend's line, byte for byte (in
+``auditsplit.original_base64`` where it is not UTF-8), and is not searched.
 
-No field is worth an event. What a strict JSON parser or Elasticsearch does not take is left out of the audit fields,
-named in ``auditsplit.left_out`` with the reason in ``error.message``, and still whole in ``event.original``. A lone
-surrogate is left out though Elasticsearch takes it: in a search's answer it would break the reader of all other hits.
+No field is worth an event. A member that a strict JSON parser or Elasticsearch refuses is left out of the audit fields.
+``auditsplit.left_out`` names it, ``error.message`` has the reason, and ``event.original`` still has it whole. A lone
+surrogate is left out though Elasticsearch accepts it, because in a search's answer it would break the reader of all
+other hits.
 """
 
 from __future__ import annotations
@@ -27,47 +28,51 @@ import orjson
 from auditsplit.event import Event, Origin, event_time
 from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import fields
-from auditsplit.sinks.elasticsearch.fields import BODIES, Audit, Found, printable
+from auditsplit.sinks.elasticsearch.fields import BODIES, Audit, AuditFields, printable
 
 EVERYTHING = "kubernetes.audit"
-"""What is left out where nothing but the line is sure to be taken."""
+"""What is left out where only the line is sure to be accepted."""
 
 ECS = "8.17.0"
 DATASET = "kubernetes.audit_logs"
 
-_ID_BYTES = 20  # no two items that anybody can make meet in 160 bits
+_ID_BYTES = 20  # nobody can make two items that have the same 160 bits
 _MAX_REASON = 1000
 _LEAST_FAILURE = 400
-_NOT_READ = "no strict JSON parser takes it, or it has not the API's type"
+_NOT_READ = "a strict JSON parser refuses it, or its type is not the API's"
 
 
 def identity(cluster: str, raw: bytes | memoryview) -> str:
-    """Return the document's id, from the cluster and the item's own bytes: never from auditID, which callers choose."""
+    """Return the document's id, from the cluster and the item's own bytes, never from auditID, which callers choose."""
     digest = hashlib.sha256(cluster.encode() + b"\0")
     digest.update(raw)
     return base64.urlsafe_b64encode(digest.digest()[:_ID_BYTES]).decode().rstrip("=")
 
 
 def render(event: Event, origin: Origin, without: Collection[str] = (), reason: str = "") -> bytes:
-    """Return the event's document, on one line, without the members ``without`` or, with `EVERYTHING`, any.
+    """Return the event's document, on one line.
 
-    ``reason`` says why they are left out, where it was the server who did not take them.
+    Args:
+        event: The event.
+        origin: That of its batch.
+        without: The members to leave out; `EVERYTHING` stands for all.
+        reason: Why the server refused them; empty where it did not.
     """
     line = lines.render([event], "log")[:-1]
     try:
         text = line.decode()
     except UnicodeDecodeError:
         return _salvaged(event, origin, None, without, reason)
-    found = None if without else fields.read(event.raw)
-    if found is None:
+    content = None if without else fields.read(event.raw)
+    if content is None:
         return _salvaged(event, origin, text, without, reason)
-    return _joined(_header(found, event, origin, text), found.member)
+    return _joined(_header(content, event, origin, text), content.member)
 
 
 def less(without: Collection[str], reason: str) -> frozenset[str] | None:
-    """Return what else to leave out of a document refused for ``reason``; None where nothing is left.
+    """Return what to leave out next of a document that was refused for ``reason``; None where nothing is left.
 
-    First the body that the reason names, then both, then all.
+    First the body that the reason names, then both bodies, then everything.
     """
     if EVERYTHING in without:
         return None
@@ -77,7 +82,7 @@ def less(without: Collection[str], reason: str) -> frozenset[str] | None:
 
 
 def rejected(origin: Origin, body: bytes, reason: str) -> bytes:
-    """Return the document for a body that is no event, or that was one and was refused; the body goes in as base64."""
+    """Return the document for a malformed body or a refused event, which goes in as base64."""
     document = {
         **_common(origin, origin.arrived),
         "event": {"kind": "pipeline_error", "dataset": DATASET, "module": "kubernetes", "ingested": origin.arrived},
@@ -88,18 +93,18 @@ def rejected(origin: Origin, body: bytes, reason: str) -> bytes:
 
 
 def _salvaged(event: Event, origin: Origin, text: str | None, without: Collection[str], reason: str) -> bytes:
-    """Return the document with the members that can be had; ``text`` is the line, None where it is not UTF-8."""
-    found = Found(_head(event), b"{}", None, [EVERYTHING])
+    """Return the document with the members that can be fields; ``text`` is the line, None where it is not UTF-8."""
+    content = AuditFields(_head(event), b"{}", None, [EVERYTHING])
     if EVERYTHING not in without:
-        found = fields.salvage(bytes(event.raw), without)
-    header = _header(found, event, origin, text)
-    if found.left_out:
-        header["auditsplit"] = {"left_out": found.left_out}
+        content = fields.salvage(bytes(event.raw), without)
+    header = _header(content, event, origin, text)
+    if content.left_out:
+        header["auditsplit"] = {"left_out": content.left_out}
         header["error"] = {"message": printable(reason)[:_MAX_REASON] or _NOT_READ}
     if text is None:
         line = lines.render([event], "log")[:-1]
         header["auditsplit"] = {**header.get("auditsplit", {}), **_base64(line)}
-    return _joined(header, found.member)
+    return _joined(header, content.member)
 
 
 def _json(document: dict[str, Any]) -> bytes:
@@ -111,19 +116,19 @@ def _joined(header: dict[str, Any], member: bytes) -> bytes:
 
 
 def _head(event: Event) -> Audit:
-    """Return of the event what is known without its bytes."""
+    """Return the fields that are known without the event's bytes."""
     head = event.head
     user = fields.User(printable(head.user.username)) if head.user and head.user.username else None
     return Audit(verb=printable(head.verb) if head.verb else None, user=user)
 
 
-def _header(found: Found, event: Event, origin: Origin, text: str | None) -> dict[str, Any]:
-    audit = found.audit
+def _header(content: AuditFields, event: Event, origin: Origin, text: str | None) -> dict[str, Any]:
+    audit = content.audit
     facts: dict[str, Any] = {
         "kind": "event",
         "dataset": DATASET,
         "module": "kubernetes",
-        "outcome": _outcome(audit, found.decision),
+        "outcome": _outcome(audit, content.decision),
         "ingested": origin.arrived,
     }
     if audit.verb:
@@ -150,7 +155,7 @@ def _common(origin: Origin, time: datetime) -> dict[str, Any]:
 
 
 def _name_people(header: dict[str, Any], audit: Audit) -> None:
-    """Put who, from where and with what into ``header``; only what is there."""
+    """Put the users, the address and the user agent into ``header``, where the event has them."""
     user: dict[str, Any] = {}
     if audit.user and audit.user.username:
         user["name"] = audit.user.username
@@ -176,7 +181,7 @@ def _name_object(orchestrator: dict[str, Any], reference: fields.Reference) -> N
 
 
 def _outcome(audit: Audit, decision: str | None) -> str:
-    """Return ECS's word: a failure is what was forbidden or answered with 400 or more."""
+    """Return ECS's word: a failure was forbidden, or answered with 400 or more."""
     code = audit.responseStatus.code if audit.responseStatus else None
     if decision == "forbid" or (code and code >= _LEAST_FAILURE):
         return "failure"

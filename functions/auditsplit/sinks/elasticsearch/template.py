@@ -1,8 +1,8 @@
-"""The index template: mappings that refuse as little as Elasticsearch can, and how long documents are kept.
+"""The index template: mappings that refuse as little as Elasticsearch can, and the retention.
 
-``dynamic: false`` everywhere: what is not named here is stored, given back and never a new field, so that no event can
-make the mappings explode. Every body is one ``flattened`` field, in which keys are data. Only types that each
-distribution of Elasticsearch 9 has are used. An event that is refused all the same goes in with less of it in fields:
+``dynamic: false`` everywhere: a member without a mapping is stored and returned, and never becomes a new field, so no
+event can make the mappings explode. Every body is one ``flattened`` field, in which keys are data. Each distribution of
+Elasticsearch 9 has all the types used here. An event that is refused all the same is stored with less of it in fields,
 see `auditsplit.sinks.elasticsearch.document`.
 """
 
@@ -10,25 +10,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError, Elasticsearch
+from elasticsearch import Elasticsearch
 
 from auditsplit.policy.cut import MARK
-from auditsplit.sinks.elasticsearch.failures import explain
+from auditsplit.sinks.elasticsearch.answers import ROOTS, explain
 from auditsplit.sinks.elasticsearch.streams import Streams
 
 NAME = "auditsplit"
-"""What the component template is called, and how the names of index templates begin."""
+"""The name of the component template, and the beginning of the names of index templates."""
 
 PRIORITY = 500
-"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else take ``logs-*-*``.
+"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else apply to ``logs-*-*``.
 
-A template's is higher by the length of its prefix: Elasticsearch refuses two of one priority whose patterns overlap,
-such as those of a stream for every cluster beside one for just this, and the more exact should count.
+The length of a template's prefix is added. Elasticsearch refuses two templates of one priority whose patterns overlap,
+such as that of a data stream for every cluster and that of a data stream for one cluster. The more exact should count.
 """
 
 _MAX_TERM_CHARACTERS = 8191
-"""Lucene's longest term is 32,766 bytes, and a character takes four at most; longer values are stored, not searched."""
+"""Lucene's longest term is 32,766 bytes, and a character has four at most. Longer values are stored, not searched."""
 
 _WORD: dict[str, Any] = {"type": "keyword", "ignore_above": 1024}
 _LONG: dict[str, Any] = {"type": "keyword", "ignore_above": _MAX_TERM_CHARACTERS}
@@ -57,7 +56,7 @@ _ANNOTATIONS = (
     "pod-security_kubernetes_io/exempt",
     "validation_policy_admission_k8s_io/validation_failure",
 )
-"""The audit annotations of kube-apiserver itself, dots as ``_``, and our own; those of webhooks are only stored."""
+"""The audit annotations of kube-apiserver and of auditsplit, dots as ``_``. Those of webhooks are only stored."""
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +119,7 @@ MAPPINGS = _object(
         "auditsplit": _object({"left_out": _WORD, "original_base64": _STORED}),
     }
 )
-"""The mappings of every data stream, ``_rejected`` too."""
+"""The mappings of every data stream, including ``_rejected``."""
 
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
@@ -131,9 +130,9 @@ SETTINGS: dict[str, Any] = {
 
 
 def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[str, Any]]:
-    """Return what `install` puts, by path: the mappings, shared, and an index template that gives them to ``streams``.
+    """Return what `install` puts, by path: the mappings, and an index template that gives them to ``streams``.
 
-    ``retention`` is how long documents are kept, as in ``30d``, None for ever.
+    ``retention`` is the time after which documents are deleted, as in ``30d``, or None for never.
     """
     lifecycle: dict[str, Any] = {"enabled": True, **({"data_retention": retention} if retention else {})}
     return {
@@ -147,7 +146,7 @@ def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[
             "composed_of": [NAME],
             "template": {
                 "lifecycle": lifecycle,
-                "data_stream_options": {"failure_store": {"enabled": False}},  # the store itself asks what was refused
+                "data_stream_options": {"failure_store": {"enabled": False}},  # the sink itself reads what was refused
             },
             "priority": PRIORITY + len(streams.prefix),
             "_meta": {"managed_by": NAME},
@@ -156,19 +155,19 @@ def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[
 
 
 def privileges(streams: Streams) -> dict[str, Any]:
-    """Return the role that an API key of the store needs, by its name: to create documents, and nothing else."""
+    """Return the role that the sink's API key needs, by its name: to create documents, and nothing else."""
     allowed = {"names": streams.patterns, "privileges": ["create_doc", "auto_configure"]}
     return {NAME: {"cluster": [], "indices": [allowed]}}
 
 
 def install(client: Elasticsearch, streams: Streams, retention: str | None = None) -> None:
-    """Put `documents`; the same again changes nothing. Raises `ElasticsearchError`."""
+    """Put `documents`. Putting the same documents twice changes nothing. Raises `SinkFailure`."""
     for path, document in documents(streams, retention).items():
         _request(client, "PUT", path, document)
 
 
 def create_key(client: Elasticsearch, streams: Streams, name: str) -> str:
-    """Return a new API key of that name, in the form ``ELASTICSEARCH_API_KEY`` takes. Raises `ElasticsearchError`."""
+    """Return a new API key of that name, in the form of ``ELASTICSEARCH_API_KEY``. Raises `SinkFailure`."""
     answer = _request(client, "POST", "/_security/api_key", {"name": name, "role_descriptors": privileges(streams)})
     return str(answer["encoded"])
 
@@ -177,5 +176,5 @@ def _request(client: Elasticsearch, method: str, path: str, document: dict[str, 
     headers = {"accept": "application/json", "content-type": "application/json"}
     try:
         return client.perform_request(method, path, headers=headers, body=document).body
-    except (ApiError, TransportError) as error:
+    except ROOTS as error:
         raise explain(error) from error

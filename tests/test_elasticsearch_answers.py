@@ -1,4 +1,4 @@
-"""Failures: what Elasticsearch's answers mean, each as a real server gave it."""
+"""What Elasticsearch's answers mean, each as a real server gave it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from elastic_transport import (
 )
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 
-from auditsplit.sinks.elasticsearch.failures import Failure, classify, explain
+from auditsplit.sinks.elasticsearch.answers import classify, explain
+from auditsplit.sinks.failures import Action, Failure
 
 PRIMARY = (
     "rejected execution of primary operation [coordinating_and_primary_bytes=25000213, replica_bytes=0, "
@@ -34,7 +35,6 @@ COORDINATING = (
 OPERATION = (
     "Request contains an operation of size [60000324] bytes, which exceeds the maximum allowed limit of [53687091]"
 )
-PASSING = {Failure.DOCUMENT, Failure.THROTTLED, Failure.BROKEN, Failure.NO_SHARD, Failure.UNREACHABLE, Failure.SLOW}
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ PASSING = {Failure.DOCUMENT, Failure.THROTTLED, Failure.BROKEN, Failure.NO_SHARD
         (400, "illegal_argument_exception", "Document contains at least one immense term", Failure.DOCUMENT),
         (400, "index_closed_exception", "closed", Failure.BLOCKED),
         (400, "validation_exception", "this action would add [2] shards, but", Failure.FULL),
-        (400, "media_type_header_exception", "Invalid media-type value on headers [Accept]", Failure.PRODUCT),
+        (400, "media_type_header_exception", "Invalid media-type value on headers [Accept]", Failure.WRONG_SERVER),
         (401, "security_exception", "missing authentication credentials", Failure.CREDENTIALS),
         (403, "security_exception", "action [indices:admin/auto_create] is unauthorized", Failure.NOT_ALLOWED),
         (403, "cluster_block_exception", "blocked by: [FORBIDDEN/8/index write (api)];", Failure.BLOCKED),
         (404, "index_not_found_exception", "require_data_stream", Failure.NO_STREAM),
-        (406, "", "", Failure.PRODUCT),
+        (406, "", "", Failure.WRONG_SERVER),
         (413, "", "", Failure.TOO_LARGE),
         (429, "cluster_block_exception", "blocked by: [TOO_MANY_REQUESTS/12/disk usage", Failure.THROTTLED),
         (429, "es_rejected_execution_exception", COORDINATING, Failure.THROTTLED),
@@ -66,7 +66,7 @@ PASSING = {Failure.DOCUMENT, Failure.THROTTLED, Failure.BROKEN, Failure.NO_SHARD
     ],
 )
 def test_an_answer_is_classified(status: int, kind: str, reason: str, failure: Failure) -> None:
-    """By the error's type, else the status; a 429 that can't pass by the sizes in its reason."""
+    """By the error's type, else the status. The sizes in its reason show a 429 that can't pass."""
     assert classify(status, kind, reason) is failure
 
 
@@ -88,33 +88,33 @@ def answer(status: int, body: Any) -> ApiError:
         (answer(400, {"error": {"type": "illegal_argument_exception", "reason": "x"}}), Failure.REFUSED),
         (answer(400, "no json"), Failure.REFUSED),
         (answer(503, b"<html>"), Failure.THROTTLED),
-        (UnsupportedProductError("x", answer(200, {}).meta, {}), Failure.PRODUCT),
-        (SerializationError("x"), Failure.PRODUCT),
+        (UnsupportedProductError("x", answer(200, {}).meta, {}), Failure.WRONG_SERVER),
+        (SerializationError("x"), Failure.WRONG_SERVER),
         (TlsError("x"), Failure.CERTIFICATE),
         (ConnectionTimeout("x"), Failure.SLOW),
         (ConnectionError("x"), Failure.UNREACHABLE),
-        (TransportError("x"), Failure.UNREACHABLE),
+        (TransportError("x"), Failure.UNMAPPED),
     ],
 )
 def test_an_exception_of_the_client_is_explained(error: ApiError | TransportError, failure: Failure) -> None:
-    """With who must act."""
-    told = explain(error)
+    """With what to do and who must act."""
+    explained = explain(error)
 
-    assert told.failure is failure
-    assert told.deployers is (failure not in PASSING)
-    assert str(told).startswith(failure.value)
+    assert explained.failure is failure
+    assert explained.needs_deployer is (failure.action is not Action.RETRY)
+    assert str(explained).startswith(failure.words)
 
 
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://127.0.0.1:{closed}", "no node can be reached: ConnectionRefusedError"),
-        ("http://nowhere.invalid:{closed}", "no node can be reached: gaierror"),
-        ("https://127.0.0.1:{plain}", "or it speaks no TLS: SSLError"),
+        ("http://127.0.0.1:{closed}", "the server can't be reached: ConnectionRefusedError"),
+        ("http://nowhere.invalid:{closed}", "the server can't be reached: gaierror"),
+        ("https://127.0.0.1:{plain}", "or it speaks no TLS; check ca_file or fingerprint: SSLError"),
     ],
 )
-def test_a_connection_that_fails_says_how(url: str, words: str) -> None:
-    """A wrong port, a wrong name and https where there is none are told apart."""
+def test_the_message_says_why_a_connection_failed(url: str, words: str) -> None:
+    """A wrong port, a wrong name, and https to a server without TLS."""
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as plain, socket.create_server(("127.0.0.1", 0)) as gone:
         ports = {"plain": plain.server_address[1], "closed": gone.getsockname()[1]}
         gone.close()
@@ -131,7 +131,7 @@ def test_a_connection_that_fails_says_how(url: str, words: str) -> None:
 
 
 def test_the_words_of_a_server_are_bounded() -> None:
-    """Whatever it says in place of HTTP."""
+    """Also where the server does not speak HTTP."""
     error = ConnectionError("x")
     error.__cause__ = BadStatusLine("x" * 10_000)
 
