@@ -56,20 +56,6 @@ class KeyTemplate:
         """Return the template of an option in a sink's URL. ``ValueError`` has every mistake on a line of its own."""
         return cls(text, user=user)
 
-    @classmethod
-    def from_option(cls, text: str, user: WhichUser, /) -> KeyTemplate:
-        """Return the template that the option ``key`` of a sink's URL has."""
-        return cls(text, user=user)
-
-    def __str__(self) -> str:
-        """Return the text."""
-        return self.text
-
-    @property
-    def has_time(self) -> bool:
-        """Whether a key depends on an event's time."""
-        return not _FIXED_BYTES.keys().isdisjoint(self._names)
-
     def key(self, head: Head, origin: Origin) -> str:
         """Return the key of an event."""
         return self._render([value_of(head, origin) for value_of in self._getters])
