@@ -187,7 +187,7 @@ def test_all_mistakes_at_once() -> None:
         "AUDIT_FILE_MAXAGE: '1.5' is no whole number",
         "AUDIT_FILE_FSYNC: 'yes' is neither 1 (yes) nor 0 (no)",
         "sha256:<64 hex digits>",
-        "AUDIT_CLUSTER: 'Prod/1' is no cluster name",
+        "AUDIT_CLUSTER: 'Prod/1' is not a valid cluster name",
         "AUDIT_MAX_BODY_BYTES: '32MiB' is no number of bytes; write 33554432 for 32 MiB",
     ):
         assert part in text

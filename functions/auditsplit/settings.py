@@ -16,7 +16,7 @@ from typing import cast, get_args
 import msgspec
 
 from auditsplit import sinks
-from auditsplit.auth import CLUSTER, TokenHash
+from auditsplit.auth import TokenHash, check_cluster
 from auditsplit.errors import SettingsError
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.template import WhichUser
@@ -172,8 +172,10 @@ def _redaction(text: str, mistakes: list[str]) -> Redaction:
 
 
 def _cluster(text: str, mistakes: list[str]) -> str:
-    if not CLUSTER.fullmatch(text):
-        mistakes.append(f"AUDIT_CLUSTER: {text[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
+    try:
+        check_cluster(text)
+    except ValueError as error:
+        mistakes.append(f"AUDIT_CLUSTER: {error}")
     return text
 
 

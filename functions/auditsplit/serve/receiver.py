@@ -151,8 +151,11 @@ class Receiver:
 
     def _ingest(self, request: Request, asked: str | None) -> _Told:
         settings, seen = self.settings, observation.current()
-        if asked is not None and not auth.CLUSTER.fullmatch(asked):
-            raise NotFound(f"{asked[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
+        if asked is not None:
+            try:
+                auth.check_cluster(asked)
+            except ValueError as error:
+                raise NotFound(str(error)) from error
         cluster = auth.authorize(request.headers, request.peer, asked, settings.tokens, settings.cluster)
         seen.cluster = cluster
         lines = _is_lines(request.headers.get("content-type", ""))
