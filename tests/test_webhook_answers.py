@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -82,3 +84,12 @@ def test_a_servers_text_is_safe_for_a_terminal(text: str, status: int) -> None:
 
     assert finding.reason.isprintable()
     assert len(finding.reason) < 700
+
+
+def test_the_webhook_client_does_not_import_apiserver() -> None:
+    """Imports go one way, so that a sink can use the client too."""
+    script = "import sys, auditsplit.webhook.client; print([name for name in sys.modules if 'apiserver' in name])"
+
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+
+    assert ran.stdout == b"[]\n"

@@ -54,7 +54,7 @@ def check_cluster(name: str) -> str:
         ValueError: It is not one. The message repeats at most 63 characters of it.
     """
     if not CLUSTER.fullmatch(name):
-        raise ValueError(f"{name[:63]!r} is not a valid cluster name; write a-z 0-9 - . and at most 63 characters")
+        raise ValueError(f"{name[:63]!r} is not a valid cluster name. Write a-z 0-9 - . and at most 63 characters")
     return name
 
 

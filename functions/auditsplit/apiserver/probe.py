@@ -1,4 +1,4 @@
-"""The probe: post one empty EventList as kube-apiserver posts its batches, and report what a batch would meet."""
+"""The probe: post one empty EventList as kube-apiserver posts its batches, and report how a batch would fare."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def setup(retention: str | None, *, dry_run: bool) -> None:
 
     if retention is not None and not _RETENTION.fullmatch(retention):
         raise click.BadParameter(
-            f"{retention[:40]!r} is not a valid time; write a number and d, h or m, as in 30d", param_hint="--retention"
+            f"{retention[:40]!r} is not a valid time. Write a number and d, h or m, as in 30d", param_hint="--retention"
         )
     for sink in _sinks():
         if dry_run:

@@ -17,7 +17,9 @@ def policy() -> None:
     """Write audit policies, which decide what kube-apiserver records, and how much of it."""
 
 
-@policy.command(epilog="\b\nProfiles:\n" + "\n".join(f"  {name:12} {what}" for name, what in PROFILES.items()))
+@policy.command(
+    epilog="\b\nProfiles:\n" + "\n".join(f"  {name:12} {description}" for name, description in PROFILES.items())
+)
 @click.option("--profile", "name", type=click.Choice([*PROFILES]), default="recommended", show_default=True)
 @click.option(
     "--output", default="-", show_default=True, metavar="FILE", help="The file to write. - is standard output."

@@ -50,7 +50,7 @@ class Answer(NamedTuple):
         return cluster if isinstance(cluster, str) and "batch" in receipt else None
 
     def verdict(self) -> Verdict:
-        """Return what kube-apiserver would make of this answer to a batch."""
+        """Return what becomes of a batch that gets this answer."""
         if self.status in _DELIVERED:
             return Verdict(delivered=True, problem="" if self.cluster else _NOT_A_RECEIPT)
         if self.location and self.status in (*_FOLLOWED_BY_GET, *_FOLLOWED_BY_POST):

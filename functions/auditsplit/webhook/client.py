@@ -27,7 +27,7 @@ _MAX_ANSWER_BYTES = 64 * 1024
 
 
 class Unreachable(Exception):
-    """No answer came. The message says why, and holds no credentials of ours."""
+    """No answer came. The message says why."""
 
 
 class NotTrusted(Unreachable):

@@ -78,7 +78,7 @@ class SentBatch(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What happened to the events. ``dropped`` counts those that found the buffer full.
+    """What happened to the events. ``dropped`` counts those that did not fit into the full buffer.
 
     In Prometheus, `dropped` is ``apiserver_audit_error_total{plugin="buffered"}`` and `lost` ``{plugin="webhook"}``.
     """
@@ -106,10 +106,9 @@ class Outcome:
     @property
     def most_in_flight(self) -> int:
         """Return the most events that were being sent, or waited for their next attempt, at one time."""
-        ends = [(batch.done_s, -batch.events) for batch in self.batches]
-        return max(
-            itertools.accumulate(n for _, n in sorted(ends + [(b.sent_s, b.events) for b in self.batches])), default=0
-        )
+        changes = [(batch.sent_s, batch.events) for batch in self.batches]
+        changes += [(batch.done_s, -batch.events) for batch in self.batches]
+        return max(itertools.accumulate(events for _, events in sorted(changes)), default=0)
 
 
 def simulate(
@@ -228,9 +227,8 @@ class _Collector:
         if not self.backend.batch_throttle_enable:
             self._send(now)
             return
-        qps = self.backend.batch_throttle_qps
-        full = float(self.backend.batch_throttle_burst)
-        self.tokens = min(full, self.tokens + (now - self.counted) * qps) - 1
+        qps, burst = self.backend.batch_throttle_qps, float(self.backend.batch_throttle_burst)
+        self.tokens = min(burst, self.tokens + (now - self.counted) * qps) - 1
         self.counted = now
         if self.tokens >= 0:
             self._send(now)

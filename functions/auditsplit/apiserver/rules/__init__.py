@@ -14,7 +14,7 @@ from typing import Any
 
 from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
-from auditsplit.apiserver.rules import server, user
+from auditsplit.apiserver.rules import fields, server, user
 from auditsplit.apiserver.rules.subject import ERROR, WARNING, Finding, Rule, Subject
 
 __all__ = ["ERROR", "RULES", "WARNING", "Finding", "check", "read"]
@@ -61,7 +61,7 @@ def read(path: Path) -> tuple[Kubeconfig, list[Finding]]:
 
 
 def _unknown(parsed: Any) -> Iterator[Finding]:
-    for path, known in schema.unknown(parsed):
+    for path, known in fields.unknown(parsed):
         near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
         hint = f". Did you mean {near[0]}?" if near else ""
         reason = f"{path[:80]!r} is not a field of a kubeconfig, so kube-apiserver ignores it silently{hint}"

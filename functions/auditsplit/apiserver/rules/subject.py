@@ -23,7 +23,11 @@ _CLUSTER_PATH = re.compile(r"/clusters(?:/([^/]*))?\Z")
 
 
 class Finding(NamedTuple):
-    """A fault of a kubeconfig. ``rule`` is its name. ``reason`` says what happens and what to do, without a secret."""
+    """A fault of a kubeconfig, or of the answer to a probe.
+
+    ``rule`` is the fault's name. ``reason`` says what happens and what to do. No secret of the kubeconfig is in it,
+    unless the server's answer repeats it.
+    """
 
     level: str
     rule: str

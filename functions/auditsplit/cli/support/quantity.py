@@ -32,7 +32,7 @@ class Quantity(click.ParamType[float]):
         match = _NUMBER.fullmatch(str(value))
         unit = self.units.get(match[2].lower()) if match else None
         if not match or unit is None or float(match[1]) * unit < self.least:
-            self.fail(f"{str(value)[:40]!r} is not a valid {self.name}; write {self.example}", param, ctx)
+            self.fail(f"{str(value)[:40]!r} is not a valid {self.name}. Write {self.example}", param, ctx)
         number = float(match[1]) * unit
         return round(number) if self.units is _SIZES else number
 
