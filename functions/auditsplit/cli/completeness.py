@@ -21,6 +21,10 @@ _FILE_OR_FOLDER = click.Path(exists=True, path_type=Path)
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
 _OWN_FOLDERS = frozenset(RESERVED)
 _MAX_GAPS_SHOWN = 20
+_EXAMPLE = """\b
+A reading of one apiserver and the receiver:
+  (kubectl get --raw /metrics; curl -s http://127.0.0.1:8888/metrics) > before
+"""
 
 
 @click.group()
@@ -28,20 +32,16 @@ def completeness() -> None:
     """Check whether events are missing between the apiservers and the sinks."""
 
 
-@completeness.command()
+@completeness.command(epilog=_EXAMPLE)
 @click.argument("before", type=_METRICS_FILE)
 @click.argument("after", type=_METRICS_FILE)
 @click.option("--cluster", default="default", show_default=True, help="The apiservers' cluster.")
 @click.option("--on-the-way", default=0, show_default=True, help="How many events may still be in buffers.")
 def counters(before: Path, after: Path, cluster: str, on_the_way: int) -> None:
-    r"""Compare the events that the apiservers made with those that were stored, between two readings of the metrics.
+    """Compare the events that the apiservers made with those that were stored, between two readings of the metrics.
 
-    BEFORE and AFTER are files. Each has the /metrics of all the cluster's apiservers and then of the receiver:
-
-    \b
-      (kubectl get --raw /metrics; curl -s http://127.0.0.1:8888/metrics) > before
-
-    Exits with 1 if events were lost or are missing.
+    BEFORE and AFTER are files. Each has the /metrics of all the cluster's apiservers and then of the receiver. Exits
+    with 1 if events were lost or are missing.
     """
     if not importlib.util.find_spec("prometheus_client"):
         raise click.UsageError("reading metrics requires the package prometheus_client. Install auditsplit[metrics]")

@@ -25,8 +25,8 @@ def elasticsearch() -> None:
 
     Run setup and then key, once, as an administrator. The credentials in ELASTICSEARCH_API_KEY, or in
     ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD, require the privileges manage_index_templates (setup) and
-    manage_own_api_key or manage_api_key (key). Give the function the API key that key prints. It can only create
-    documents and the data streams for them.
+    manage_own_api_key or manage_api_key (key). Give the function the API key that key prints. With that API key it can
+    only create documents and the data streams for them.
     """
 
 

@@ -20,7 +20,14 @@ def policy() -> None:
 @policy.command(
     epilog="\b\nProfiles:\n" + "\n".join(f"  {name:12} {description}" for name, description in PROFILES.items())
 )
-@click.option("--profile", "name", type=click.Choice([*PROFILES]), default="recommended", show_default=True)
+@click.option(
+    "--profile",
+    "name",
+    type=click.Choice([*PROFILES]),
+    default="recommended",
+    show_default=True,
+    help="The profile to write.",
+)
 @click.option(
     "--output", default="-", show_default=True, metavar="FILE", help="The file to write. - is standard output."
 )

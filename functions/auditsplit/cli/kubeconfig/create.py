@@ -27,7 +27,12 @@ _ENTRY_OPTIONS = (
     click.option(
         "--server", required=True, help="The function's URL. If it has no path, /clusters/CLUSTER is appended."
     ),
-    click.option("--token-from", default="", metavar="FILE", help="Write the token in this file. - is standard input."),
+    click.option(
+        "--token-from",
+        default="",
+        metavar="FILE",
+        help="Read the token from this file, and write it. - is standard input.",
+    ),
     click.option(
         "--token-file",
         default="",
@@ -36,7 +41,10 @@ _ENTRY_OPTIONS = (
     ),
     click.option("--basic", default="", metavar="USER", help="A username. Requires --password-from."),
     click.option(
-        "--password-from", default="", metavar="FILE", help="Write the password in this file. - is standard input."
+        "--password-from",
+        default="",
+        metavar="FILE",
+        help="Read the password from this file, and write it. - is standard input.",
     ),
     click.option(
         "--client-certificate", default="", metavar="PATH", help="A client certificate. Requires --client-key."
@@ -53,14 +61,18 @@ _ENTRY_OPTIONS = (
     click.option(
         "--gcloud-identity-token", is_flag=True, help="A ready-made program that asks gcloud for an identity token."
     ),
-    click.option("--no-credentials", is_flag=True, help="None, for a function on the apiserver's own machine."),
+    click.option(
+        "--no-credentials", is_flag=True, help="Write no credentials, for a function on the apiserver's own machine."
+    ),
     click.option(
         "--ca-file",
         default="",
         metavar="PATH",
         help="Let the apiserver read the server's CA certificates from this file.",
     ),
-    click.option("--ca-data-from", default="", metavar="FILE", help="Write the CA certificates in this file."),
+    click.option(
+        "--ca-data-from", default="", metavar="FILE", help="Read the CA certificates from this file, and write them."
+    ),
     click.option(
         "--tls-server-name",
         default="",
