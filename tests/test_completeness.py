@@ -107,6 +107,16 @@ def test_a_reading_without_both_sides_is_misuse(text: str, message: str, tmp_pat
     assert message in result.stderr
 
 
+def test_an_invalid_cluster_name_is_misuse(tmp_path: Path) -> None:
+    """Exit 2, before the readings are compared."""
+    (tmp_path / "reading").touch()
+
+    result = run("counters", tmp_path / "reading", tmp_path / "reading", "--cluster", "Prod")
+
+    assert result.exit_code == 2
+    assert "'Prod' is not a valid cluster name" in result.stderr
+
+
 def test_the_real_servers_metrics_are_read(serve: Callable[..., Server]) -> None:
     """A batch that is posted twice is stored once and counted as a duplicate once."""
     server = serve()
