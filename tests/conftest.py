@@ -1,8 +1,10 @@
-"""Fixtures: the recorded EventLists, and the function in its real server."""
+"""Fixtures: the recorded EventLists, the function in its real server, and a folder for commands to work in."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,3 +38,16 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
             return stack.enter_context(serving(tmp_path, environ, before=before))
 
         yield start
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Work in ``tmp_path`` without any of our settings, and restore the log's handlers, which commands replace."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("AUDIT_") or name in ("K_SERVICE", "AWS_LAMBDA_FUNCTION_NAME"):
+            monkeypatch.delenv(name)
+    log = logging.getLogger("auditsplit")
+    handlers, level, propagate = log.handlers[:], log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = handlers, level, propagate

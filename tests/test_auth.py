@@ -240,3 +240,18 @@ def test_a_token_in_the_place_of_its_hash_is_not_repeated(text: str) -> None:
             TokenHash.parse(text.format(token=token))
 
         assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "a/b", "..", "-a", "a.", "a" * 64, "ä", "a\n"])
+def test_an_invalid_cluster_name_is_refused_with_what_to_write(name: str) -> None:
+    """The message repeats at most 63 characters of the name."""
+    with pytest.raises(ValueError, match=r"is not a valid cluster name. Write a-z 0-9 - . and at most 63") as caught:
+        auth.check_cluster(name)
+
+    assert len(str(caught.value)) < 160
+
+
+@pytest.mark.parametrize("name", ["a", "0", "prod-1", "prod.eu", "a" * 63])
+def test_a_valid_cluster_name_is_returned(name: str) -> None:
+    """A DNS label or name."""
+    assert auth.check_cluster(name) == name

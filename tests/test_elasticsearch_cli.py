@@ -74,7 +74,7 @@ def test_no_elasticsearch_is_misuse(command: Sequence[str]) -> None:
     result = run(*command, sinks="memory:")
 
     assert result.exit_code == 2
-    assert "no Elasticsearch in it; set it to elasticsearch+https://host:9200" in result.output
+    assert "must have an Elasticsearch sink, as in elasticsearch+https://host:9200" in result.output
 
 
 @pytest.mark.parametrize("retention", ["30", "0d", "d", "30 d", "-1d", "30y"])

@@ -14,7 +14,7 @@ import yaml
 from support.eventlists import event, eventlist
 from support.server import Server
 
-from auditsplit.apiserver.flags.platforms import OURS, PLATFORMS
+from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import LIST_HEAD
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
@@ -235,4 +235,4 @@ def test_the_flags_for_lambda_keep_a_request_below_its_limit() -> None:
     most = int(flags["audit-webhook-batch-max-size"]) * int(flags["audit-webhook-truncate-max-event-size"])
 
     assert "--audit-webhook-truncate-enabled" in DOC
-    assert most + LIST_HEAD <= PLATFORMS["lambda"].list_bytes(OURS)
+    assert most + LIST_HEAD <= PLATFORMS["lambda"].list_bytes(DEFAULT_MAX_BODY_BYTES)

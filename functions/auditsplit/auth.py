@@ -16,7 +16,7 @@ from typing import NamedTuple
 from auditsplit.errors import Forbidden, Unauthenticated
 
 CLUSTER = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
-"""A cluster's name: as a DNS label or name, at most 63 characters."""
+"""A cluster's name: a DNS label or name, at most 63 characters. `check_cluster` checks it."""
 
 _ENTRY = re.compile(r"([^=]+)=(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FROM_ELSEWHERE = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
@@ -45,6 +45,17 @@ class TokenHash(NamedTuple):
             raise ValueError("expected <cluster>=sha256:<64 hex digits>; 'auditsplit token <cluster>' prints it")
         cluster, hexadecimal = found.groups()
         return cls(cluster, bytes.fromhex(hexadecimal))
+
+
+def check_cluster(name: str) -> str:
+    """Return ``name``, a valid cluster name.
+
+    Raises:
+        ValueError: It is not one. The message repeats at most 63 characters of it.
+    """
+    if not CLUSTER.fullmatch(name):
+        raise ValueError(f"{name[:63]!r} is not a valid cluster name. Write a-z 0-9 - . and at most 63 characters")
+    return name
 
 
 def new_token(cluster: str) -> tuple[str, TokenHash]:

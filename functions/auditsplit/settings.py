@@ -14,7 +14,7 @@ from typing import Any, cast, get_args
 import msgspec
 
 from auditsplit import sinks
-from auditsplit.auth import CLUSTER, TokenHash
+from auditsplit.auth import TokenHash, check_cluster
 from auditsplit.errors import SettingsError
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.fields import WhichUser
@@ -204,11 +204,10 @@ def _redaction(reader: Reader) -> Redaction:
 
 def _cluster(reader: Reader) -> str:
     text = reader.text("AUDIT_CLUSTER", "default")
-    if not CLUSTER.fullmatch(text):
-        reader.mistake(
-            "AUDIT_CLUSTER",
-            f"{text[:63]!r} is not a valid cluster name; write a-z 0-9 - . and at most 63 characters",
-        )
+    try:
+        check_cluster(text)
+    except ValueError as error:
+        reader.mistake("AUDIT_CLUSTER", str(error))
     return text
 
 

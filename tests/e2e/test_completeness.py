@@ -63,7 +63,7 @@ def test_both_sides_counters_balance(way: Callable[..., Way], pki: Pki, tmp_path
     assert "lost" not in well.out
     assert re.search(r"^stored: \d{3,} \(and [1-9]", well.out, re.MULTILINE)
     assert "missing: 0\n" in well.out
-    assert f"lost by their webhook backend: {lost}\n" in ill.out
+    assert f"lost by the apiservers' webhook backend: {lost}\n" in ill.out
     assert "missing: 0\n" in ill.out
 
 

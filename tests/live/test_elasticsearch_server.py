@@ -427,7 +427,7 @@ def test_the_commands_prepare_a_cluster(
     denied = run(main, ["elasticsearch", "setup"])
 
     assert [one.exit_code for one in (*twice, key, checked, denied)] == [0, 0, 0, 0, 1]
-    assert "documents are kept 30d" in twice[0].stderr
+    assert "Documents are kept 30d" in twice[0].stderr
     assert "may not" in denied.stderr
     with secured_elastic.client() as client:
         (found,) = client.indices.get_index_template(name="auditsplit-secured")["index_templates"]

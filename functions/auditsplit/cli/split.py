@@ -1,4 +1,4 @@
-"""``auditsplit split``: recorded files into the stores."""
+"""``auditsplit split``: split recorded files into the sinks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from auditsplit import auth, replay
-from auditsplit.cli.environment import open_ingest, read_settings
+from auditsplit.cli.support.environment import open_ingest, read_settings
 from auditsplit.errors import AuditsplitError
 from auditsplit.ingest import Ingest
 
@@ -21,18 +21,21 @@ _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
 @click.command()
 @click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_FILE)
-@click.option("--cluster", help="The cluster that the events are from.  [default: AUDIT_CLUSTER, or default]")
+@click.option("--cluster", help="The cluster that the events come from.  [default: AUDIT_CLUSTER, or default]")
 def split(sources: tuple[Path, ...], cluster: str | None) -> None:
-    """Split recorded EventLists or audit log files into the configured stores.
+    """Split recorded EventLists or audit log files into the configured sinks.
 
-    FILE is an EventList or an Event in JSON, or one on each line, as kube-apiserver's audit log has them; gzip is
-    recognised, and - is standard input. Exits with 1 where something was no event
-    (it is kept in _rejected/) or a file could not be split to its end; the other files are.
+    FILE has an EventList or an Event in JSON, or one on each line, like kube-apiserver's audit log. It may be
+    compressed with gzip. - is standard input. Exits with 1 if an item was malformed, and so is now below _rejected/, or
+    if a file could not be split to its end. The other files are split all the same.
     """
     settings = read_settings()
     ingest = open_ingest(settings)
-    if cluster is not None and not auth.CLUSTER.fullmatch(cluster):
-        raise click.BadParameter("write a-z 0-9 - . and at most 63 characters", param_hint="--cluster")
+    if cluster is not None:
+        try:
+            auth.check_cluster(cluster)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--cluster") from error
     counts: Counter[str] = Counter()
     failed = False
     for source in sources:
@@ -41,7 +44,9 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
                 counts.update(piece.counts)
         except (AuditsplitError, OSError) as error:
             failed = True
-            click.echo(f"Error: {source}: {error}; split it again, what is stored is not stored twice", err=True)
+            click.echo(
+                f"Error: {source}: {error}. Split it again. Events that are stored are not stored twice", err=True
+            )
     click.echo(
         f"{counts['events']} events stored in {', '.join(sink.name for sink in ingest.sinks)}"
         f" ({counts['duplicate']} of them before), {counts['rejected']} rejected",
@@ -51,7 +56,7 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
 
 
 def _split(source: Path, cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[replay.Delivered]:
-    """Yield what the pieces of one file came to, with a progress bar on a terminal."""
+    """Yield the outcome of each piece of a file. Show a progress bar on a terminal."""
     piped = str(source) == "-"
     with io.FileIO(0, closefd=False) if piped else io.FileIO(source) as raw, io.BufferedReader(raw) as stream:
         size = 0 if piped else os.fstat(raw.fileno()).st_size

@@ -138,8 +138,11 @@ class Receiver:
 
     def _post(self, request: Request, asked: str | None, deadline: Deadline, figures: Figures) -> _Outcome:
         settings = self.settings
-        if asked is not None and not auth.CLUSTER.fullmatch(asked):
-            raise NotFound(f"{asked[:63]!r} is not a valid cluster name; write a-z 0-9 - . and at most 63 characters")
+        if asked is not None:
+            try:
+                auth.check_cluster(asked)
+            except ValueError as error:
+                raise NotFound(str(error)) from error
         cluster = auth.authorize(request.headers, request.peer, asked, settings.tokens, settings.cluster)
         figures.cluster = cluster
         lines = _is_lines(request.headers.get("content-type", ""))

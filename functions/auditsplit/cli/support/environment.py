@@ -1,4 +1,4 @@
-"""The settings in the environment, as the commands want them: or the mistakes, and an exit with 2."""
+"""Read the settings from the environment. If one is wrong, report the mistakes and exit with 2."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from auditsplit.ingest import Ingest
 from auditsplit.settings import Settings, parse_tokens
 
 MISUSE = 2
-"""The exit code for a command, or a setting, that is wrong."""
+"""The exit code if the command line or a setting is wrong."""
 
 
 def read_settings() -> Settings:
-    """Return the settings. If any is wrong, print the mistakes and exit."""
+    """Return the settings. If any is wrong, report the mistakes and exit."""
     try:
         return Settings.read(os.environ)
     except SettingsError as error:
@@ -36,7 +36,7 @@ def open_ingest(settings: Settings) -> Ingest:
 
 
 def known_tokens() -> tuple[TokenHash, ...]:
-    """Return the hashes that ``AUDIT_TOKENS`` has already; where one is wrong, say which and exit."""
+    """Return the hashes in ``AUDIT_TOKENS``. If any is wrong, report the mistakes and exit."""
     mistakes: list[str] = []
     known = parse_tokens(os.environ.get("AUDIT_TOKENS", ""), mistakes)
     if mistakes:
@@ -45,19 +45,19 @@ def known_tokens() -> tuple[TokenHash, ...]:
 
 
 def tokens_setting(known: Iterable[TokenHash], fresh: Iterable[TokenHash]) -> str:
-    """Return the setting with both; a token that is for two clusters is misuse."""
+    """Return ``AUDIT_TOKENS`` with the ``known`` and the ``fresh`` hashes. Exit if two clusters share a token."""
     entries = list(dict.fromkeys([*known, *fresh]))
     hashes = [entry.sha256 for entry in entries]
     for entry in entries:
         if hashes.count(entry.sha256) > 1:
             refuse(
-                [f"the token for {entry.cluster!r} is another cluster's too; a token is for one, so make one for each"]
+                [f"the token for {entry.cluster!r} is another cluster's too. Make a token of its own for each cluster"]
             )
     return f"AUDIT_TOKENS='{' '.join(map(str, entries))}'"
 
 
 def refuse(mistakes: Iterable[str]) -> NoReturn:
-    """Say what is wrong, and exit with `MISUSE`."""
+    """Print the mistakes to standard error, and exit with `MISUSE`."""
     for mistake in mistakes:
         click.echo(mistake, err=True)
     sys.exit(MISUSE)

@@ -1,4 +1,4 @@
-"""Sizes and times as a person writes them: ``2kB``, ``100KiB``, ``30s``, ``5m``."""
+"""Option types for sizes and times with a unit: ``2kB``, ``100KiB``, ``30s``, ``5m``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ _TIMES = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
 
 class Quantity(click.ParamType[float]):
-    """A number with one of ``units``, at least ``least``; an option's value is in the unit that counts 1."""
+    """A number with a unit. The option's value is in bytes or seconds."""
 
     def __init__(self, name: str, units: Mapping[str, float], example: str, least: float) -> None:
-        """Keep what a value is called and looks like."""
+        """Keep the type's name and its ``units`` with their factors.
+
+        Args:
+            name: The noun in messages.
+            units: Each unit's factor, by its name in lower case.
+            example: Valid values, for messages.
+            least: The smallest valid value, in bytes or seconds.
+        """
         self.name, self.units, self.example, self.least = name, units, example, least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the bytes, whole ones, or seconds."""
-        found = _NUMBER.fullmatch(str(value))
-        unit = self.units.get(found[2].lower()) if found else None
-        if not found or unit is None or float(found[1]) * unit < self.least:
-            self.fail(f"{str(value)[:40]!r} is no {self.name}; write {self.example}", param, ctx)
-        number = float(found[1]) * unit
+        """Return the value in whole bytes, or in seconds."""
+        match = _NUMBER.fullmatch(str(value))
+        unit = self.units.get(match[2].lower()) if match else None
+        if not match or unit is None or float(match[1]) * unit < self.least:
+            self.fail(f"{str(value)[:40]!r} is not a valid {self.name}. Write {self.example}", param, ctx)
+        number = float(match[1]) * unit
         return round(number) if self.units is _SIZES else number
 
 

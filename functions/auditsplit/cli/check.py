@@ -1,0 +1,69 @@
+"""``auditsplit check``: check the settings, the sinks, and whether a kubeconfig's sender is accepted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from auditsplit.apiserver import rules
+from auditsplit.apiserver.kubeconfig import acceptance
+from auditsplit.cli.support import findings
+from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
+from auditsplit.deadline import REQUEST_S, Deadline
+from auditsplit.errors import SenderError, SinkError
+from auditsplit.settings import Settings
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--kubeconfig", type=_FILE, help="Also report whether the sender with this webhook kubeconfig would be accepted."
+)
+@click.option("--cluster", help="The cluster that the kubeconfig's sender must be accepted as.")
+def check(kubeconfig: Path | None, cluster: str | None) -> None:
+    """Check the settings and the sinks without serving.
+
+    Exits with 2 if a setting is wrong. Exits with 1 if a sink would not accept events now, or the kubeconfig's sender
+    would be refused.
+    """
+    if cluster and not kubeconfig:
+        raise click.UsageError("--cluster requires --kubeconfig")
+    settings = read_settings()
+    failed = False
+    for sink in open_ingest(settings).sinks:
+        try:
+            sink.check(Deadline.after(REQUEST_S))
+            click.echo(f"{sink.name}: accepts events")
+        except SinkError as error:
+            failed = True
+            click.echo(f"{sink.name}: {error}", err=True)
+    clusters = sorted({token.cluster for token in settings.tokens})
+    senders = f"the clusters {', '.join(clusters)}, by token" if clusters else "anyone on this machine, without a token"
+    click.echo(f"senders: {senders}")
+    click.echo(f"redacted: {settings.redaction}")
+    if kubeconfig:
+        failed = not _accepted(kubeconfig, cluster, settings) or failed
+    sys.exit(1 if failed else 0)
+
+
+def _accepted(path: Path, expected: str | None, settings: Settings) -> bool:
+    """Report and return whether the settings accept the kubeconfig's sender, as the ``expected`` cluster if given."""
+    try:
+        document, faults = rules.read(path)
+    except (OSError, ValueError) as error:
+        refuse([f"{path}: {error}"])
+    if findings.report(faults, f"{path}: "):
+        return False
+    try:
+        cluster = acceptance.cluster_of(document, path.parent, settings)
+    except (SenderError, ValueError) as error:
+        click.echo(f"{path}: refused: {error}", err=True)
+        return False
+    if expected not in (None, cluster):
+        click.echo(f"{path}: accepted as the cluster {cluster!r}, not {expected!r}", err=True)
+        return False
+    click.echo(f"{path}: accepted as the cluster {cluster}")
+    return True
