@@ -162,7 +162,7 @@ def _tokens(reader: Reader) -> tuple[TokenHash, ...]:
     text = reader.text("AUDIT_TOKENS")
     if not text and _LAMBDA in reader.environ:
         reader.mistake(
-            "AUDIT_TOKENS", "not set; on Lambda every sender needs a token, which 'auditsplit token <cluster>' makes"
+            "AUDIT_TOKENS", "not set; on Lambda every sender needs a token, which 'auditsplit token <cluster>' prints"
         )
     return parse_tokens(text, reader.mistakes)
 
