@@ -73,10 +73,10 @@ OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
 
 
 class Target(msgspec.Struct, Generic[OptionsT_co], frozen=True):
-    """A sink's URL, taken apart; holds no secret."""
+    """A sink's URL, taken apart. Credentials come from the environment; a URL with a password is refused."""
 
     url: str
-    """Without options and without what may be a password."""
+    """The URL as messages show it: without options and without what may be a password."""
     scheme: str
     host: str
     path: str
