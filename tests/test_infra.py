@@ -171,7 +171,7 @@ def test_googles_metrics_are_a_lines_figures(serve: Callable[..., Server]) -> No
     statuses = [server.post(body).status for _ in range(2)]
 
     first, second = lines_of(server)
-    line = {**first, "again": second["again"]}
+    line = {**first, "duplicates": second["duplicates"]}
     assert statuses == [200, 200]
     assert set(figures) == set(logs._UNITS)
     assert all(line[name] > 0 for name in figures)

@@ -67,25 +67,25 @@ def test_a_batch_is_a_line(lines: list[dict[str, Any]]) -> None:
 
     [line] = lines
     phases = line.pop("phases")
-    assert list(phases) == ["read", "split", "store memory:"]
+    assert list(phases) == ["read", "decode", "transform", "write memory:"]
     assert all(0 <= seconds < 30 for seconds in phases.values())
     assert line.pop("delaySeconds") > 59
     assert line.pop("bytesOut") == sum(map(len, sink_of(here).objects.values()))
     assert (line["severity"], line["status"], line["code"]) == ("WARNING", 200, "rejected")
     assert line["batch"] == json.loads(answer.body)["batch"]
-    expected = {"cluster": "default", "events": 2, "users": 2, "rejected": 1, "truncated": 1, "again": 0}
+    expected = {"cluster": "default", "events": 2, "users": 2, "rejected": 1, "truncated": 1, "duplicates": 0}
     assert expected.items() <= line.items()
     assert line["bytesIn"] == len(body)
     assert not {"alice", "bob"} & set(json.dumps(line).split('"'))
 
 
-def test_a_batch_that_comes_again_says_so(lines: list[dict[str, Any]]) -> None:
-    """A retry of what was stored counts as that."""
+def test_a_retry_is_logged_as_duplicates(lines: list[dict[str, Any]]) -> None:
+    """With the message and the count of events."""
     here = receiver()
     for _ in range(2):
         ask(here, BODY)
 
-    assert [(line["message"], line["again"], line["severity"]) for line in lines] == [
+    assert [(line["message"], line["duplicates"], line["severity"]) for line in lines] == [
         ("3 events stored", 0, "INFO"),
         ("3 events were stored before", 3, "INFO"),
     ]
@@ -176,18 +176,19 @@ def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "again", "stored"), [(200, 0, 4), (200, 4, 0), (503, 0, 0)], ids=["stored", "again", "failed"]
+    ("status", "duplicates", "stored"), [(200, 0, 4), (200, 4, 0), (503, 0, 0)], ids=["stored", "retry", "failed"]
 )
-def test_on_lambda_what_is_stored_is_counted_once(status: int, again: int, stored: int) -> None:
-    """Not a retry, and not what a store refused; the time of all stores is one figure."""
-    phases = {"read": 0.1, "split": 0.2, "store file:a": 1.0, "store s3://b": 2.0}
-    fields = {"batch": "b", "cluster": "prod", "events": 4, "status": status, "again": again, "phases": phases}
+def test_on_lambda_stored_events_are_counted_once(status: int, duplicates: int, stored: int) -> None:
+    """Retries and failed batches don't count. The time of all sinks is one figure."""
+    phases = {"read": 0.1, "decode": 0.2, "transform": 0.05, "write file:a": 1.0, "write s3://b": 2.0}
+    fields = {"batch": "b", "cluster": "prod", "events": 4, "status": status, "duplicates": duplicates}
+    fields["phases"] = phases
     record = logging.makeLogRecord({"msg": "x", logs.FIELDS: fields})
 
     line = json.loads(logs.JsonLines(embedded_metrics=True).format(record))
 
     assert line["stored"] == stored
-    assert [line[f"{phase}Seconds"] for phase in ("read", "split", "store")] == [0.1, 0.2, 3.0]
+    assert [line[f"{phase}Seconds"] for phase in ("read", "decode", "transform", "write")] == [0.1, 0.2, 0.05, 3.0]
 
 
 @pytest.mark.parametrize("fields", [{}, {"batch": "", "cluster": ""}])
@@ -213,8 +214,8 @@ def test_a_clock_behind_makes_no_delay(lines: list[dict[str, Any]]) -> None:
     assert lines[0]["delaySeconds"] == 0
 
 
-def test_spans_for_whoever_has_opentelemetry() -> None:
-    """Each phase is one, with the store's name; that of a store that fails is marked."""
+def test_each_phase_is_a_span_with_opentelemetry() -> None:
+    """The span of a write has the sink's name. The span of a failed write is marked."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
@@ -227,16 +228,18 @@ def test_spans_for_whoever_has_opentelemetry() -> None:
 
     assert spans == [
         ("auditsplit read", {}, True),
-        ("auditsplit split", {}, True),
-        ("auditsplit store", {"auditsplit.store": "memory:"}, True),
+        ("auditsplit decode", {}, True),
+        ("auditsplit transform", {}, True),
+        ("auditsplit write", {"auditsplit.sink": "memory:"}, True),
         ("auditsplit read", {}, True),
-        ("auditsplit split", {}, True),
-        ("auditsplit store", {"auditsplit.store": "memory:"}, False),
+        ("auditsplit decode", {}, True),
+        ("auditsplit transform", {}, True),
+        ("auditsplit write", {"auditsplit.sink": "memory:"}, False),
     ]
 
 
 @pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
-def test_nothing_of_opentelemetry_is_wanted(missing: str) -> None:
+def test_opentelemetry_is_optional(missing: str) -> None:
     """Without the SDK, or all of it, no span is made and nothing of it imported."""
     program = f"""
 import sys, importlib.abc
@@ -292,7 +295,7 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     default = '{cluster="default"}'
     assert found[f"auditsplit_events_received_total{default}"] == 80
     assert found[f"auditsplit_events_stored_total{default}"] == 60
-    assert found[f"auditsplit_events_again_total{default}"] == 20
+    assert found[f"auditsplit_events_duplicate_total{default}"] == 20
     assert found[f"auditsplit_events_rejected_total{default}"] == 40
     assert found[f"auditsplit_events_truncated_total{default}"] == 40
     assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 40
@@ -304,8 +307,8 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     assert files
     written = [value for name, value in found.items() if name.startswith("auditsplit_written_bytes_total")]
     assert sum(written) == 2 * sum((file / "audit").stat().st_size for file in files)
-    assert found['auditsplit_phase_seconds_count{phase="split",store=""}'] == 42
-    assert found['auditsplit_phase_seconds_count{phase="store",store="file:other"}'] == 42
+    assert found['auditsplit_phase_seconds_count{phase="decode",sink=""}'] == 42
+    assert found['auditsplit_phase_seconds_count{phase="write",sink="file:other"}'] == 42
     assert found[f"auditsplit_oldest_event_delay_seconds_count{default}"] == 40
     assert "alice" not in text
     assert "elsewhere" not in text
@@ -332,15 +335,15 @@ def test_metrics_are_exact_with_workers_and_threads(serve: Callable[..., Server]
     ]
     default = '{cluster="default"}'
     assert found[f"auditsplit_events_stored_total{default}"] == sum(n % 5 + 1 for n in range(150))
-    assert found[f"auditsplit_events_again_total{default}"] == sum(n % 5 + 1 for n in range(50))
+    assert found[f"auditsplit_events_duplicate_total{default}"] == sum(n % 5 + 1 for n in range(50))
     assert found[f"auditsplit_received_bytes_total{default}"] == sum(map(len, [*bodies, *bodies[:50], *broken]))
     assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 200
     assert found['auditsplit_requests_total{cluster="default",status="400"}'] == 30
     assert found['auditsplit_requests_total{cluster="other",status="200"}'] == 20
-    assert found['auditsplit_phase_seconds_count{phase="read",store=""}'] == 250
+    assert found['auditsplit_phase_seconds_count{phase="read",sink=""}'] == 250
     labels = {pair for name in found for pair in re.findall(r'(\w+)="([^"]*)"', name)}
     assert {value for label, value in labels if label == "cluster"} == {"default", "other"}
-    assert {label for label, _ in labels} == {"cluster", "status", "store", "phase", "le"}
+    assert {label for label, _ in labels} == {"cluster", "status", "sink", "phase", "le"}
 
 
 def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
@@ -376,9 +379,9 @@ def test_metrics_are_for_this_machine_or_a_token(serve: Callable[..., Server]) -
     assert statuses == [401, 401, 200]
 
 
-def test_where_no_metrics_are_kept_that_is_said() -> None:
-    """Without the package, or where nobody could ask every instance."""
+def test_a_server_without_metrics_names_the_extra() -> None:
+    """So does a platform on which Prometheus can't scrape every instance."""
     answer = ask(receiver(), method="GET", path="/metrics", headers={"content-type": JSON})
 
     assert answer.status == 404
-    assert "auditsplit[metrics]" in json.loads(answer.body)["detail"]
+    assert "the extra 'metrics'" in json.loads(answer.body)["detail"]
