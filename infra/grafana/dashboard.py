@@ -54,7 +54,7 @@ NUMBERS = (
     ),
     Shown(
         "Missing, last hour",
-        "Made by the apiservers, not given up, and not stored. Some may be on their way, or were counted at another time.",
+        "Made by the apiservers, not given up, and not stored. Some may be on their way or were counted later.",
         "short",
         {"": f"sum(cluster:auditsplit_events_missing:increase1h{{{OURS}}})"},
     ),
