@@ -15,11 +15,6 @@ TEXT = (ROOT / "docs" / "security.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))
 
 
-def anchor(heading: str) -> str:
-    """Return the fragment by which GitHub links to a heading."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
 @pytest.mark.parametrize(("path", "name"), NAMED)
 def test_the_test_behind_a_claim_exists(path: str, name: str) -> None:
     """A claim whose test was renamed or removed is no longer proved."""
@@ -46,11 +41,3 @@ def test_the_examples_are_settings() -> None:
     examples = re.findall(r"^AUDIT_DROP='([^']*)'", TEXT, re.MULTILINE)
 
     assert [len(str(Redaction.parse(example)).split()) for example in examples] == [5, 3, 1]
-
-
-def test_links_within_the_page_lead_somewhere() -> None:
-    """Each fragment is a heading's."""
-    headings = {anchor(heading) for heading in re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)}
-
-    anchors = set(re.findall(r'<a id="([\w-]+)">', TEXT))
-    assert set(re.findall(r"\]\(#([\w-]+)\)", TEXT)) <= headings | anchors

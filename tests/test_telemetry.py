@@ -79,6 +79,13 @@ def test_a_batch_is_a_line(lines: list[dict[str, Any]]) -> None:
     assert not {"alice", "bob"} & set(json.dumps(line).split('"'))
 
 
+def test_every_field_of_a_line_has_its_meaning(lines: list[dict[str, Any]]) -> None:
+    """The docs show the fields in the same order."""
+    ask(receiver(), BODY)
+
+    assert list(lines[0]) == list(logs.HELP)
+
+
 def test_a_retry_is_logged_as_duplicates(lines: list[dict[str, Any]]) -> None:
     """With the message and the count of events."""
     here = receiver()
@@ -170,7 +177,7 @@ def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "auditsplit"
     assert directive["Dimensions"] == [["cluster"]]
-    assert {metric["Name"] for metric in directive["Metrics"]} == {*logs._UNITS, *logs._MORE_UNITS}
+    assert {metric["Name"] for metric in directive["Metrics"]} == set(logs.UNITS)
     assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
     assert abs(line["_aws"]["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
 
