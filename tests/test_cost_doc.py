@@ -14,7 +14,7 @@ TAKEN = runpy.run_path(str(SCRIPT))
 
 
 def test_the_measured_numbers_are_the_benchmarks() -> None:
-    """So that a new measurement is not forgotten here."""
+    """A new measurement must be copied to benchmarks/cost.py."""
     measured = (ROOT / "benchmarks" / "README.md").read_text()
     [cpu_s] = re.findall(r"^\| \*\*auditsplit\*\* \| 1 \| [\d,]+ \| \*\*([\d.]+)\*\* \|", measured, re.MULTILINE)
 
@@ -26,7 +26,7 @@ def test_the_measured_numbers_are_the_benchmarks() -> None:
 
 @pytest.mark.parametrize("name", ["on_lambda", "on_run"])
 def test_more_costs_more(name: str) -> None:
-    """Of events, and of users; and the sum of a row is its parts'."""
+    """More events and more users cost more. The total of a row is the sum of its parts."""
     load, sent = TAKEN["Load"], TAKEN[name]
 
     assert sent(load(10, 400, 5)) < sent(load(100, 400, 5)) < sent(load(100, 400, 50)) < sent(load(9000, 400, 50))

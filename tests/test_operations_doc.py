@@ -22,7 +22,7 @@ COMMANDS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_succeeds(command: str, tmp_path: Path) -> None:
-    """What the page shows can be typed."""
+    """In a copy of the checkout."""
     for path in ROOT.iterdir():
         (tmp_path / path.name).symlink_to(path)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
@@ -32,8 +32,8 @@ def test_every_command_succeeds(command: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_every_alert_is_described() -> None:
-    """Those of the rules, in their order, with their severities; and codes that there are."""
+def test_the_table_of_alerts_is_that_of_the_rules() -> None:
+    """In the same order, with the same severities, and with codes that exist."""
     rules = yaml.safe_load((ROOT / "infra" / "prometheus" / "auditsplit.rules.yaml").read_text())
     alerts = [rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
     section = PAGE.partition("\n## Alerts\n")[2].partition("\n## ")[0]
@@ -49,8 +49,8 @@ def test_every_alert_is_described() -> None:
         assert all(code in rule["annotations"]["description"] for code in re.findall(r"`([^`]+)`", cell))
 
 
-def test_the_line_shown_has_a_lines_fields() -> None:
-    """In their order."""
+def test_the_log_line_on_the_page_has_every_field() -> None:
+    """In the order of a real line."""
     [shown] = re.findall(r"^```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
 
     fields = list(json.loads(shown))

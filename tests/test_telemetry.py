@@ -1,4 +1,4 @@
-"""What is told of a request: its log line, its figures, its spans."""
+"""A request's log line, figures, metrics and spans."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TRUNCATED = {"audit.k8s.io/truncated": "true"}
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    """Return the log's lines as they come, each read back from JSON."""
+    """Return a list to which each log line is added, read back from JSON."""
     found: list[dict[str, Any]] = []
 
     class _Lines(logging.Handler):
@@ -54,12 +54,12 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 def ago(seconds: float) -> str:
-    """Return a timestamp of the apiserver's."""
+    """Return the time ``seconds`` ago, as the apiserver writes it."""
     return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def test_a_batch_is_a_line(lines: list[dict[str, Any]]) -> None:
-    """Cluster, batch, events, users, bytes, phases, outcome and status; no name of a user."""
+    """With cluster, batch, events, users, bytes, phases, outcome and status, and without names of users."""
     body = eventlist([event("alice", annotations=TRUNCATED), event("bob", stageTimestamp=ago(60)), b"42"])
     here = receiver()
 
@@ -110,7 +110,7 @@ def test_a_retry_is_logged_as_duplicates(lines: list[dict[str, Any]]) -> None:
 def test_a_failure_is_a_line_with_a_code(
     break_it: Callable[[Any], None], body: bytes, told: tuple[int, str, str], lines: list[dict[str, Any]]
 ) -> None:
-    """The code is the answer's too; only a fault has a stack."""
+    """The answer has the same code. Only a fault has a stack."""
     here = receiver()
     break_it(here)
 
@@ -122,8 +122,8 @@ def test_a_failure_is_a_line_with_a_code(
     assert ("stack" in line) == (line["code"] == "fault")
 
 
-def test_questions_are_no_lines(lines: list[dict[str, Any]]) -> None:
-    """A probe every second would fill the log."""
+def test_probes_are_not_logged(lines: list[dict[str, Any]]) -> None:
+    """They would fill the log."""
     here = receiver()
     for path in ("/healthz", "/readyz"):
         assert ask(here, method="GET", path=path).status == 200
@@ -131,7 +131,7 @@ def test_questions_are_no_lines(lines: list[dict[str, Any]]) -> None:
     assert lines == []
 
 
-def test_what_a_sender_chooses_makes_no_line_of_its_own(lines: list[dict[str, Any]]) -> None:
+def test_a_sender_cannot_forge_a_log_line(lines: list[dict[str, Any]]) -> None:
     """Line breaks and quotes in names stay inside the JSON string."""
     fake = '\n{"severity":"INFO","message":"all is well"}\n'
 
@@ -143,7 +143,7 @@ def test_what_a_sender_chooses_makes_no_line_of_its_own(lines: list[dict[str, An
 
 
 def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None:
-    """Whether it is stored, rejected, refused, cut off, or can't be written."""
+    """Whether the body is stored, rejected, refused, broken off, or the sink fails."""
     mark = "never-to-be-logged"
     server = serve(AUDIT_SINKS="file:log?fsync=0", AUDIT_MAX_BODY_BYTES="100000")
     items = [event(mark, requestURI=mark, requestObject={mark: mark}), f'"{mark}"'.encode(), f'{{"{mark}":1}}'.encode()]
@@ -166,7 +166,7 @@ def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None
 
 
 def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
-    """As the embedded metric format has it: every metric named is a number at the line's root."""
+    """In the embedded metric format: every metric that is named is a number at the line's root."""
     ask(receiver(), eventlist([event(stageTimestamp=ago(1))]))
     del lines[0]["time"], lines[0]["severity"], lines[0]["logger"]
     record = logging.makeLogRecord({"msg": "x", "levelno": logging.INFO, logs.FIELDS: lines[0]})
@@ -199,8 +199,8 @@ def test_on_lambda_stored_events_are_counted_once(status: int, duplicates: int, 
 
 
 @pytest.mark.parametrize("fields", [{}, {"batch": "", "cluster": ""}])
-def test_a_line_of_no_batch_is_no_metric(fields: dict[str, str]) -> None:
-    """Such as one of the start, or of a refused sender."""
+def test_a_line_without_a_batch_has_no_metrics(fields: dict[str, str]) -> None:
+    """Such as a line of the start, or of a refused sender."""
     record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO, logs.FIELDS: fields})
 
     assert "_aws" not in json.loads(logs.JsonLines(embedded_metrics=True).format(record))
@@ -208,14 +208,14 @@ def test_a_line_of_no_batch_is_no_metric(fields: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("items", [[], [b"42"], [event(stageTimestamp=None, requestReceivedTimestamp=None)]])
 def test_without_a_time_there_is_no_delay(items: list[bytes], lines: list[dict[str, Any]]) -> None:
-    """An empty list is delivered, and so is one of events without timestamps."""
+    """An empty list is delivered, and so is a list of events without timestamps."""
     ask(receiver(), eventlist(items))
 
     assert lines[0]["delaySeconds"] is None
 
 
 def test_a_clock_behind_makes_no_delay(lines: list[dict[str, Any]]) -> None:
-    """An event from the future is none of minus an hour."""
+    """An event from the future has a delay of 0, not of minus an hour."""
     ask(receiver(), eventlist([event(stageTimestamp=ago(-3600))]))
 
     assert lines[0]["delaySeconds"] == 0
@@ -247,7 +247,7 @@ def test_each_phase_is_a_span_with_opentelemetry() -> None:
 
 @pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
 def test_opentelemetry_is_optional(missing: str) -> None:
-    """Without the SDK, or all of it, no span is made and nothing of it imported."""
+    """Without the SDK, or without the API too, no span is made and nothing of OpenTelemetry is imported."""
     program = f"""
 import sys, importlib.abc
 class Missing(importlib.abc.MetaPathFinder):
@@ -279,7 +279,7 @@ def samples(server: Server) -> dict[str, float]:
 
 
 def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> None:
-    """Whichever worker is asked; retries, refusals and bad items are told apart; no user's name anywhere."""
+    """Every worker reports the same. Retries, refusals and malformed items are counted apart. No user is named."""
     server = serve(WORKERS="3", AUDIT_SINKS="file:log?fsync=0 file:other?fsync=0")
     deadline = time.monotonic() + 30
     while len(server.workers()) < 3:  # the first answers before the last is there
@@ -322,7 +322,7 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
 
 
 def test_metrics_are_exact_with_workers_and_threads(serve: Callable[..., Server]) -> None:
-    """16 senders at once, two workers of four threads, made-up clusters: nothing is lost or made up."""
+    """With 16 senders at once, two workers of four threads, and clusters that are not configured."""
     server = serve(WORKERS="2", THREADS="4", AUDIT_SINKS="file:log?fsync=0")
     bodies = [eventlist([event(f"user-{n % 7}", auditID=f"{n}-{i}") for i in range(n % 5 + 1)]) for n in range(150)]
     broken = [f"no JSON {n}".encode() for n in range(30)]
@@ -354,7 +354,7 @@ def test_metrics_are_exact_with_workers_and_threads(serve: Callable[..., Server]
 
 
 def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
-    """What a killed worker counted stays counted; the folder is gone once the server is."""
+    """The counts of a killed worker stay. The folder is removed when the server ends."""
     server = serve(WORKERS="1")
     server.post(BODY)
     [worker] = server.workers()
@@ -370,7 +370,7 @@ def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
 
 
 def test_metrics_are_for_this_machine_or_a_token(serve: Callable[..., Server]) -> None:
-    """A proxy's guest is refused; with a token's hash configured, its holder is let in and nobody else."""
+    """Requests through a proxy are refused. With a token's hash configured, only requests with the token are accepted."""
     server = serve()
     guest = server.request("GET", "/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
     sha256 = hashlib.sha256(b"watch me").hexdigest()
