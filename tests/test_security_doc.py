@@ -1,4 +1,4 @@
-"""docs/security.md: the test behind each claim exists, and the defaults and examples of AUDIT_DROP are those of the code."""
+"""docs/security.md: the test behind each claim exists, and AUDIT_DROP's defaults and examples are true."""
 
 from __future__ import annotations
 

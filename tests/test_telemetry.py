@@ -370,7 +370,7 @@ def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
 
 
 def test_metrics_are_for_this_machine_or_a_token(serve: Callable[..., Server]) -> None:
-    """Requests through a proxy are refused. With a token's hash configured, only requests with the token are accepted."""
+    """Requests through a proxy are refused. With a hash configured, only requests with the token are accepted."""
     server = serve()
     guest = server.request("GET", "/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
     sha256 = hashlib.sha256(b"watch me").hexdigest()
