@@ -28,16 +28,23 @@ from typing import ClassVar
 class AuditsplitError(Exception):
     """The base of all errors that this package raises on purpose.
 
-    ``code`` names the class in answers and logs, and stays the same over versions.
+    ``code`` names the class in answers and logs, and stays the same over versions. ``meaning``, ``acts`` and ``advice``
+    are for the table of codes in the docs: what happened, who must act and what to do.
     """
 
     code: ClassVar[str] = "fault"
+    meaning: ClassVar[str] = "a fault in auditsplit"
+    acts: ClassVar[str] = "the project"
+    advice: ClassVar[str] = "the log line has the stack. Please report it"
 
 
 class SettingsError(AuditsplitError):
     """The settings are not valid; ``mistakes`` has one sentence for each, with what to write instead."""
 
     code = "settings"
+    meaning = "a setting is not valid, and the function does not start"
+    acts = "the deployer"
+    advice = "the message names every mistake and what to write instead"
 
     def __init__(self, *mistakes: str) -> None:
         """Join ``mistakes``, at least one, to the message."""
@@ -49,6 +56,7 @@ class SenderError(AuditsplitError):
     """The request is refused; ``status`` is the HTTP status and ``headers`` go with it."""
 
     code = "refused"
+    acts = "the sender"
     status: ClassVar[int] = 400
     title: ClassVar[str] = "Bad Request"
 
@@ -68,6 +76,8 @@ class Undecodable(SenderError):
     """The body is malformed; ``position`` is the first byte that shows it, None where no single byte does."""
 
     code = "undecodable"
+    meaning = "the whole body is malformed. It is in `_rejected/`"
+    advice = "the message has the position of the first byte that shows it"
     title = "Not audit events"
 
     def __init__(self, detail: str, position: int | None = None) -> None:
@@ -80,6 +90,8 @@ class BrokenOff(SenderError):
     """The connection ended, or broke HTTP's rules, within the body."""
 
     code = "broken-off"
+    meaning = "the connection ended within the body, or the body did not arrive within 10 s"
+    advice = "check the limits and timeouts of proxies in between"
     title = "Broken body"
 
 
@@ -87,6 +99,8 @@ class Unauthenticated(SenderError):
     """The request has no token, or a token that is not configured."""
 
     code = "unauthenticated"
+    meaning = "no token, or a token that is not in `AUDIT_TOKENS`"
+    advice = "`auditsplit kubeconfig check FILE --probe` shows which"
     status = 401
     title = "Unauthorized"
 
@@ -95,6 +109,8 @@ class Forbidden(SenderError):
     """The token is for another cluster, or no token is configured and the sender is not on this machine."""
 
     code = "forbidden"
+    meaning = "another cluster's token, or no token is configured and the sender is on another machine"
+    advice = "use the cluster's own token"
     status = 403
     title = "Forbidden"
 
@@ -103,6 +119,8 @@ class NotFound(SenderError):
     """The path is not one of the routes."""
 
     code = "not-found"
+    meaning = "a path other than `/` and `/clusters/<cluster>`"
+    advice = "correct the URL in the kubeconfig"
     status = 404
     title = "Not Found"
 
@@ -111,6 +129,8 @@ class MethodNotAllowed(SenderError):
     """The route does not have this method. It never answers 2xx, which kube-apiserver counts as delivered."""
 
     code = "method-not-allowed"
+    meaning = "a method other than POST"
+    advice = "name the last URL itself if a redirect turns a POST into a GET"
     status = 405
     title = "Method Not Allowed"
 
@@ -119,6 +139,8 @@ class BodyTooLarge(SenderError):
     """The body has more bytes than ``AUDIT_MAX_BODY_BYTES``, as sent or decompressed."""
 
     code = "body-too-large"
+    meaning = "more bytes than `AUDIT_MAX_BODY_BYTES`, as sent or decompressed"
+    advice = "`auditsplit flags` prints flags that fit the platform's limit"
     status = 413
     title = "Content Too Large"
 
@@ -127,6 +149,8 @@ class UnsupportedBody(SenderError):
     """The Content-Type or Content-Encoding is not supported."""
 
     code = "unsupported-body"
+    meaning = "another Content-Type or Content-Encoding"
+    advice = "send `application/json` or `application/x-ndjson`, plain or as gzip"
     status = 415
     title = "Unsupported Media Type"
 
@@ -135,6 +159,9 @@ class SinkError(AuditsplitError):
     """A sink did not store a batch: nothing of it, or only events that a retry with the same bytes finds stored."""
 
     code = "sink"
+    meaning = "a sink did not store the batch. kube-apiserver retries"
+    acts = "the sink's operator, or the deployer if the message says so"
+    advice = "the message has the sink's own code"
     needs_deployer: bool = False
     """Whether the failure stays until a deployer acts, where the sink can tell."""
     size_bytes: int = 0
@@ -145,3 +172,6 @@ class Busy(AuditsplitError):
     """This process has more requests than it can answer in time; a request was refused unread, and can be retried."""
 
     code = "busy"
+    meaning = "no thread was free in time. kube-apiserver retries"
+    acts = "nobody, or the deployer if it continues"
+    advice = "see [how much it takes](operations.md#how-much-it-takes)"
