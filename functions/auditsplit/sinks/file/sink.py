@@ -19,7 +19,8 @@ from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import Sink, Written, lines, options
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.file import disk
-from auditsplit.sinks.file.journal import Journal, Piece, Record
+from auditsplit.sinks.file.journal import Journal
+from auditsplit.sinks.file.records import Piece, Record
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.file.tree import Tree
 from auditsplit.sinks.lock import TIMEOUT_S, SinkLock
@@ -90,7 +91,13 @@ class FileSink:
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
         self._lock = SinkLock(root / _OWN_FOLDER / "lock")
-        self._journal = Journal(root / _OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
+        self._journal = Journal(
+            root / _OWN_FOLDER / "journal",
+            sync=sync,
+            replay=self._replay,
+            undo=self._undo,
+            sync_all=self._sync_all,
+        )
         self._remade: dict[tuple[str, int], int] = {}
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
@@ -150,8 +157,7 @@ class FileSink:
             for piece, chunk in zip(pieces, chunks.values(), strict=True):
                 self._tree.write(piece.path, chunk, piece.offset)
         except OSError:
-            for piece in pieces:
-                self._tree.truncate(piece.path, piece.offset)
+            self._undo(Record(pieces=pieces))
             self._tree.remove(created)
             self._journal.withdraw(known_as)
             raise
@@ -193,6 +199,13 @@ class FileSink:
             if not same or status.st_size < offset:
                 offset = status.st_size  # another program renamed or emptied the file: rather twice than lost
             self._tree.write(piece.path, chunk, offset)
+
+    def _undo(self, record: Record) -> None:
+        """Cut the record's files to their sizes before it, where nothing else was appended since."""
+        for piece in record.pieces:
+            status = self._tree.status(piece.path)
+            if status and status.st_ino == piece.inode and piece.offset < status.st_size <= piece.offset + piece.length:
+                self._tree.truncate(piece.path, piece.offset)
 
     @contextlib.contextmanager
     def _held(self, deadline: Deadline) -> Iterator[None]:
