@@ -7,6 +7,7 @@
     ├── SenderError            the sender: answered with ``status`` (4xx)
     │   ├── Undecodable        400, the body is written to ``_rejected/``
     │   ├── BrokenOff          400, the connection ended within the body
+    │   ├── Unreadable         400 and others, the request is not valid HTTP
     │   ├── Unauthenticated    401
     │   ├── Forbidden          403
     │   ├── NotFound           404
@@ -81,6 +82,12 @@ class BrokenOff(SenderError):
 
     code = "broken-off"
     title = "Broken body"
+
+
+class Unreadable(SenderError):
+    """The request is not valid HTTP. It never reaches the receiver."""
+
+    code = "unreadable"
 
 
 class Unauthenticated(SenderError):

@@ -164,10 +164,12 @@ def parse(text: str) -> Any:
     """Return the YAML or JSON document without its nulls, which Go ignores.
 
     Raises:
-        ValueError: ``text`` is not valid YAML. The message has the line and column, and quotes nothing.
+        ValueError: ``text`` is not valid YAML, or has an alias. The message has the line and column. It quotes nothing.
     """
     try:
-        return _without_nulls(yaml.safe_load(text))
+        return _without_nulls(yaml.load(text, _Loader))  # noqa: S506 - it is a SafeLoader
+    except _AliasError as error:
+        raise ValueError(str(error)) from None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -213,6 +215,23 @@ def _without_nulls(value: _T) -> _T | list[Any] | dict[Any, Any]:
     if isinstance(value, list):
         return [_without_nulls(item) for item in value if item is not None]
     return value
+
+
+class _AliasError(Exception):
+    """The document has an alias."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases. With a few of them a small file stands for a document larger than the memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _AliasError(
+                f"line {mark.line + 1}, column {mark.column + 1}: a YAML alias is not accepted. Write its value out"
+            )
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):
