@@ -436,7 +436,7 @@ def test_a_request_with_a_broken_body_has_one_answer(serve: START) -> None:
     """A stranger is refused before the body is read. That the body breaks off afterwards changes nothing."""
     server = serve(AUDIT_TOKENS=str(auth.new_token("prod")[1]))
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
         connection.shutdown(socket.SHUT_WR)
         answer = answered(connection)
 
@@ -460,7 +460,7 @@ def test_large_bodies_are_refused_as_they_come(serve: START) -> None:
     sent = 0
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         try:
             for _ in range(3_000):
@@ -483,7 +483,7 @@ def test_a_body_that_breaks_off_is_not_taken(serve: START, rest: bytes) -> None:
     """Half a body is never taken for a whole one, and is the sender's matter, not a fault in here."""
     server = serve()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + rest)
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + rest)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").read()
 
