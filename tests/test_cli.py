@@ -60,7 +60,7 @@ def test_check_prints_each_cluster_that_has_a_token_once() -> None:
     """It does not print hashes."""
     tokens = " ".join(f"{cluster}=sha256:{number:064x}" for number, cluster in enumerate(["b", "a", "b"]))
 
-    result = run("check", AUDIT_SINKS="memory:", AUDIT_TOKENS=tokens)
+    result = run("check", AUDIT_SINKS="memory:?key={cluster}/{user}", AUDIT_TOKENS=tokens)
 
     assert result.exit_code == 0
     assert "senders: the clusters a, b, by token\n" in result.stdout

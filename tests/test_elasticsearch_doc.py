@@ -1,4 +1,4 @@
-"""docs/elasticsearch.md: its options and fields are those of the sink. tests/live runs its commands."""
+"""docs/elasticsearch.md: its URLs are valid, and its fields are mapped. tests/live runs its commands."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 
 from auditsplit import sinks
-from auditsplit.sinks import options as sink_options
 from auditsplit.sinks.elasticsearch import template
-from auditsplit.sinks.elasticsearch.options import Options
-from auditsplit.sinks.options import describe
 
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs" / "elasticsearch.md").read_text()
-OPTIONS = dict(
-    re.findall(r"^\| `(\w+)` \| `?([^|]*?)`? ?\| ", DOC[DOC.index("| option |") :].partition("\n\n")[0], re.MULTILINE)
-)
 
 
 def mapped(field: str) -> bool:
@@ -27,18 +21,6 @@ def mapped(field: str) -> bool:
     for name in field.removesuffix(".*").split("."):
         mapping = mapping.get("properties", {}).get(name, {})
     return bool(mapping)
-
-
-def test_the_options_are_the_declared_options() -> None:
-    """With their defaults, where these are numbers or names."""
-    declared = {
-        row.name: row.default for row in describe(Options) if row.name not in sink_options.Options.__struct_fields__
-    }
-
-    assert set(OPTIONS) == set(declared)
-    assert {name: OPTIONS[name] for name in ("target", "timeout", "bulk_bytes")} == {
-        name: declared[name] for name in ("target", "timeout", "bulk_bytes")
-    }
 
 
 def test_the_urls_are_valid() -> None:
@@ -68,11 +50,6 @@ def test_the_fields_that_answer_a_question_are_mapped(row: str) -> None:
 def test_all_questions_are_there() -> None:
     """The seven of Kubernetes' auditing page, and what was denied."""
     assert len(re.findall(r"^\| [a-z ]+\? \| ", DOC, re.MULTILINE)) == 8
-
-
-def test_the_priority_is_the_templates() -> None:
-    """The page says that it is above Elastic's own."""
-    assert f"priority {template.PRIORITY} and one for each character of the names' beginning, above" in DOC
 
 
 def test_kibanas_file_is_where_the_command_takes_it_from() -> None:

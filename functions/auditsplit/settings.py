@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
@@ -27,25 +27,9 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
 }
 """The layouts of the two recipes in Kubernetes' auditing page."""
 
-NAMES = frozenset(
-    {
-        "AUDIT_CLUSTER",
-        "AUDIT_DROP",
-        "AUDIT_FILE_FSYNC",
-        "AUDIT_FILE_MAXAGE",
-        "AUDIT_FILE_MAXBACKUP",
-        "AUDIT_FILE_MAXSIZE",
-        "AUDIT_FORMAT",
-        "AUDIT_KEY",
-        "AUDIT_MAX_BODY_BYTES",
-        "AUDIT_METRICS_TOKEN",
-        "AUDIT_PRESET",
-        "AUDIT_SINKS",
-        "AUDIT_TOKENS",
-        "AUDIT_USER",
-    }
-)
 DEFAULT_SINK = "file:var/log"
+_CLUSTER = "default"
+_USER: WhichUser = "authenticated"
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FILE_OPTION = "AUDIT_FILE_"
 _MAX_BODY_BYTES = 32 * 1024 * 1024  # Cloud Run accepts no larger request
@@ -53,12 +37,51 @@ _LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
 _EPHEMERAL = {_LAMBDA: "Lambda", "K_SERVICE": "Cloud Run"}
 
 
+class Setting(NamedTuple):
+    """What the docs show of a setting. Links in ``help`` are relative to ``docs/``."""
+
+    help: str
+    default: str = ""
+
+
+NAMES: Mapping[str, Setting] = {
+    "AUDIT_SINKS": Setting(
+        "URLs of [sinks](sinks.md), with spaces between them. All sinks must hold a batch before the answer is 200",
+        DEFAULT_SINK,
+    ),
+    "AUDIT_PRESET": Setting(f"{' or '.join(PRESETS)}: files and lines as in that recipe of Kubernetes' auditing page"),
+    "AUDIT_KEY": Setting("the option `key` of every sink: its [key template](../README.md#places-and-names)"),
+    "AUDIT_FORMAT": Setting("the option `format` of every sink: its [format](sinks.md#formats) of lines"),
+    "AUDIT_USER": Setting(
+        "whose name `{user}` is. `impersonated` is the impersonated user, if an event has one", _USER
+    ),
+    "AUDIT_TOKENS": Setting(
+        "`cluster=sha256:<hash>`, with spaces between them. A cluster can have several. Without tokens, only senders "
+        "on this machine are accepted, and on Lambda the function does not start"
+    ),
+    "AUDIT_CLUSTER": Setting("the cluster of `POST /` when no token names a cluster", _CLUSTER),
+    "AUDIT_DROP": Setting(
+        "the bodies to [redact](security.md#secrets-in-bodies) for all sinks, by resource. `none` redacts nothing",
+        str(Redaction()),
+    ),
+    "AUDIT_MAX_BODY_BYTES": Setting("the largest body in bytes, as sent and decompressed", str(_MAX_BODY_BYTES)),
+    "AUDIT_METRICS_TOKEN": Setting(
+        "`sha256:<hash>` of the token with which other machines can read the [metrics](operations.md#metrics)"
+    ),
+    "AUDIT_FILE_FSYNC": Setting("the option `fsync` of every [file sink](sinks.md#files)"),
+    "AUDIT_FILE_MAXSIZE": Setting("the option `maxsize` of every file sink"),
+    "AUDIT_FILE_MAXBACKUP": Setting("the option `maxbackup` of every file sink"),
+    "AUDIT_FILE_MAXAGE": Setting("the option `maxage` of every file sink"),
+}
+"""The settings. The option of a file sink has its default and help in that sink's declaration."""
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What a deployer chose. Tokens are hashes; credentials of sinks stay in the environment."""
 
     sinks: tuple[Target[Options], ...]
     tokens: tuple[TokenHash, ...] = ()
-    cluster: str = "default"
+    cluster: str = _CLUSTER
     max_body_bytes: int = _MAX_BODY_BYTES
     metrics_sha256: bytes | None = None
     """The hash of the token that lets other machines read the metrics."""
@@ -129,7 +152,7 @@ def _sinks(reader: Reader, tokens: Iterable[TokenHash]) -> tuple[Target[Options]
     platform = next((name for variable, name in _EPHEMERAL.items() if variable in reader.environ), None)
     if not urls and platform:
         reader.mistake("AUDIT_SINKS", f"not set; a file on {platform} is lost with the instance, so name another sink")
-    user = cast("WhichUser", reader.choice("AUDIT_USER", get_args(WhichUser), "authenticated"))
+    user = cast("WhichUser", reader.choice("AUDIT_USER", get_args(WhichUser), _USER))
     shared = _shared_options(reader)
     clusters = sorted({token.cluster for token in tokens})
     targets = []
@@ -231,7 +254,7 @@ def _redaction(reader: Reader) -> Redaction:
 
 
 def _cluster(reader: Reader) -> str:
-    text = reader.text("AUDIT_CLUSTER", "default")
+    text = reader.text("AUDIT_CLUSTER", _CLUSTER)
     try:
         check_cluster(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The function in Lambda's own runtime client, with a real S3 server as its store."""
+"""The function in Lambda's own runtime client, with a real S3 server as its sink."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ def test_the_largest_list_that_lambda_takes_is_stored(place: ObjectPlace, start:
         function.invoke(function_url(Sent(headers=JSON, body=b'"' * 4_000_000)))
 
 
-def test_a_store_that_hangs_is_told_before_lambda_ends_the_function(place: ObjectPlace, start: START) -> None:
-    """503 with a second to spare, though the store alone would wait for longer than the function may take."""
+def test_a_sink_that_hangs_is_answered_before_lambda_ends_the_function(place: ObjectPlace, start: START) -> None:
+    """503 with a second to spare, though the sink alone would wait for longer than the function may take."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = re.sub(r"http://[0-9.:]+", f"http://127.0.0.1:{silent.getsockname()[1]}", place.url)
         function = start(timeout_s=4, AUDIT_SINKS=url)

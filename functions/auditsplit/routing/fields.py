@@ -32,6 +32,8 @@ class Field(NamedTuple):
     """Returns the value in an event. Fields with the same function share the value."""
     name: Callable[[Any], str]
     """Returns the name for a value."""
+    help: str
+    """The value, in words for the docs."""
     fixed_bytes: int = 0
     """The length of every name. 0 where it depends on the value."""
 
@@ -85,29 +87,37 @@ def _word(value: str | None) -> str:
     return value if value in _KUBERNETES_WORDS else _name(value)
 
 
-def _time(form: str) -> Field:
+def _time(form: str, text: str) -> Field:
     """Return a field that formats year, month, day and hour by ``form``."""
-    return Field(_hour, lambda hour: form.format(*hour), fixed_bytes=len(form.format(2000, 1, 1, 0)))
+    return Field(
+        _hour,
+        lambda hour: form.format(*hour),
+        f"{text}, of the event's time in UTC",
+        fixed_bytes=len(form.format(2000, 1, 1, 0)),
+    )
 
 
+_USER_HELP = "the user, as `AUDIT_USER` chooses. `_no-user` if the event has none, which is no user's name"
 _USERS: Mapping[WhichUser, Field] = {
-    "authenticated": Field(_authenticated_user, _user_name),
-    "impersonated": Field(_impersonated_user, _user_name),
+    "authenticated": Field(_authenticated_user, _user_name, _USER_HELP),
+    "impersonated": Field(_impersonated_user, _user_name, _USER_HELP),
 }
 
 FIELDS: Mapping[str, Field] = {
     "user": _USERS["authenticated"],
-    "namespace": Field(_namespace, _name),
-    "cluster": Field(_cluster, _name),
-    "verb": Field(lambda head, _: head.verb, _name),
-    "resource": Field(_resource, _name),
-    "level": Field(lambda head, _: head.level, _word),
-    "stage": Field(lambda head, _: head.stage, _word),
-    "date": _time("{:04}-{:02}-{:02}"),
-    "year": _time("{:04}"),
-    "month": _time("{1:02}"),
-    "day": _time("{2:02}"),
-    "hour": _time("{3:02}"),
+    "namespace": Field(_namespace, _name, "the namespace of the object, `none` if it has none"),
+    "cluster": Field(_cluster, _name, "the cluster that sent the event"),
+    "verb": Field(lambda head, _: head.verb, _name, "the verb of the request, such as `get`"),
+    "resource": Field(
+        _resource, _name, "the resource of the object, such as `pods`, `none` if the request has no object"
+    ),
+    "level": Field(lambda head, _: head.level, _word, "the audit level, such as `Metadata`"),
+    "stage": Field(lambda head, _: head.stage, _word, "the stage, such as `ResponseComplete`"),
+    "date": _time("{:04}-{:02}-{:02}", "the date, such as `2026-11-23`"),
+    "year": _time("{:04}", "the year"),
+    "month": _time("{1:02}", "the month, `01` to `12`"),
+    "day": _time("{2:02}", "the day, `01` to `31`"),
+    "hour": _time("{3:02}", "the hour, `00` to `23`"),
 }
 """The fields by name, with ``user`` as the authenticated user."""
 

@@ -32,7 +32,9 @@ _MAX_SHOWN = 60
 _SETTINGS = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
 
 
-KEY_HELP = msgspec.Meta(description="the key template, which names the place of an event")
+KEY_HELP = msgspec.Meta(
+    description="the [key template](../README.md#places-and-names), which names the place of an event"
+)
 FORMAT_HELP = msgspec.Meta(description="how an event is written, see [formats](sinks.md#formats)")
 
 
@@ -73,10 +75,10 @@ OptionsT_co = TypeVar("OptionsT_co", bound=Options, covariant=True)
 
 
 class Target(msgspec.Struct, Generic[OptionsT_co], frozen=True):
-    """A sink's URL, taken apart; holds no secret."""
+    """A sink's URL, taken apart. Credentials come from the environment; a URL with a password is refused."""
 
     url: str
-    """Without options and without what may be a password."""
+    """The URL as messages show it: without options and without what may be a password."""
     scheme: str
     host: str
     path: str

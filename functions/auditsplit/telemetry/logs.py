@@ -26,6 +26,30 @@ FIELDS = "fields"
 NAMESPACE = "auditsplit"
 """The namespace of the metrics in CloudWatch."""
 
+HELP: Mapping[str, str] = {
+    "time": "when the line was written, in UTC",
+    "severity": "for Google: `INFO`. `WARNING` if the sender must act, or items were rejected. `ERROR` if a sink or "
+    "auditsplit failed",
+    "level": "the same, for Amazon",
+    "logger": "the module that wrote the line",
+    "message": "the outcome, in words",
+    "status": "the HTTP status of the answer",
+    "code": "the outcome as a [code](operations.md#codes), which stays the same over versions",
+    "peer": "the sender's address",
+    "cluster": "the cluster, empty until the sender is known",
+    "batch": "the BLAKE3 hash of the cluster and the body, the same for each retry of a batch",
+    "events": "events in the batch",
+    "users": "different users among them",
+    "rejected": "malformed items, which are in `_rejected/`",
+    "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`)",
+    "duplicates": "events of a batch that every sink had before: a retry",
+    "bytesIn": "bytes of the body as sent",
+    "bytesOut": "bytes that all sinks together were given",
+    "delaySeconds": "from the time of the oldest event to its arrival, null if no event has a time",
+    "phases": "seconds of each phase: `read` the body, `decode` it, `transform` the events, `write` to each sink",
+}
+"""The fields of a request's line, in their order, with their meaning for the docs. Links are relative to ``docs/``."""
+
 _UNITS = {
     "events": "Count",
     "rejected": "Count",
@@ -45,6 +69,9 @@ _MORE_UNITS = {
     "writeSeconds": "Seconds",
 }
 """The units of the figures that only CloudWatch needs: a metric is one number at the line's root."""
+
+UNITS: Mapping[str, str] = {**_UNITS, **_MORE_UNITS}
+"""The units of all metrics in CloudWatch."""
 
 
 class JsonLines(logging.Formatter):
@@ -84,8 +111,7 @@ def _more(fields: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _embedded(record: logging.LogRecord, line: Mapping[str, Any]) -> dict[str, Any]:
-    units = _UNITS | _MORE_UNITS
-    metrics = [{"Name": name, "Unit": unit} for name, unit in units.items() if line.get(name) is not None]
+    metrics = [{"Name": name, "Unit": unit} for name, unit in UNITS.items() if line.get(name) is not None]
     directive = {"Namespace": NAMESPACE, "Dimensions": [["cluster"]], "Metrics": metrics}
     return {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]}
 

@@ -40,7 +40,10 @@ _truncated = Counter("auditsplit_events_truncated", "Events that kube-apiserver 
 _bytes_in = Counter("auditsplit_received_bytes", "Bytes of bodies, as sent.", ["cluster"])
 _bytes_out = Counter("auditsplit_written_bytes", "Bytes that sinks were given.", ["cluster", "sink"])
 _phases = Histogram(
-    "auditsplit_phase_seconds", "Seconds of each part of the work.", ["phase", "sink"], buckets=_SECONDS
+    "auditsplit_phase_seconds",
+    "Seconds of a phase: read, decode, transform, or write to a sink.",
+    ["phase", "sink"],
+    buckets=_SECONDS,
 )
 _delays = Histogram(
     "auditsplit_oldest_event_delay_seconds",

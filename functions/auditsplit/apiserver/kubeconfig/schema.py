@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from yaml.composer import ComposerError
 
 NAME = "auditsplit"
 """The name of the cluster, the context and the user in a kubeconfig that `build` returns."""
@@ -168,8 +169,6 @@ def parse(text: str) -> Any:
     """
     try:
         return _without_nulls(yaml.load(text, _Loader))  # noqa: S506 - it is a SafeLoader
-    except _AliasError as error:
-        raise ValueError(str(error)) from None
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -217,10 +216,6 @@ def _without_nulls(value: _T) -> _T | list[Any] | dict[Any, Any]:
     return value
 
 
-class _AliasError(Exception):
-    """The document has an alias."""
-
-
 class _Loader(yaml.SafeLoader):
     """Refuses aliases. With a few of them a small file stands for a document larger than the memory."""
 
@@ -228,9 +223,7 @@ class _Loader(yaml.SafeLoader):
         """Return the next node."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _AliasError(
-                f"line {mark.line + 1}, column {mark.column + 1}: a YAML alias is not accepted. Write its value out"
-            )
+            raise ComposerError(problem="aliases are not accepted. Write the value out", problem_mark=mark)
         return super().compose_node(parent, index)
 
 

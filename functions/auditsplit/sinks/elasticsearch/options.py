@@ -13,14 +13,20 @@ from auditsplit.sinks.elasticsearch.streams import Streams
 class Options(options.Options, frozen=True, kw_only=True):
     """The options of an ``elasticsearch+https:`` or ``elasticsearch+http:`` URL."""
 
-    target: Annotated[Streams, msgspec.Meta(description="the template of the data streams' names")] = Streams()
+    target: Annotated[
+        Streams,
+        msgspec.Meta(
+            description="the template of the data streams' names, see "
+            "[where to](elasticsearch.md#where-to-an-index-a-user-or-one-data-stream)"
+        ),
+    ] = Streams()
     timeout: options.TimeoutSeconds = 12
     bulk_bytes: Annotated[
         int,
         msgspec.Meta(
             ge=1,
-            description="the size of a request's body; a node counts it five times against a tenth of its memory, "
-            "and a larger document goes alone",
+            description="the largest body of a `_bulk` request, before compression. A node counts it five times "
+            "against a tenth of its memory. A larger document goes alone",
         ),
     ] = 5_000_000
     compress: Annotated[bool, msgspec.Meta(description="send bodies as gzip")] = True

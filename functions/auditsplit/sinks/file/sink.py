@@ -37,10 +37,24 @@ class Options(options.Options, frozen=True, kw_only=True):
 
     key: Annotated[KeyTemplate, options.KEY_HELP] = KeyTemplate(DEFAULT_KEY)
     format: Annotated[lines.Format, options.FORMAT_HELP] = "log"
-    maxsize: Annotated[int, msgspec.Meta(ge=1, description="megabytes of a file before it is rotated")] = 100
-    maxbackup: Annotated[int, msgspec.Meta(ge=0, description="rotated files that are kept; 0 keeps all")] = 0
-    maxage: Annotated[int, msgspec.Meta(ge=0, description="days for which a rotated file is kept; 0 is for ever")] = 0
-    fsync: Annotated[bool, msgspec.Meta(description="sync to the disk before the answer; 0 risks a power cut")] = True
+    maxsize: Annotated[
+        int, msgspec.Meta(ge=1, description="megabytes of a file before it is rotated, as `--audit-log-maxsize`")
+    ] = 100
+    maxbackup: Annotated[
+        int, msgspec.Meta(ge=0, description="rotated files that are kept, as `--audit-log-maxbackup`. 0 keeps all")
+    ] = 0
+    maxage: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0, description="days for which a rotated file is kept, as `--audit-log-maxage`. 0 means for ever"
+        ),
+    ] = 0
+    fsync: Annotated[
+        bool,
+        msgspec.Meta(
+            description="sync to the disk before the answer. 0 is faster, but a power cut may lose acknowledged batches"
+        ),
+    ] = True
 
 
 def mistakes(target: Target[Options]) -> Iterable[str]:

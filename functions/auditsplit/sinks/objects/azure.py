@@ -78,7 +78,9 @@ class Options(ObjectOptions, frozen=True, kw_only=True):
 
     account: Annotated[str, msgspec.Meta(description="the storage account, required")] = ""
     encryption_scope: Annotated[str, msgspec.Meta(description="the encryption scope, else the container's own")] = ""
-    tier: Annotated[str, msgspec.Meta(description="the access tier of blobs, else the account's own")] = ""
+    tier: Annotated[
+        str, msgspec.Meta(description="the access tier of blobs, such as `Cool`, else the account's own")
+    ] = ""
     tags: options.TagsOption = Tags()
 
 

@@ -112,7 +112,7 @@ class Options(ObjectOptions, frozen=True, kw_only=True):
     """The options of a ``gs:`` URL."""
 
     kms_key: Annotated[str, msgspec.Meta(description="the KMS key for objects, else the bucket's own")] = ""
-    storage_class: Annotated[str, msgspec.Meta(description="the storage class of objects, else the bucket's own")] = ""
+    storage_class: options.StorageClass = ""
     user_project: Annotated[str, msgspec.Meta(description="the project that pays for requests")] = ""
 
 

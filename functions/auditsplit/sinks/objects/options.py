@@ -45,7 +45,17 @@ class Tags(msgspec.Struct, frozen=True):
         return urlencode(self.pairs)
 
 
-TagsOption: TypeAlias = Annotated[Tags, msgspec.Meta(description="object tags, such as `team=security,kind=audit`")]
+TagsOption: TypeAlias = Annotated[Tags, msgspec.Meta(description="tags of every object")]
+
+
+StorageClass: TypeAlias = Annotated[
+    str,
+    msgspec.Meta(
+        description="the storage class of objects, such as `STANDARD_IA`, else the bucket's own. Classes can have a "
+        "minimum size (S3 bills smaller objects as 128 kB) and a minimum stay"
+    ),
+]
+"""The type of an option that names a storage class of S3 or Google."""
 
 
 class ObjectOptions(options.Options, frozen=True, kw_only=True):
@@ -55,12 +65,17 @@ class ObjectOptions(options.Options, frozen=True, kw_only=True):
     format: Annotated[lines.Format, options.FORMAT_HELP] = "log"
     compress: Annotated[
         Literal["gzip", "zstd", "none"],
-        msgspec.Meta(description="how objects are compressed; zstd needs the extra `zstd`"),
+        msgspec.Meta(description="how objects are compressed. zstd needs the extra `zstd`"),
     ] = "gzip"
-    endpoint_url: Annotated[str, msgspec.Meta(description="the server, where it is not the cloud's own")] = ""
+    endpoint_url: Annotated[
+        str, msgspec.Meta(description="another server than the cloud's own, such as a private endpoint")
+    ] = ""
     puts: Annotated[
         int,
-        msgspec.Meta(ge=1, description="how many puts a process sends at once; 100 users at 30 ms a put take 0.2 s"),
+        msgspec.Meta(
+            ge=1,
+            description="puts that a process sends at once, for all requests. 100 users at 30 ms a put take 0.2 s",
+        ),
     ] = 16
     timeout: options.TimeoutSeconds = 12
 

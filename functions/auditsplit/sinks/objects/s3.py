@@ -94,8 +94,10 @@ class Options(ObjectOptions, frozen=True, kw_only=True):
         msgspec.Meta(description="server-side encryption, else the bucket's own, or `aws:kms` with `kms_key`"),
     ] = ""
     kms_key: Annotated[str, msgspec.Meta(description="the KMS key for objects, else the bucket's own")] = ""
-    bucket_key: Annotated[bool, msgspec.Meta(description="use an S3 bucket key, which saves requests to KMS")] = False
-    storage_class: Annotated[str, msgspec.Meta(description="the storage class of objects, else the bucket's own")] = ""
+    bucket_key: Annotated[
+        bool, msgspec.Meta(description="use an S3 bucket key: a request to KMS for many objects, not for each object")
+    ] = False
+    storage_class: options.StorageClass = ""
     tags: options.TagsOption = Tags()
     bucket_owner: Annotated[str, msgspec.Meta(description="the account that must own the bucket")] = ""
 
