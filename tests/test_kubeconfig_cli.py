@@ -503,7 +503,7 @@ def test_from_list_writes_all_kubeconfigs_and_prints_the_setting() -> None:
     result = from_list(AUDIT_TOKENS=f"old=sha256:{1:064x}")
 
     setting = setting_in(result.stdout)
-    settings = Settings.read({"AUDIT_TOKENS": setting, "AUDIT_KEY": "{cluster}/{user}"})
+    settings = Settings.read({"AUDIT_TOKENS": setting})
     tokens = {entry.cluster: entry.sha256.hex() for entry in settings.tokens}
     assert result.exit_code == 0, result.output
     assert files().keys() == {"prod", "prod-metrics", "edge", "local"}

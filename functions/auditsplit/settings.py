@@ -18,7 +18,6 @@ from auditsplit.auth import TokenHash, check_cluster
 from auditsplit.errors import SettingsError
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.fields import WhichUser
-from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.options import Options, Target, redacted, whole_number
 
 PRESETS: Mapping[str, Mapping[str, str]] = {
@@ -91,10 +90,9 @@ class Settings(msgspec.Struct, frozen=True):
     def read(cls, environ: Mapping[str, str]) -> Settings:
         """Return the settings in ``environ``; `SettingsError` has every mistake and what to write instead."""
         reader = Reader(environ, NAMES)
-        tokens = _tokens(reader)
         settings = cls(
-            sinks=_sinks(reader, tokens),
-            tokens=tokens,
+            sinks=_sinks(reader),
+            tokens=_tokens(reader),
             cluster=_cluster(reader),
             max_body_bytes=_bytes(reader, "AUDIT_MAX_BODY_BYTES", _MAX_BODY_BYTES),
             metrics_sha256=_metrics_token(reader),
@@ -147,40 +145,14 @@ def _unknown(given: Mapping[str, str], names: frozenset[str]) -> Iterator[str]:
         yield f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _sinks(reader: Reader, tokens: Iterable[TokenHash]) -> tuple[Target[Options], ...]:
+def _sinks(reader: Reader) -> tuple[Target[Options], ...]:
     urls = reader.text("AUDIT_SINKS").split()
     platform = next((name for variable, name in _EPHEMERAL.items() if variable in reader.environ), None)
     if not urls and platform:
         reader.mistake("AUDIT_SINKS", f"not set; a file on {platform} is lost with the instance, so name another sink")
     user = cast("WhichUser", reader.choice("AUDIT_USER", get_args(WhichUser), _USER))
     shared = _shared_options(reader)
-    clusters = sorted({token.cluster for token in tokens})
-    targets = []
-    for url in urls or [DEFAULT_SINK]:
-        target = _target(reader, url, shared, user)
-        if target is not None:
-            targets.append(target)
-            if len(clusters) > 1:
-                _expect_cluster(reader, target, url, clusters)
-    return tuple(targets)
-
-
-def _expect_cluster(reader: Reader, target: Target[Any], url: str, clusters: list[str]) -> None:
-    """Note the mistake if the sink's key would mix the events of several clusters.
-
-    An event does not name its cluster. Documents in Elasticsearch do, so a data stream may have several.
-    """
-    key = getattr(target.options, "key", None)
-    if not isinstance(key, KeyTemplate) or key.has_cluster:
-        return
-    own = "?key=" in url or "&key=" in url
-    what = f"key={{cluster}}/{key} in the URL of {target.url}" if own else f"AUDIT_KEY='{{cluster}}/{key}'"
-    reader.mistake(
-        "AUDIT_SINKS" if own else "AUDIT_KEY",
-        f"{str(key)!r} has no {{cluster}}, so the events of {clusters[0]}, {clusters[1]} and other clusters in "
-        "AUDIT_TOKENS would be mixed and could not be told apart. "
-        f"Write {what}",
-    )
+    return tuple(target for url in urls or [DEFAULT_SINK] if (target := _target(reader, url, shared, user)) is not None)
 
 
 def _shared_options(reader: Reader) -> dict[str, str]:
