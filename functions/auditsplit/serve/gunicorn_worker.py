@@ -132,7 +132,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:  # noqa: ARG002
         """Answer a request that cannot be read."""
-        unread.send(client, unread.answer_to(exc, _address(addr)))
+        unread.send(client, unread.answer_to(exc, addr))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """Keep the connection, or end it without waiting for the other end."""
@@ -172,7 +172,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             done.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
         else:
             if head is _Head.TOO_LARGE:
-                unread.send(conn.sock, unread.too_large(_address(conn.client)))
+                unread.send(conn.sock, unread.too_large(conn.client))
             self._linger(conn)
 
     def _refuse(self, since: float, most: int = CONNECTIONS) -> None:
@@ -248,8 +248,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
-
-
-def _address(peer: object) -> str:
-    """Return the address in what ``accept`` returned. A Unix socket has none."""
-    return str(peer[0]) if isinstance(peer, tuple) else ""

@@ -97,12 +97,16 @@ def _headers(event: Event) -> dict[str, str]:
         if value is not None:
             headers[name.lower()] = _text("a header's value", value)
     for name, values in (event.get("multiValueHeaders") or {}).items():
-        if not isinstance(values, list | None):
-            raise TypeError(f"the values of a header are a {type(values).__name__}, not a list")
-        texts = [_text("a header's value", value) for value in values or [] if value is not None]
-        if texts:
+        if texts := _texts(values):
             headers[name.lower()] = ", ".join(texts)
     return {name: value for name, value in headers.items() if name not in _OF_THE_CONNECTION}
+
+
+def _texts(values: object) -> list[str]:
+    """Return the values of a repeated header without those that are null."""
+    if not isinstance(values, list | None):
+        raise TypeError(f"the values of a header are a {type(values).__name__}, not a list")
+    return [_text("a header's value", value) for value in values or [] if value is not None]
 
 
 def _text(name: str, value: object) -> str:

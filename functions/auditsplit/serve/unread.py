@@ -27,10 +27,11 @@ _STATUSES: Mapping[type[Exception], HTTPStatus] = {
 _log = logging.getLogger(__name__)
 
 
-def answer_to(error: BaseException, peer: str) -> Response:
+def answer_to(error: BaseException, peer: object) -> Response:
     """Return the answer to a request whose reading failed with ``error``.
 
-    Neither the answer nor the log repeats the request. A header that is not valid may hold a token.
+    ``peer`` is its address as ``accept`` returned it. Neither the answer nor the log repeats the request: a header that
+    is not valid may hold a token.
     """
     if isinstance(error, errors.ConfigurationProblem) or not isinstance(error, errors.ParseException | ssl.SSLError):
         _report(500, AuditsplitError.code, peer, error)
@@ -39,7 +40,7 @@ def answer_to(error: BaseException, peer: str) -> Response:
     return _refusal(status, f"the request is not valid HTTP ({type(error).__name__})", peer)
 
 
-def too_large(peer: str) -> Response:
+def too_large(peer: object) -> Response:
     """Return the answer to a request with a head that is larger than the worker reads."""
     return _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is too large", peer)
 
@@ -53,13 +54,14 @@ def send(sock: socket.socket, response: Response) -> None:
         sock.send("\r\n".join([*lines, "", ""]).encode() + response.body)
 
 
-def _refusal(status: HTTPStatus, detail: str, peer: str) -> Response:
+def _refusal(status: HTTPStatus, detail: str, peer: object) -> Response:
     error = Unreadable(detail)
     _report(status, error.code, peer)
     return problem(status, status.phrase, error, {})
 
 
-def _report(status: int, code: str, peer: str, error: BaseException | None = None) -> None:
+def _report(status: int, code: str, peer: object, error: BaseException | None = None) -> None:
+    address = str(peer[0]) if isinstance(peer, tuple) else ""  # a Unix socket has none
     level = logging.ERROR if error else logging.WARNING
     message = "a fault in the server" if error else "refused unread: not valid HTTP"
-    _log.log(level, message, extra={FIELDS: {"status": int(status), "code": code, "peer": peer}}, exc_info=error)
+    _log.log(level, message, extra={FIELDS: {"status": int(status), "code": code, "peer": address}}, exc_info=error)
