@@ -10,7 +10,7 @@ import functions_framework
 from auditsplit import bootstrap
 from auditsplit.serve import framework
 
-_receiver = framework.start(bootstrap.receiver, os.environ)
+_receiver = framework.start(bootstrap.counting_receiver, os.environ)
 
 
 @functions_framework.http

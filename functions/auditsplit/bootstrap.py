@@ -26,7 +26,12 @@ if TYPE_CHECKING:  # imported by those functions alone that need it
 _log = logging.getLogger(__name__)
 
 
-def receiver(environ: Mapping[str, str]) -> Receiver:
+def counting_receiver(environ: Mapping[str, str]) -> Receiver:
+    """Return the `receiver` of a server process, which counts requests for Prometheus where that is installed."""
+    return receiver(environ, _metrics(environ))
+
+
+def receiver(environ: Mapping[str, str], metrics: Metrics | None = None) -> Receiver:
     """Return the function that receives audit events, with its sinks recovered.
 
     `SettingsError` has every mistake in ``environ``.
@@ -36,7 +41,7 @@ def receiver(environ: Mapping[str, str]) -> Receiver:
 
     logs.configure()
     settings = Settings.read(environ)
-    function = Receiver(settings, ingest(settings, environ), _metrics(environ))
+    function = Receiver(settings, ingest(settings, environ), metrics)
     function.recover()
     if not settings.tokens:
         _log.warning(
@@ -101,8 +106,8 @@ def _mixed(target: Target[Options], clusters: list[str]) -> Iterator[str]:
 
 
 def _metrics(environ: Mapping[str, str]) -> Metrics | None:
-    """Return what counts for Prometheus, if it is installed. On Lambda and Cloud Run nobody can ask an instance."""
-    if {"K_SERVICE", "AWS_LAMBDA_FUNCTION_NAME"} & environ.keys() or not importlib.util.find_spec("prometheus_client"):
+    """Return what counts for Prometheus, if it is installed. On Cloud Run nobody can ask a single instance."""
+    if "K_SERVICE" in environ or not importlib.util.find_spec("prometheus_client"):
         return None
     from auditsplit.telemetry import metrics  # noqa: PLC0415 - costs 70 ms
 
