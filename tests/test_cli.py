@@ -60,7 +60,7 @@ def test_check_prints_each_cluster_that_has_a_token_once() -> None:
     """It does not print hashes."""
     tokens = " ".join(f"{cluster}=sha256:{number:064x}" for number, cluster in enumerate(["b", "a", "b"]))
 
-    result = run("check", AUDIT_SINKS="memory:", AUDIT_TOKENS=tokens)
+    result = run("check", AUDIT_SINKS="memory:?key={cluster}/{user}", AUDIT_TOKENS=tokens)
 
     assert result.exit_code == 0
     assert "senders: the clusters a, b, by token\n" in result.stdout
@@ -199,6 +199,43 @@ def test_splitting_a_file_twice_stores_its_events_once(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "9 events stored in file:var/log (9 of them before), 0 rejected" in result.stderr
     assert (tmp_path / ALICE).read_bytes() == LOG
+
+
+def test_split_warns_if_the_files_hold_another_clusters_events(tmp_path: Path) -> None:
+    """It splits all the same. The files remember their clusters, also if another process wrote them."""
+    (tmp_path / "audit.log").write_bytes(LOG)
+
+    first, same, other, third = (
+        run("split", "audit.log", "--cluster", cluster) for cluster in ("prod", "prod", "test", "prod")
+    )
+
+    assert "Warning" not in first.stderr + same.stderr
+    assert "Warning: file:var/log holds events of prod. Those of test go to the same files" in other.stderr
+    assert "Warning: file:var/log holds events of test. Those of prod go to the same files" in third.stderr
+    assert [result.exit_code for result in (first, same, other, third)] == [0] * 4
+    assert (tmp_path / ALICE).read_bytes() == LOG * 2
+
+
+def test_split_does_not_warn_if_the_key_has_the_cluster(tmp_path: Path) -> None:
+    """Each cluster has files of its own."""
+    (tmp_path / "audit.log").write_bytes(LOG)
+
+    results = [run("split", "audit.log", "--cluster", cluster, AUDIT_KEY="{cluster}/{user}") for cluster in ("a", "b")]
+
+    assert [result.stderr.count("Warning") for result in results] == [0, 0]
+
+
+def test_check_refuses_several_clusters_in_the_same_files() -> None:
+    """Exit 2, with the setting to write. With that setting it exits with 0."""
+    tokens = " ".join(f"{cluster}=sha256:{number:064x}" for number, cluster in enumerate(["a", "b"]))
+
+    refused = run("check", AUDIT_TOKENS=tokens)
+    [key] = re.findall(r"Write AUDIT_KEY='([^']+)'", refused.stderr)
+    accepted = run("check", AUDIT_TOKENS=tokens, AUDIT_KEY=key)
+
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert key == "{cluster}/kube-audit-{user}/audit"
+    assert accepted.exit_code == 0
 
 
 def test_split_rejects_a_malformed_item_and_stores_the_rest(tmp_path: Path) -> None:

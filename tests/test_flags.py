@@ -290,6 +290,11 @@ def test_the_same_load_gives_the_same_text() -> None:
     [
         (["--rate", "200"], "--platform"),
         (["--rate", "0", "--platform", "local"], "--rate"),
+        (["--rate", "nan", "--platform", "local"], "--rate': 'nan' is not a valid number. Write one from 0.001"),
+        (["--rate", "inf", "--platform", "local"], "--rate"),
+        (["--rate", "-inf", "--platform", "local"], "--rate"),
+        (["--rate", "200", "--peak", "NaN", "--platform", "local"], "--peak': 'NaN' is not a valid number. Write"),
+        (["--rate", "200", "--platform", "local", "--outage", "nan"], "Write 30s, 5m, or 0"),
         (["--rate", "200", "--platform", "mainframe"], "lambda"),
         (["--rate", "200", "--platform", "local", "--peak", "100"], "must be at least the rate, 200"),
         (["--rate", "200", "--platform", "local", "--event-size", "two"], "Write bytes, 2kB or 100KiB"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from support.bombs import ALIAS_BOMB
 
 from auditsplit.apiserver.flags import manifests
 from auditsplit.apiserver.flags.manifests import Volume
@@ -135,7 +136,9 @@ def test_the_files_of_a_local_kubeconfig_are_mounted(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
-@pytest.mark.parametrize("text", ["- 1", "{", "clusters: [1]", "users: [{user: {tokenFile: 5}}]", "a: \x01"])
+@pytest.mark.parametrize(
+    "text", ["- 1", "{", "clusters: [1]", "users: [{user: {tokenFile: 5}}]", "a: \x01", ALIAS_BOMB]
+)
 def test_a_malformed_kubeconfig_is_reported(tmp_path: Path, text: str) -> None:
     """With its path, and without its content, which may be a secret."""
     config = tmp_path / "webhook.yaml"

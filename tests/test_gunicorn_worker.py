@@ -24,7 +24,7 @@ from auditsplit.serve import gunicorn_worker
 
 START = Callable[..., Server]
 BODY_BEGUN = b"Content-Length: 9000000\r\n\r\n{"
-HALF_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HALF_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 MANY = gunicorn_worker.CONNECTIONS + 100
 
 
@@ -53,7 +53,7 @@ def test_idle_connections_delay_no_other_sender(serve: START, said: bytes) -> No
 
 def test_a_head_may_come_in_pieces(serve: START) -> None:
     """Also the second on a connection, and one of which the first half came with the request before."""
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     server = serve(THREADS="1")
 
     with connected(server, 1) as [connection]:
@@ -71,7 +71,7 @@ def test_two_requests_in_one_piece(serve: START) -> None:
     """Both are answered, though no more comes that would wake the poller."""
     server = serve(THREADS="1")
 
-    with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2) as [connection]:
+    with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2) as [connection]:
         connection.shutdown(socket.SHUT_WR)
         answers = answered(connection)
 
@@ -108,6 +108,7 @@ def test_gunicorn_still_has_the_methods_that_the_worker_overrides() -> None:
         "accept",
         "enqueue_req",
         "handle",
+        "handle_error",
         "_keepalive_after",
         "finish_request",
         "murder_pending",
@@ -124,7 +125,9 @@ def test_a_busy_machine_keeps_a_connection_that_was_read_to_its_end(
     with ours, theirs:
         conn = TConn(Config(), ours, ("", 0), ("", 0))
         conn.init()
-        theirs.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" + (b"12345" if read else b"123"))
+        theirs.sendall(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n" + (b"12345" if read else b"123")
+        )
         request = next(conn.parser)
         if read:
             request.body.read(5)

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bombs import ALIAS_BOMB
 from support.eventlists import PROPERTY
 
 from auditsplit.apiserver import rules
@@ -133,6 +135,23 @@ def test_invalid_yaml_is_reported_with_its_line(token: str) -> None:
         parse(f"a: b\ntoken: {token}\n")
 
     assert "s3cret" not in str(caught.value)
+
+
+def test_an_alias_is_refused_with_its_line() -> None:
+    """The message says what to write, and does not quote the name."""
+    with pytest.raises(ValueError, match=r"^line 2, column 4: not valid YAML \(aliases are not acc.* value out\)$"):
+        parse("a: &s3cret 1\nb: *s3cret\n")
+
+
+@pytest.mark.parametrize("text", [ALIAS_BOMB, "a: &a [*a]", "a: &a {<<: *a}", "[" * 100_000, "{a: " * 100_000])
+def test_a_yaml_bomb_is_refused_at_once(text: str) -> None:
+    """A small file that stands for a large or endless document takes no memory and no time."""
+    started = time.monotonic()
+
+    with pytest.raises(ValueError, match=r"line|not valid YAML"):
+        parse(text)
+
+    assert time.monotonic() - started < 1
 
 
 def test_the_receiver_does_not_import_apiserver_or_yaml() -> None:

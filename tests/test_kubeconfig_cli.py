@@ -16,6 +16,7 @@ import pytest
 import trustme
 import yaml
 from click.testing import CliRunner, Result
+from support.bombs import ALIAS_BOMB
 
 from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
 from auditsplit.auth import TokenHash
@@ -484,12 +485,26 @@ def files() -> dict[str, str]:
     return {path.stem: path.read_text() for path in Path("kubeconfigs").glob("*")}
 
 
+@pytest.mark.parametrize(
+    "command", [["kubeconfig", "check"], ["kubeconfig", "from-list"], ["check", "--kubeconfig"]], ids=" ".join
+)
+def test_a_yaml_bomb_in_a_file_is_refused(command: list[str]) -> None:
+    """By every command that reads YAML, with the place of the first alias."""
+    Path("bomb.yaml").write_text(ALIAS_BOMB)
+
+    result = run(*command, "bomb.yaml", AUDIT_SINKS="memory:")
+
+    assert result.exit_code != 0
+    assert "line 2, column 10: not valid YAML (aliases are not accepted. Write the value out)" in result.stderr
+
+
 def test_from_list_writes_all_kubeconfigs_and_prints_the_setting() -> None:
     """The setting has a hash for each token, and the function's settings accept it."""
     result = from_list(AUDIT_TOKENS=f"old=sha256:{1:064x}")
 
     setting = setting_in(result.stdout)
-    tokens = {entry.cluster: entry.sha256.hex() for entry in Settings.read({"AUDIT_TOKENS": setting}).tokens}
+    settings = Settings.read({"AUDIT_TOKENS": setting})
+    tokens = {entry.cluster: entry.sha256.hex() for entry in settings.tokens}
     assert result.exit_code == 0, result.output
     assert files().keys() == {"prod", "prod-metrics", "edge", "local"}
     assert tokens == {

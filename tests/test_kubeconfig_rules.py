@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
-import yaml
 
 from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
@@ -191,7 +191,7 @@ def findings_for(case: Case, folder: Path) -> dict[str, rules.Finding]:
     """Return the findings about a document in ``folder``, by rule."""
     write_files(folder)
     path = folder / "k.yaml"
-    path.write_text(yaml.safe_dump(case.document()))
+    path.write_text(json.dumps(case.document()))
     path.chmod(0o600)
     return {finding.rule: finding for finding in rules.read(path)[1]}
 
@@ -266,7 +266,7 @@ def test_a_file_with_a_secret_that_others_can_read_is_a_warning(mode: int, reada
     write_files(tmp_path)
     path = tmp_path / "k.yaml"
     for user in ({"token": LONG}, {"tokenFile": "token"}):
-        path.write_text(yaml.safe_dump(Case(TAKEN, user=user).document()))
+        path.write_text(json.dumps(Case(TAKEN, user=user).document()))
         path.chmod(mode)
 
         warned = [finding.rule for finding in rules.read(path)[1]] == ["readable"]

@@ -101,6 +101,60 @@ def test_what_is_no_request_is_refused(message: Any, came: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+@every_kind
+def test_a_header_that_is_null_is_left_out(wrap: Wrap) -> None:
+    """It is as if there was no such header. The others stay."""
+    message = wrap(Sent(headers={"Content-Type": "application/json"}))
+    several = {"X-None": None, "X-Nothing": [None], "X-Some": ["a", None, "b"]}
+    message["headers"] = {**(message.get("headers") or {}), "X-Null": None}
+    message["multiValueHeaders"] = {**(message.get("multiValueHeaders") or {}), **several}
+
+    headers = lambda_events.request_of(message).headers
+
+    assert headers["content-type"] == "application/json"
+    assert headers["x-some"] == "a, b"
+    assert not {"x-null", "x-none", "x-nothing"} & headers.keys()
+
+
+@every_kind
+@pytest.mark.parametrize("name", ["headers", "multiValueHeaders"])
+@pytest.mark.parametrize("value", [0, 7, 1.5, True, {}, {"a": "b"}, ["x", 7], ["x", ["y"]], [{}]])
+@pytest.mark.parametrize("header", ["authorization", "content-type", "x-other"])
+def test_a_header_that_is_not_a_string_is_refused(wrap: Wrap, name: str, value: Any, header: str) -> None:
+    """AWS documents strings. The error names the type."""
+    message = {**wrap(Sent()), name: {header: value}}
+
+    with pytest.raises(NoRequest, match=r"not a string|not a list"):
+        lambda_events.request_of(message)
+
+
+@pytest.mark.parametrize(("name", "value"), [("headers", ["secret"]), ("multiValueHeaders", "secret")])
+def test_a_header_of_the_wrong_shape_is_refused(name: str, value: Any) -> None:
+    """Headers have one string, multi-value headers a list. The error does not repeat the value."""
+    with pytest.raises(NoRequest, match="as AWS documents it") as caught:
+        lambda_events.request_of({**rest_api(Sent()), name: {"authorization": value}})
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [7, ["POST"], {}, True])
+def test_a_method_path_or_address_that_is_not_a_string_is_refused(value: Any) -> None:
+    """The receiver gets strings, whatever invoked the function."""
+    http = {"http": {"method": "POST", "sourceIp": "192.0.2.1"}}
+    messages = [
+        {**rest_api(Sent()), "httpMethod": value},
+        {**rest_api(Sent()), "path": value},
+        {**rest_api(Sent()), "requestContext": {"identity": {"sourceIp": [value]}}},
+        {**function_url(Sent()), "rawPath": value},
+        {**function_url(Sent()), "requestContext": {"http": {**http["http"], "method": value}}},
+        {**function_url(Sent()), "requestContext": {"http": {**http["http"], "sourceIp": [value]}}},
+    ]
+
+    for message in messages:
+        with pytest.raises(NoRequest, match="not a string"):
+            lambda_events.request_of(message)
+
+
 @PROPERTY
 @given(
     st.dictionaries(
@@ -118,6 +172,8 @@ def test_nothing_else_comes_of_a_strange_event(event: dict[str, Any], context: d
         request = lambda_events.request_of({**event, "httpMethod": "POST", "requestContext": context})
 
         assert isinstance(request.stream.read(9), bytes)
+        assert all(isinstance(part, str) for part in (request.method, request.path, request.peer))
+        assert all(isinstance(text, str) for pair in request.headers.items() for text in pair)
 
 
 @pytest.mark.parametrize("text", ["{}", "YQ", "YQ==\n", "é"])

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from conftest import DATA
-from support.server import MAIN, SMALL_DISK, Answer, Server, serving
+from support.server import MAIN, SMALL_DISK, Answer, Server, answered, serving
 
 from auditsplit import auth
 from auditsplit.routing import names
@@ -359,6 +359,91 @@ def test_nothing_ever_redirects(server: Server, method: str, path: str) -> None:
     assert "location" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST http://evil.example HTTP/1.1\r\nHost: 127.0.0.1", 403),
+        (b"POST http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1", 403),
+        (b"GET http://evil.example HTTP/1.1\r\nHost: evil.example", 405),
+        (b"POST / HTTP/1.1\r\nHost: evil.example", 403),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off", 403),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example", 400),
+        (b"POST / HTTP/1.1\r\nHost: a b/c?", 403),
+        (b"POST /foo HTTP/1.1\r\nHost: 127.0.0.1\r\nSCRIPT_NAME: /foo", 404),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade", 405),
+        (b"GET /robots.txt HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        (b"POST /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        (b"CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80", 404),
+        (b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        (b"GET /metrics HTTP/1.1\r\nHost: evil.example", 403),
+        (b"GET\r\nHost: 127.0.0.1", 400),
+        (b"GET / HTTP/9.9\r\nHost: 127.0.0.1", 400),
+        (b"GET / HTTP/1.1\r\nHost 127.0.0.1", 400),
+        (b"GET / HTTP/1.1\r\nAuthorization\x01: Bearer secret", 400),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: smoke", 501),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1", 400),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: much", 417),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 9_000, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000, 431),
+    ],
+)
+def test_every_answer_is_a_problem_document(server: Server, head: bytes, status: int) -> None:
+    """No HTML, no redirect, no 500, also to requests that no framework or no server accepts. Each is logged."""
+    before = len(server.log.read_text())
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        answer = answered(connection)
+
+    top, _, body = answer.partition(b"\r\n\r\n")
+    log = server.log.read_text()[before:]
+    assert top.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"content-type: application/problem+json" in top.lower()
+    assert b"location" not in top.lower()
+    assert json.loads(body)["status"] == status
+    assert f'"status":{status}' in log
+    assert "secret" not in log + body.decode()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8888", "localhost:8888", "localhost", None])
+@pytest.mark.parametrize("script_name", ["/foo", "/", ""])
+def test_this_machine_is_served_without_tokens(server: Server, host: str | None, script_name: str) -> None:
+    """As kube-apiserver and curl ask, and HTTP/1.0 without a Host. SCRIPT_NAME changes nothing."""
+    body = event_list()
+    version = b"1.1" if host else b"1.0"
+    name = b"Host: %s\r\n" % host.encode() if host else b""
+    name += b"SCRIPT_NAME: %s\r\n" % script_name.encode() if script_name else b""
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /?timeout=30s HTTP/%s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n%s" % (version, name, len(body), body)
+        )
+        answer = answered(connection)
+
+    assert answer.startswith(b"HTTP/%s 200 " % version), answer
+
+
+def test_probes_are_answered_whoever_asks(server: Server) -> None:
+    """Probes and load balancers come through proxies, with any Host."""
+    headers = {"Host": "audit.example.com", "X-Forwarded-For": "203.0.113.9"}
+
+    assert [server.request("GET", path, headers=headers).status for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+def test_a_request_with_a_broken_body_has_one_answer(serve: START) -> None:
+    """A stranger is refused before the body is read. That the body breaks off afterwards changes nothing."""
+    server = serve(AUDIT_TOKENS=str(auth.new_token("prod")[1]))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        answer = answered(connection)
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
 def test_large_bodies_are_refused_by_what_they_announce(serve: START) -> None:
     """413 comes before the body is read, and names the knobs."""
     server = serve(AUDIT_MAX_BODY_BYTES="1000")
@@ -375,7 +460,8 @@ def test_large_bodies_are_refused_as_they_come(serve: START) -> None:
     sent = 0
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
         )
         try:
             for _ in range(3_000):
@@ -398,7 +484,7 @@ def test_a_body_that_breaks_off_is_not_taken(serve: START, rest: bytes) -> None:
     """Half a body is never taken for a whole one, and is the sender's matter, not a fault in here."""
     server = serve()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + rest)
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + rest)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").read()
 

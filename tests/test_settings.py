@@ -322,11 +322,60 @@ def test_one_place_twice_is_refused(urls: str, tmp_path: Path, monkeypatch: pyte
     assert "twice" in mistake
 
 
+TWO_CLUSTERS = " ".join(str(new_token(cluster)[1]) for cluster in ("prod", "test"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "advice"),
+    [
+        ({}, "AUDIT_KEY: 'kube-audit-{user}/audit' has no {cluster}"),
+        ({}, "Write AUDIT_KEY='{cluster}/kube-audit-{user}/audit'"),
+        ({"AUDIT_PRESET": "logstash"}, "Write AUDIT_KEY='{cluster}/kube-audit-{user}/audit'"),
+        ({"AUDIT_PRESET": "fluentd"}, "Write AUDIT_KEY='{cluster}/audit-{namespace}.{year}{month}{day}{hour}.log.gz'"),
+        ({"AUDIT_KEY": "{user}/a"}, "Write AUDIT_KEY='{cluster}/{user}/a'"),
+        ({"AUDIT_SINKS": "memory:"}, "Write AUDIT_KEY='{cluster}/kube-audit-{user}/audit'"),
+        (
+            {"AUDIT_SINKS": "s3://bucket?key={user}", "AUDIT_KEY": "{cluster}/{user}"},
+            "AUDIT_KEY: '{user}' has no {cluster}, so in s3://bucket",
+        ),
+        ({"AUDIT_SINKS": "file:a?fsync=1&key={user}/b"}, "or key={cluster}/{user}/b in the sink's URL"),
+    ],
+)
+def test_several_clusters_in_the_same_files_are_refused(environ: dict[str, str], advice: str) -> None:
+    """An event does not name its cluster, so nobody could tell them apart."""
+    [mistake] = mistakes(AUDIT_TOKENS=TWO_CLUSTERS, **environ)
+
+    assert advice in mistake
+    assert "prod, test" in mistake
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AUDIT_KEY": "{cluster}/kube-audit-{user}/audit"},
+        {"AUDIT_SINKS": "file:a?key={user}/{cluster}"},
+        {"AUDIT_SINKS": "s3://bucket"},  # its default key has the cluster
+        {"AUDIT_SINKS": "elasticsearch+https://host:9200"},  # each document has the cluster
+        {"AUDIT_SINKS": "stdout:"},
+    ],
+)
+def test_several_clusters_that_stay_apart_are_accepted(environ: dict[str, str]) -> None:
+    """The advice that the mistake gives is one of these."""
+    assert len(opened(AUDIT_TOKENS=TWO_CLUSTERS, **environ)) == 1
+
+
+def test_several_tokens_of_one_cluster_keep_the_documented_layout() -> None:
+    """So a token can be rotated."""
+    tokens = " ".join(str(new_token("prod")[1]) for _ in range(2))
+
+    assert layout(opened(AUDIT_TOKENS=tokens)) == [("kube-audit-{user}/audit", "authenticated", "log")]
+
+
 def test_one_hash_twice_is_refused() -> None:
     """A token is for one cluster."""
     digest = "0" * 64
 
-    [mistake] = mistakes(AUDIT_TOKENS=f"prod=sha256:{digest} test=sha256:{digest}")
+    [mistake] = mistakes(AUDIT_TOKENS=f"prod=sha256:{digest} test=sha256:{digest}", AUDIT_KEY="{cluster}/{user}")
 
     assert mistake.startswith("AUDIT_TOKENS: ")
     assert "twice" in mistake

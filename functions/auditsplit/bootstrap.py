@@ -10,7 +10,7 @@ import atexit
 import importlib.util
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported by those functions alone that need it
     from auditsplit.ingest import Destination, Ingest
     from auditsplit.serve.receiver import Metrics, Receiver
     from auditsplit.settings import Settings
+    from auditsplit.sinks.options import Options, Target
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +61,9 @@ def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:
 def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destination]:
     """Return the sinks that the settings name, each with its own transforms.
 
-    The sinks' credentials come from ``environ``. `SettingsError` where they don't go together, or where two sinks have
-    the same place: the second would find every batch stored already.
+    The sinks' credentials come from ``environ``. `SettingsError` where they don't go together, where the key of a sink
+    would mix the events of several clusters, or where two sinks have the same place: the second would find every batch
+    stored already.
     """
     from auditsplit import sinks  # noqa: PLC0415
     from auditsplit.ingest import Destination  # noqa: PLC0415
@@ -80,10 +82,27 @@ def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destina
         if place in places:
             mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each sink a place of its own")
         places.add(place)
+        mistakes += _mixed(target, sorted({token.cluster for token in settings.tokens}))
         opened.append(Destination(sink, [target.options.drop] if target.options.drop else []))
     if mistakes:
         raise SettingsError(*mistakes)
     return opened
+
+
+def _mixed(target: Target[Options], clusters: list[str]) -> Iterator[str]:
+    """Yield the mistake if the sink's key would mix the events of these clusters.
+
+    An event does not name its cluster. Documents in Elasticsearch do, so a data stream may have several clusters'.
+    """
+    from auditsplit.routing.template import KeyTemplate  # noqa: PLC0415
+
+    key = getattr(target.options, "key", None)
+    if len(clusters) > 1 and isinstance(key, KeyTemplate) and not key.has_cluster:
+        yield (
+            f"AUDIT_KEY: {str(key)!r} has no {{cluster}}, so in {target.url} nobody could tell the events of "
+            f"{', '.join(clusters)} apart. Write AUDIT_KEY='{{cluster}}/{key}', or key={{cluster}}/{key} in the sink's "
+            "URL if that has a key"
+        )
 
 
 def _metrics(environ: Mapping[str, str]) -> Metrics | None:

@@ -7,6 +7,7 @@
     ├── SenderError            the sender: answered with ``status`` (4xx)
     │   ├── Undecodable        400, the body is written to ``_rejected/``
     │   ├── BrokenOff          400, the connection ended within the body
+    │   ├── Unreadable         400 and others, the request is not valid HTTP
     │   ├── Unauthenticated    401
     │   ├── Forbidden          403
     │   ├── NotFound           404
@@ -95,6 +96,14 @@ class BrokenOff(SenderError):
     title = "Broken body"
 
 
+class Unreadable(SenderError):
+    """The request is not valid HTTP. It never reaches the receiver."""
+
+    code = "unreadable"
+    meaning = "the request is not valid HTTP (414, 417, 431 or 501 where HTTP has a status for it)"
+    advice = "the message has the kind of the fault, and nothing of the request. Check what else posts to this port"
+
+
 class Unauthenticated(SenderError):
     """The request has no token, or a token that is not configured."""
 
@@ -109,8 +118,8 @@ class Forbidden(SenderError):
     """The token is for another cluster, or no token is configured and the sender is not on this machine."""
 
     code = "forbidden"
-    meaning = "another cluster's token, or no token is configured and the sender is on another machine"
-    advice = "use the cluster's own token"
+    meaning = "another cluster's token, or no token is configured and the request may come from another machine"
+    advice = "use the cluster's own token, or set `AUDIT_TOKENS`. The message has the reason"
     status = 403
     title = "Forbidden"
 

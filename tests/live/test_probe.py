@@ -35,7 +35,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 def function(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[tuple[int, Path]]:
     """Return the port of the function over TLS, and the folder that it stores below."""
     folder = tmp_path_factory.mktemp("function")
-    with webhook.function(folder, certificates, {"AUDIT_SINKS": "file:var/log", "AUDIT_TOKENS": TOKENS}) as port:
+    settings = {"AUDIT_SINKS": "file:var/log?key={cluster}/{user}", "AUDIT_TOKENS": TOKENS}
+    with webhook.function(folder, certificates, settings) as port:
         yield port, folder
 
 

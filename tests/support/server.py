@@ -104,7 +104,9 @@ def serving(
     """
     port = free_port()
     command = [*before, str(programs / "functions-framework"), "--source", str(main), "--target", "ingest"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AUDIT_", "PROMETHEUS_MULTIPROC_DIR"))
+    }
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],

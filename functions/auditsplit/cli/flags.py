@@ -13,11 +13,11 @@ from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFOR
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
 from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.cli.support.environment import MISUSE
-from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE
+from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE, FiniteRange
 from auditsplit.errors import SettingsError
 
 _LONGEST_OUTAGE_S = 3600
-_RATE = click.FloatRange(0.001, 100_000)
+_RATE = FiniteRange(0.001, 100_000)
 _EXAMPLES = """\b
 Examples:
   auditsplit flags --rate 200 --event-size 2kB --platform lambda

@@ -15,6 +15,7 @@ from auditsplit import auth, replay
 from auditsplit.cli.support.environment import open_ingest, read_settings
 from auditsplit.errors import AuditsplitError
 from auditsplit.ingest import Ingest
+from auditsplit.sinks.file.sink import FileSink
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 
@@ -36,11 +37,13 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
             auth.check_cluster(cluster)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--cluster") from error
+    cluster = cluster or settings.cluster
+    _warn_of_mixing(cluster, ingest)
     counts: Counter[str] = Counter()
     failed = False
     for source in sources:
         try:
-            for piece in _split(source, cluster or settings.cluster, ingest, settings.max_body_bytes):
+            for piece in _split(source, cluster, ingest, settings.max_body_bytes):
                 counts.update(piece.counts)
         except (AuditsplitError, OSError) as error:
             failed = True
@@ -53,6 +56,22 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
         err=True,
     )
     sys.exit(1 if counts["rejected"] or failed else 0)
+
+
+def _warn_of_mixing(cluster: str, ingest: Ingest) -> None:
+    """Warn if files that hold another cluster's events would get those of ``cluster`` too."""
+    for sink in ingest.sinks:
+        try:
+            others = sink.mixed_with(cluster) if isinstance(sink, FileSink) else []
+        except OSError as error:
+            click.echo(f"Warning: {sink.name}: cannot read which clusters' events it holds: {error}", err=True)
+            continue
+        if others:
+            click.echo(
+                f"Warning: {sink.name} holds events of {', '.join(others)}. Those of {cluster} go to the same files, "
+                "where nobody can tell them apart. Set an AUDIT_KEY with {cluster}, or another folder in AUDIT_SINKS",
+                err=True,
+            )
 
 
 def _split(source: Path, cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[replay.Delivered]:

@@ -84,6 +84,11 @@ class KeyTemplate:
         """Whether a key depends on the event's time."""
         return any(field.is_time for field in self._fields)
 
+    @property
+    def has_cluster(self) -> bool:
+        """Whether events of two clusters never share a key."""
+        return "cluster" in self._names
+
     def _render(self, values: Iterable[Any]) -> str:
         by_getter = dict(zip(self._getters, values, strict=True))
         encoded = [field.name(by_getter[field.value]) for field in self._fields]

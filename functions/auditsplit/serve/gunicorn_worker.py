@@ -23,12 +23,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from http import HTTPStatus
 from typing import ClassVar
 
 from gunicorn import config
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from auditsplit.serve import unread
 from auditsplit.serve.messages import Response
 
 HEAD_S = 10.0
@@ -50,7 +51,6 @@ _LINGER_BYTES = 32 * 1024 * 1024
 _HEAD_BYTES = 32 * 1024  # more than kube-apiserver ever sends: the token is the largest part
 _PIECE_BYTES = 256 * 1024
 _HEAD_END = b"\r\n\r\n"
-_TOO_LARGE = Response(431, {}, b"")
 
 
 def install(busy: Callable[[], Response]) -> None:
@@ -74,12 +74,14 @@ class _Head(enum.Enum):
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """See the module. All methods but `handle` run in the worker's main loop."""
+    """See the module. All methods but `handle` and `handle_error` run in the worker's main loop."""
 
     busy: ClassVar[staticmethod[[], Response]]
 
     def init_process(self) -> None:
-        """Start with no connections."""
+        """Start with no connections, and let no header of a sender's choose a path or a scheme."""
+        self.cfg.set("forwarder_headers", "")
+        self.cfg.set("secure_scheme_headers", {})
         self._queued: dict[TConn, tuple[float, Future[object]]] = {}
         self._reading: dict[TConn, float] = {}
         self._lingering: dict[TConn, int] = {}
@@ -123,7 +125,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if not keepalive:
             return False
         conn.sock.settimeout(_REST_S)  # not a deadline: a busy machine would miss it
-        return bool(conn.parser.finish_body(max_bytes=_REST_BYTES))
+        try:
+            return bool(conn.parser.finish_body(max_bytes=_REST_BYTES))
+        except ParseException:
+            return False  # the request has its answer, and gets no second one
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:  # noqa: ARG002
+        """Answer a request that cannot be read."""
+        unread.send(client, unread.answer_to(exc, addr))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """Keep the connection, or end it without waiting for the other end."""
@@ -163,7 +172,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             done.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
         else:
             if head is _Head.TOO_LARGE:
-                _send(conn, _TOO_LARGE)
+                unread.send(conn.sock, unread.too_large(conn.client))
             self._linger(conn)
 
     def _refuse(self, since: float, most: int = CONNECTIONS) -> None:
@@ -176,7 +185,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 break
             del self._queued[conn]
             if waits and done.cancel():  # then `finish_request` is called
-                _send(conn, self.busy())
+                unread.send(conn.sock, self.busy())
                 most -= 1
 
     def _wait(self, conn: TConn, ahead: bytes) -> None:
@@ -239,12 +248,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
-
-
-def _send(conn: TConn, response: Response) -> None:
-    """Send a whole answer, which fits any socket's buffer, and announce the end of the connection."""
-    status = HTTPStatus(response.status)
-    headers = {**response.headers, "Content-Length": len(response.body), "Connection": "close"}
-    lines = [f"HTTP/1.1 {status:d} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    with contextlib.suppress(OSError):
-        conn.sock.send("\r\n".join([*lines, "", ""]).encode() + response.body)

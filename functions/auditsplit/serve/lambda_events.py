@@ -67,14 +67,16 @@ def _line(event: Event, context: Event, headers: Mapping[str, str]) -> tuple[str
     """Return the method, the path without a stage before it, and the sender's address, which is for logs."""
     http = context.get("http")
     if http:
-        return http["method"], _without_stage(event["rawPath"], context), http.get("sourceIp", "")
-    path = event["path"]
+        path = _without_stage(_text("rawPath", event["rawPath"]), context)
+        return _text("method", http["method"]), path, _text("sourceIp", http.get("sourceIp") or "")
+    path = _text("path", event["path"])
     if "version" in event:  # a REST API's ``path`` has no stage
         path = _without_stage(path, context)
     forwarded = (
         headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
     )  # a load balancer adds its own peer as the last
-    return event["httpMethod"], path, context.get("identity", {}).get("sourceIp") or forwarded
+    peer = _text("sourceIp", context.get("identity", {}).get("sourceIp") or forwarded)
+    return _text("httpMethod", event["httpMethod"]), path, peer
 
 
 def _without_stage(path: str, context: Event) -> str:
@@ -87,11 +89,31 @@ def _without_stage(path: str, context: Event) -> str:
 def _headers(event: Event) -> dict[str, str]:
     """Return the headers by lower-case name. Repeated headers are joined by commas, as in HTTP.
 
+    Values are strings. A value that is null is left out, as if there was no such header.
     ``content-length`` is left out: an event is always complete, and its body may be longer than the one that was sent.
     """
-    single = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    several = {name.lower(): ", ".join(values) for name, values in (event.get("multiValueHeaders") or {}).items()}
-    return {name: value for name, value in (single | several).items() if name not in _OF_THE_CONNECTION}
+    headers: dict[str, str] = {}
+    for name, value in (event.get("headers") or {}).items():
+        if value is not None:
+            headers[name.lower()] = _text("a header's value", value)
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        if texts := _texts(values):
+            headers[name.lower()] = ", ".join(texts)
+    return {name: value for name, value in headers.items() if name not in _OF_THE_CONNECTION}
+
+
+def _texts(values: object) -> list[str]:
+    """Return the values of a repeated header without those that are null."""
+    if not isinstance(values, list | None):
+        raise TypeError(f"the values of a header are a {type(values).__name__}, not a list")
+    return [_text("a header's value", value) for value in values or [] if value is not None]
+
+
+def _text(name: str, value: object) -> str:
+    """Return ``value``, a string. The error does not repeat it, because it may hold a token."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is a {type(value).__name__}, not a string")
+    return value
 
 
 def _body(event: Event) -> bytes:

@@ -35,6 +35,12 @@ class Response(NamedTuple):
     body: bytes
 
 
+def fault() -> Response:
+    """Return the answer to a request that met a fault in here. Its description is for the log alone."""
+    error = AuditsplitError("a fault in auditsplit, described in its log; nothing of this request was acknowledged")
+    return problem(500, "Internal Server Error", error, RETRY_SOON)
+
+
 def json_response(status: int, document: Mapping[str, Any], content_type: str = "application/json") -> Response:
     """Return ``document`` as a response that no cache stores."""
     text = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)

@@ -30,7 +30,7 @@ from auditsplit.errors import (
 )
 from auditsplit.ingest import Ingest, Receipt
 from auditsplit.serve import body
-from auditsplit.serve.messages import RETRY_LATER, RETRY_SOON, Request, Response, json_response, problem
+from auditsplit.serve.messages import RETRY_LATER, RETRY_SOON, Request, Response, fault, json_response, problem
 from auditsplit.settings import Settings
 from auditsplit.telemetry.figures import Figures
 from auditsplit.telemetry.logs import FIELDS
@@ -110,11 +110,7 @@ class Receiver:
             answer = problem(503, "Sink not available", error, RETRY_SOON)
             return _Outcome(answer, str(error), error.code, logging.ERROR)
         except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged whole
-            fault = AuditsplitError(
-                "a fault in auditsplit, described in its log; nothing of this request was acknowledged"
-            )
-            answer = problem(500, "Internal Server Error", fault, RETRY_SOON)
-            return _Outcome(answer, "a fault in auditsplit", fault.code, logging.ERROR, error)
+            return _Outcome(fault(), "a fault in auditsplit", AuditsplitError.code, logging.ERROR, error)
 
     def _route(self, request: Request, deadline: Deadline, figures: Figures) -> _Outcome:
         if request.path in ("/healthz", "/readyz", "/metrics"):

@@ -30,7 +30,7 @@ def cluster_of(document: Kubeconfig, folder: Path, settings: Settings) -> str:
         raise ValueError(
             "the token is known only when the exec program runs. 'auditsplit kubeconfig check --probe' runs it"
         )
-    headers = {}
+    headers = {"host": subject.url.netloc.rpartition("@")[2]}
     if subject.https:
         token = credentials.resolve(document.user, folder, 0).token
         if token:

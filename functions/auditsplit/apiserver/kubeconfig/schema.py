@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from yaml.composer import ComposerError
 
 NAME = "auditsplit"
 """The name of the cluster, the context and the user in a kubeconfig that `build` returns."""
@@ -164,10 +165,10 @@ def parse(text: str) -> Any:
     """Return the YAML or JSON document without its nulls, which Go ignores.
 
     Raises:
-        ValueError: ``text`` is not valid YAML. The message has the line and column, and quotes nothing.
+        ValueError: ``text`` is not valid YAML, or has an alias. The message has the line and column. It quotes nothing.
     """
     try:
-        return _without_nulls(yaml.safe_load(text))
+        return _without_nulls(yaml.load(text, _Loader))  # noqa: S506 - it is a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -213,6 +214,17 @@ def _without_nulls(value: _T) -> _T | list[Any] | dict[Any, Any]:
     if isinstance(value, list):
         return [_without_nulls(item) for item in value if item is not None]
     return value
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases. With a few of them a small file stands for a document larger than the memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise ComposerError(problem="aliases are not accepted. Write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -11,6 +11,7 @@ from auditsplit.apiserver import probe, rules
 from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.cli.support import findings
 from auditsplit.cli.support.environment import refuse
+from auditsplit.cli.support.quantity import FiniteRange
 from auditsplit.webhook.client import Unreachable
 
 
@@ -27,7 +28,7 @@ from auditsplit.webhook.client import Unreachable
     "timeout_s",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0.1, 600),
+    type=FiniteRange(0.1, 600),
     help="Seconds to wait for the probe's answer.",
 )
 def check(file: Path, *, probes: bool, timeout_s: float) -> None:

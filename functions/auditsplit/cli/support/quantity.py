@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -35,6 +36,17 @@ class Quantity(click.ParamType[float]):
             self.fail(f"{str(value)[:40]!r} is not a valid {self.name}. Write {self.example}", param, ctx)
         number = float(match[1]) * unit
         return round(number) if self.units is _SIZES else number
+
+
+class FiniteRange(click.FloatRange):
+    """A number within a range. ``nan`` is in none, though no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{str(value)[:40]!r} is not a valid number. Write one from {self.min} to {self.max}", param, ctx)
+        return number
 
 
 SIZE = Quantity("size", _SIZES, "bytes, 2kB or 100KiB", 1)

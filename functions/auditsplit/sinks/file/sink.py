@@ -19,6 +19,7 @@ from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import Sink, Written, lines, options
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.file import disk
+from auditsplit.sinks.file.clusters import Clusters
 from auditsplit.sinks.file.journal import Journal
 from auditsplit.sinks.file.records import Piece, Record
 from auditsplit.sinks.file.rotation import Rotation
@@ -90,6 +91,7 @@ class FileSink:
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
+        self._clusters = Clusters(root / _OWN_FOLDER / "clusters", sync=sync)
         self._lock = SinkLock(root / _OWN_FOLDER / "lock")
         self._journal = Journal(
             root / _OWN_FOLDER / "journal",
@@ -109,6 +111,7 @@ class FileSink:
             if known_as in self._journal.seen:
                 return Written(new=False, size_bytes=0)
             if chunks:
+                self._clusters.note(batch.origin.cluster)
                 self._append(known_as, chunks)
             return Written(new=True, size_bytes=sum(map(len, chunks.values())))
 
@@ -133,6 +136,10 @@ class FileSink:
         with self._held(deadline):
             probe = self.root / _OWN_FOLDER / "probe"
             disk.replace(probe, b"\n", probe.with_suffix(".new"), really=self._sync)
+
+    def mixed_with(self, cluster: str) -> list[str]:
+        """Return the other clusters whose events are in the files that those of ``cluster`` go to."""
+        return [] if self._template.has_cluster else sorted(self._clusters.read() - {cluster})
 
     def _render(self, key: str, text: bytes) -> bytes:
         return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
