@@ -15,7 +15,6 @@ gunicorn is pinned to a minor version, and a test compares the methods that this
 from __future__ import annotations
 
 import contextlib
-import enum
 import math
 import selectors
 import socket
@@ -29,7 +28,8 @@ from gunicorn import config
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from auditsplit.serve import unread
+from auditsplit.serve import heads, unread
+from auditsplit.serve.heads import Head
 from auditsplit.serve.messages import Response
 
 HEAD_S = 10.0
@@ -48,9 +48,7 @@ _REST_S = 0.001  # to wait for the unread rest of a body: hardly more than a loo
 _REST_BYTES = 64 * 1024
 _LINGER_S = 2.0  # in which a sender that is still sending can read the answer
 _LINGER_BYTES = 32 * 1024 * 1024
-_HEAD_BYTES = 32 * 1024  # more than kube-apiserver ever sends: the token is the largest part
 _PIECE_BYTES = 256 * 1024
-_HEAD_END = b"\r\n\r\n"
 
 
 def install(busy: Callable[[], Response]) -> None:
@@ -61,16 +59,6 @@ def install(busy: Callable[[], Response]) -> None:
     Worker.busy = staticmethod(busy)
     config.WorkerClass.default = Worker
     config.WorkerConnections.default = CONNECTIONS
-
-
-class _Head(enum.Enum):
-    """How much of a request's head has arrived; ``COMPLETE`` also where no more will arrive."""
-
-    AWAITED = enum.auto()
-    COMPLETE = enum.auto()
-    TOO_LARGE = enum.auto()
-    NONE = enum.auto()
-    """The other end has closed, as it may after an answer."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -106,8 +94,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def enqueue_req(self, conn: TConn) -> None:
         """Give the connection a thread if its request's head is complete; otherwise let it wait."""
         ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""  # of the next request, already read
-        head = self._head(conn, ahead)
-        if head is _Head.AWAITED:
+        head = heads.peek(conn.sock, ahead, tls=self.cfg.is_ssl)
+        if head is Head.AWAITED:
             self._wait(conn, ahead)
         else:
             self._proceed(conn, head)
@@ -157,21 +145,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Look at what arrived on a waiting connection. Events for a closed connection are ignored."""
         if conn not in self.pending_conns:
             return
-        head = self._head(conn, ahead)
-        if head is not _Head.AWAITED:
+        head = heads.peek(conn.sock, ahead, tls=self.cfg.is_ssl)
+        if head is not Head.AWAITED:
             self.poller.unregister(client)
             self.pending_conns.remove(conn)
             self._proceed(conn, head)
 
-    def _proceed(self, conn: TConn, head: _Head) -> None:
-        if head is _Head.COMPLETE:
+    def _proceed(self, conn: TConn, head: Head) -> None:
+        if head is Head.COMPLETE:
             conn.data_ready = True
             done: Future[object] = self.tpool.submit(self.handle, conn)
             self._queued.pop(conn, None)  # its last request; the queue is in the order of time
             self._queued[conn] = time.monotonic(), done
             done.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
         else:
-            if head is _Head.TOO_LARGE:
+            if head is Head.TOO_LARGE:
                 unread.send(conn.sock, unread.too_large(conn.client))
             self._linger(conn)
 
@@ -194,26 +182,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._head_readable, conn, ahead))
 
-    def _head(self, conn: TConn, ahead: bytes) -> _Head:
-        """Return how much of the head has arrived. While it is awaited, the poller is silent until more arrives."""
-        try:
-            arrived = socket.socket.recv(conn.sock, _HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return _Head.COMPLETE if _HEAD_END in ahead else _Head.AWAITED
-        except OSError:
-            return _Head.COMPLETE  # a thread finds out what is wrong
-        if not arrived and not ahead:
-            return _Head.NONE
-        head = self._judged(conn, ahead, arrived)
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(arrived) + 1 if head is _Head.AWAITED else 1)
-        return head
-
-    def _judged(self, conn: TConn, ahead: bytes, arrived: bytes) -> _Head:
-        ended = len(arrived) < conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
-        if ended or self.cfg.is_ssl or _HEAD_END in ahead + arrived:
-            return _Head.COMPLETE
-        return _Head.TOO_LARGE if len(arrived) == _HEAD_BYTES else _Head.AWAITED
-
     def _linger(self, conn: TConn) -> None:
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -232,7 +200,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return False
         try:
             count = len(socket.socket.recv(client, _PIECE_BYTES))
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             return False
         except OSError:
             count = 0
