@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.recording import DATA, manifest
 from support.server import Server, serving
 
-DATA = Path(__file__).parent / "data"
-
 
 @pytest.fixture(scope="session")
-def manifest() -> dict[str, Any]:
-    """Return what the recording says of itself: files, events, users."""
-    document: dict[str, Any] = json.loads((DATA / "manifest.json").read_text())
-    return document
-
-
-@pytest.fixture(scope="session")
-def recorded(manifest: dict[str, Any]) -> list[bytes]:
+def recorded() -> list[bytes]:
     """Return the recorded EventLists, as kube-apiserver posted them."""
-    return [(DATA / entry["file"]).read_bytes() for entry in manifest["lists"]]
+    return [(DATA / entry["file"]).read_bytes() for entry in manifest()["lists"]]
 
 
 @pytest.fixture
