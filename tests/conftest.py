@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.recording import DATA, manifest
-from support.server import Server, serving
+from support.server import MAIN, Server, serving
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +24,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Return a function that starts the real functions-framework below ``tmp_path``; all are stopped at the end."""
     with ExitStack() as stack:
 
-        def start(*, before: tuple[str, ...] = (), **environ: str) -> Server:
-            return stack.enter_context(serving(tmp_path, environ, before=before))
+        def start(*, before: tuple[str, ...] = (), main: Path = MAIN, **environ: str) -> Server:
+            return stack.enter_context(serving(tmp_path, environ, before=before, main=main))
 
         yield start
 
