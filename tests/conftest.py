@@ -13,6 +13,13 @@ from support.recording import DATA, manifest
 from support.server import MAIN, Server, serving
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a server as slow, so that ``make quick`` leaves it out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and {"serve", "server"} & set(item.fixturenames):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def recorded() -> list[bytes]:
     """Return the recorded EventLists, as kube-apiserver posted them."""
