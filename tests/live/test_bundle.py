@@ -179,7 +179,7 @@ def test_bytecode_is_in_a_bundle_on_demand(build: Build) -> None:
     """It says where Lambda unpacks it, not where it was made, and is taken whatever a file's time."""
     tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
     with zipfile.ZipFile(for_here(build)) as bundle:
-        compiled = bundle.read(f"auditsplit/__pycache__/http.{tag}.pyc")
+        compiled = bundle.read(f"auditsplit/serve/__pycache__/receiver.{tag}.pyc")
 
     assert int.from_bytes(compiled[4:8], "little") == 1  # PEP 552: by hash, unchecked
     assert b"/var/task/auditsplit/serve/receiver.py" in compiled
