@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DATA
 from support.eventlists import event, eventlist, line, numbered
+from support.recording import DATA
 
 from auditsplit.cli import main
 from auditsplit.policy.redaction import Redaction

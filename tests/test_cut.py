@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import HOSTILE, PROPERTY, carrying, event, json_texts
+from support.recording import DATA
 
 from auditsplit.policy.cut import BODIES, MARK, PARTS, _parsed_without, _scanned_without, without
 

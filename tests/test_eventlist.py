@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 import msgspec
 import pytest
-from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import (
@@ -28,6 +27,7 @@ from support.eventlists import (
     line,
     numbered,
 )
+from support.recording import DATA, manifest
 
 from auditsplit.decode import eventlist as decoding
 from auditsplit.decode.eventlist import Decoded, decode, decode_lines
@@ -62,13 +62,13 @@ def outcome(body: bytes) -> Decoded | Undecodable:
         return error
 
 
-def test_recorded_lists_have_the_events_of_the_manifest(manifest: dict[str, Any], recorded: list[bytes]) -> None:
+def test_recorded_lists_have_the_events_of_the_manifest(recorded: list[bytes]) -> None:
     """Every recorded list has the manifest's number of events for each user, and no malformed item."""
     decoded = [decode(body) for body in recorded]
 
     users = [Counter(str(each.head.user and each.head.user.username) for each in of_list.events) for of_list in decoded]
-    assert users == [entry["users"] for entry in manifest["lists"]]
-    assert [len(of_list.events) for of_list in decoded] == [entry["events"] for entry in manifest["lists"]]
+    assert users == [entry["users"] for entry in manifest()["lists"]]
+    assert [len(of_list.events) for of_list in decoded] == [entry["events"] for entry in manifest()["lists"]]
     assert not any(of_list.bad for of_list in decoded)
 
 
@@ -235,6 +235,7 @@ def test_a_list_with_items_twice_is_refused(second: bytes) -> None:
         decode(body + b',"items":' + second + b"}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", [b"{}", b"1", b'{"level":1}'])
 def test_millions_of_malformed_items_take_little_memory(item: bytes) -> None:
     """They take less than four times the body's size, not thirty times."""

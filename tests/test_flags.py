@@ -7,10 +7,10 @@ import re
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DATA
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY
+from support.recording import DATA
 
 from auditsplit.apiserver.flags import forecast
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, MIB, PLATFORMS, Platform

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import json
 import socket
 import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -25,6 +27,7 @@ from auditsplit.serve import gunicorn_worker
 START = Callable[..., Server]
 BODY_BEGUN = b"Content-Length: 9000000\r\n\r\n{"
 HALF_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+LIMITED = Path(__file__).parent / "support" / "limited_worker.py"
 MANY = gunicorn_worker.CONNECTIONS + 100
 
 
@@ -165,7 +168,7 @@ def test_a_head_without_end_is_refused(serve: START) -> None:
 
 def test_a_slow_body_is_cut_off(serve: START) -> None:
     """In a head without an answer, in a body with 400; nothing of it is stored."""
-    server = serve(THREADS="2")
+    server = serve(main=LIMITED, LIMITS='{"HEAD_S": 1.0, "READ_S": 1.0}', THREADS="2")
 
     with (
         connected(server, 1, HALF_HEAD) as [head],
@@ -195,7 +198,7 @@ def test_an_unknown_sender_is_answered_before_its_body_has_come(serve: START) ->
 
 def test_a_request_without_a_free_thread_is_refused_in_time(serve: START) -> None:
     """The answer is 503 with Retry-After while the thread is still busy. The next request is served."""
-    server = serve(THREADS="1")
+    server = serve(main=LIMITED, LIMITS='{"READ_S": 3.0, "WAIT_S": 1.0}', THREADS="1")
 
     with connected(server, 1, HALF_HEAD + BODY_BEGUN) as [slow], ThreadPoolExecutor() as senders:
         waiting = [senders.submit(server.post, eventlist([event(auditID=f"{number}")])) for number in range(3)]
@@ -220,17 +223,19 @@ def test_requests_beyond_the_limit_are_refused_at_once(serve: START) -> None:
     """There are three times as many as a worker's connections, and none of them gets a thread."""
     body = b"x" * 100_000
     request = HALF_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    server = serve(THREADS="1")
+    connections, wait_s = 64, 1.0
+    limits = json.dumps({"CONNECTIONS": connections, "WAIT_S": wait_s})
+    server = serve(main=LIMITED, LIMITS=limits, THREADS="1")
 
     def answer(_: int) -> bytes:
         with connected(server, 1, request) as [connection]:
             return answered(connection).partition(b"\r\n")[0]
 
-    senders = 3 * gunicorn_worker.CONNECTIONS
+    senders = 3 * connections
     with connected(server, 1, HALF_HEAD + BODY_BEGUN), ThreadPoolExecutor(senders) as pool:
         began = time.monotonic()
         answers = set(pool.map(answer, range(senders)))
         took = time.monotonic() - began
 
     assert answers == {b"HTTP/1.1 503 Service Unavailable"}
-    assert took < 2 * gunicorn_worker.WAIT_S
+    assert took < 3 * wait_s

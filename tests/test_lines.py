@@ -6,10 +6,10 @@ import json
 from collections import Counter
 
 import pytest
-from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, line
+from support.recording import DATA
 
 from auditsplit.decode.eventlist import decode
 from auditsplit.event import Event

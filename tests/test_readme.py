@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from support.environment import plain_environment
 from support.server import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -37,11 +37,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, i
         for child in psutil.Process(process.pid).children(recursive=True):
             child.terminate()
         process.wait(30)
-
-
-def plain_environment() -> dict[str, str]:
-    """Return the environment without settings of ours."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
 
 
 def _wait(port: int) -> None:

@@ -9,10 +9,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import HOSTILE, PROPERTY, event, eventlist, items
+from support.recording import DATA
 from support.requests import receive, sink_of
 
 from auditsplit import bootstrap, replay

@@ -10,10 +10,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import HOSTILE, PROPERTY, event, eventlist, line, numbered
+from support.recording import DATA
 from support.requests import ingest_into
 
 from auditsplit import replay

@@ -15,10 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import DATA
+from support.recording import DATA, manifest
 from support.server import MAIN, SMALL_DISK, Answer, Server, answered, serving
 
 from auditsplit import auth
@@ -78,22 +77,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def test_recorded_traffic_comes_out_as_the_log_backend_wrote_it(
-    serve: START, recorded: list[bytes], manifest: dict[str, Any]
-) -> None:
+def test_recorded_traffic_comes_out_as_the_log_backend_wrote_it(serve: START, recorded: list[bytes]) -> None:
     """Every line of the apiserver's own audit log is in its user's file, once, and nothing else is."""
     server = serve(AUDIT_DROP="none")  # the recording has Secrets, with their bodies
 
     answers = [server.post(body) for body in recorded]
 
     files = stored(server.folder / "var" / "log")
-    events = [entry["events"] for entry in manifest["lists"]]
+    events = [entry["events"] for entry in manifest()["lists"]]
     assert [(answer.status, answer.json()["events"]) for answer in answers] == [(200, count) for count in events]
     assert Counter(line for lines in files.values() for line in lines) == Counter(
         (DATA / "audit.log").read_bytes().splitlines()
     )
     users: Counter[str] = Counter()
-    for entry in manifest["lists"]:
+    for entry in manifest()["lists"]:
         for user, count in entry["users"].items():
             users[names.NO_USER if user == "None" else names.encode(user)] += count
     assert {name: len(lines) for name, lines in files.items()} == {

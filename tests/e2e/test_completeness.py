@@ -16,8 +16,7 @@ from support.pki import Pki
 from support.processes import wait_for
 from support.prometheus_server import prometheus
 from support.receiver import Posted, Reply, forwarding, receiving
-
-from e2e.conftest import Way
+from support.way import Way
 
 WATCHER = "watch me"
 WATCHER_SHA256 = f"sha256:{hashlib.sha256(WATCHER.encode()).hexdigest()}"

@@ -13,8 +13,7 @@ from support.kubernetes import SMALL_BATCHES
 from support.pki import Pki
 from support.processes import wait_for
 from support.receiver import forwarding, receiving
-
-from e2e.conftest import Way
+from support.way import Way
 
 IMPATIENT = (*SMALL_BATCHES, "--audit-webhook-initial-backoff=50ms")
 """Gives a batch up after less than a second."""

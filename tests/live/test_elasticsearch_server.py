@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +83,18 @@ CUT: dict[str, tuple[dict[str, Any], list[str]]] = {
 """Events of which something can't be a field, and what."""
 
 
-@pytest.fixture
-def administrator(
-    secured_elastic: elastic_server.Node, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[pytest.MonkeyPatch]:
-    """Be the administrator of the server with users."""
-    monkeypatch.setenv("ELASTICSEARCH_USERNAME", elastic_server.USER)
-    monkeypatch.setenv("ELASTICSEARCH_PASSWORD", elastic_server.PASSWORD)
-    yield monkeypatch
-    with secured_elastic.client() as client:
-        client.indices.delete_data_stream(name="secured-*")
+def administrator(request: pytest.FixtureRequest, node: elastic_server.Node) -> pytest.MonkeyPatch:
+    """Be the administrator of the server with users, whose data is removed at the end. Return what sets variables."""
+
+    def remove() -> None:
+        with node.client() as client:
+            client.indices.delete_data_stream(name="secured-*")
+
+    request.addfinalizer(remove)
+    environ: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    environ.setenv("ELASTICSEARCH_USERNAME", elastic_server.USER)
+    environ.setenv("ELASTICSEARCH_PASSWORD", elastic_server.PASSWORD)
+    return environ
 
 
 def batch_of(*items: bytes, cluster: str = "default") -> Batch:
@@ -331,23 +332,24 @@ def test_a_node_that_dies_loses_nothing(tmp_path: Path) -> None:
         place.close()
 
 
-def limited(node: elastic_server.Node, administrator: pytest.MonkeyPatch, target: str = "secured-{user}") -> str:
+def limited(request: pytest.FixtureRequest, node: elastic_server.Node, target: str = "secured-{user}") -> str:
     """Prepare the server with users as the commands do. Be the key, and return the sink's URL."""
+    environ = administrator(request, node)
     url = f"elasticsearch+{node.url}?target={target}&ca_file={node.ca}"
     sink = sink_of(url)
     template.install(sink.connected(), sink.streams, "30d")
     key = template.create_key(sink.connected(), sink.streams, "tests")
-    administrator.delenv("ELASTICSEARCH_USERNAME")
-    administrator.delenv("ELASTICSEARCH_PASSWORD")
-    administrator.setenv("ELASTICSEARCH_API_KEY", key)
+    environ.delenv("ELASTICSEARCH_USERNAME")
+    environ.delenv("ELASTICSEARCH_PASSWORD")
+    environ.setenv("ELASTICSEARCH_API_KEY", key)
     return url
 
 
 def test_a_key_that_may_only_create_is_enough(
-    secured_elastic: elastic_server.Node, administrator: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, secured_elastic: elastic_server.Node
 ) -> None:
     """It may check, and write events of new users and rejected bodies. It may not read, delete or change a mapping."""
-    sink = sink_of(limited(secured_elastic, administrator))
+    sink = sink_of(limited(request, secured_elastic))
     batch = batch_of(event("alice"), event("bob"), HOSTILE["lone surrogate"])
 
     sink.check(soon())
@@ -368,10 +370,10 @@ def test_a_key_that_may_only_create_is_enough(
 
 
 def test_a_key_for_other_names_is_reported(
-    secured_elastic: elastic_server.Node, administrator: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, secured_elastic: elastic_server.Node
 ) -> None:
     """The key covers its own pattern. Another target needs a deployer."""
-    url = limited(secured_elastic, administrator)
+    url = limited(request, secured_elastic)
 
     with pytest.raises(SinkFailure) as caught:
         sink_of(url.replace("target=secured-", "target=elsewhere-")).check(soon())
@@ -382,11 +384,11 @@ def test_a_key_for_other_names_is_reported(
 
 @pytest.mark.parametrize("key", ["", base64.b64encode(b"no:key").decode(), "%%%"])
 def test_wrong_credentials_are_reported(
-    secured_elastic: elastic_server.Node, administrator: pytest.MonkeyPatch, key: str
+    request: pytest.FixtureRequest, secured_elastic: elastic_server.Node, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """No key, an unknown key, and a text that is not a key."""
-    url = limited(secured_elastic, administrator)
-    administrator.setenv("ELASTICSEARCH_API_KEY", key)
+    url = limited(request, secured_elastic)
+    monkeypatch.setenv("ELASTICSEARCH_API_KEY", key)
 
     with pytest.raises(SinkFailure) as caught:
         sink_of(url).check(soon())
@@ -395,10 +397,10 @@ def test_wrong_credentials_are_reported(
 
 
 def test_a_fingerprint_replaces_an_authority(
-    secured_elastic: elastic_server.Node, administrator: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, secured_elastic: elastic_server.Node
 ) -> None:
     """That of the node's own certificate, with or without colons. Another fingerprint, or none, needs a deployer."""
-    url = limited(secured_elastic, administrator).partition("&ca_file=")[0]
+    url = limited(request, secured_elastic).partition("&ca_file=")[0]
     fingerprint = servers.fingerprint(secured_elastic.url)
 
     sink_of(f"{url}&fingerprint={fingerprint}").check(soon())
@@ -409,20 +411,18 @@ def test_a_fingerprint_replaces_an_authority(
         assert caught.value.failure is Failure.CERTIFICATE
 
 
-def test_the_commands_prepare_a_cluster(
-    secured_elastic: elastic_server.Node, administrator: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_prepare_a_cluster(request: pytest.FixtureRequest, secured_elastic: elastic_server.Node) -> None:
     """Running setup twice changes nothing. The printed key is enough for `check`."""
     url = f"elasticsearch+{secured_elastic.url}?target=secured-{{user}}&ca_file={secured_elastic.ca}"
-    run = CliRunner().invoke
-    administrator.setenv("AUDIT_SINKS", url)
+    run, environ = CliRunner().invoke, administrator(request, secured_elastic)
+    environ.setenv("AUDIT_SINKS", url)
 
     twice = [run(main, ["elasticsearch", "setup", "--retention", "30d"]) for _ in range(2)]
     key = run(main, ["elasticsearch", "key"])
     name, _, secret = key.stdout.strip().partition("=")
-    administrator.delenv("ELASTICSEARCH_USERNAME")
-    administrator.delenv("ELASTICSEARCH_PASSWORD")
-    administrator.setenv(name, secret)
+    environ.delenv("ELASTICSEARCH_USERNAME")
+    environ.delenv("ELASTICSEARCH_PASSWORD")
+    environ.setenv(name, secret)
     checked = run(main, ["check"])
     denied = run(main, ["elasticsearch", "setup"])
 

@@ -178,7 +178,7 @@ def failure_of(sink: sinks.Sink) -> SinkFailure:
 
 def test_readiness_reports_a_deployers_mistakes(request: pytest.FixtureRequest, s3_url: str) -> None:
     """As the server answers: no such bucket, no permission, unknown and wrong keys."""
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    environ: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     place = object_places.s3_place(request)
     missing = sinks.from_url(place.url.replace(BUCKET, "missing"))
 
@@ -224,7 +224,7 @@ def test_only_the_library_of_the_configured_sink_is_imported() -> None:
 def test_the_default_chain_of_credentials_is_botos(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Such as a profile in a file. Nothing in the sink's URL is a secret."""
     place = object_places.s3_place(request)
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    environ: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     environ.delenv("AWS_ACCESS_KEY_ID")
     environ.delenv("AWS_SECRET_ACCESS_KEY")
     credentials = tmp_path / "credentials"

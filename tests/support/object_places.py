@@ -91,10 +91,21 @@ def s3_url(url: str, prefix: str = "PREFIX", **options: str) -> str:
     return f"s3://{servers.BUCKET}/{prefix}?{query}"
 
 
+def without_credentials(request: pytest.FixtureRequest) -> pytest.MonkeyPatch:
+    """Keep this machine's own cloud settings out of the test; return what changes its environment."""
+    environ: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        environ.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        environ.setenv(name, str(request.getfixturevalue("tmp_path") / "none"))
+    environ.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return environ
+
+
 def s3_place(request: pytest.FixtureRequest, identity: str = "admin", **options: str) -> ObjectPlace:
     """Return a place on the S3 server; the process gets the credentials of ``identity``."""
     url = request.getfixturevalue("s3_url")
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    environ = without_credentials(request)
     environ.setenv("AWS_ACCESS_KEY_ID", identity)
     environ.setenv("AWS_SECRET_ACCESS_KEY", servers.secret(identity))
     client = s3_client(url)
@@ -113,7 +124,7 @@ def s3_place(request: pytest.FixtureRequest, identity: str = "admin", **options:
 def gcs_place(request: pytest.FixtureRequest, **options: str) -> ObjectPlace:
     """Return a place on the Google Cloud Storage server."""
     url = request.getfixturevalue("gcs_url")
-    request.getfixturevalue("no_credentials").setenv("STORAGE_EMULATOR_HOST", url)
+    without_credentials(request).setenv("STORAGE_EMULATOR_HOST", url)
     client = storage.Client(project="none")
     if not client.lookup_bucket(servers.BUCKET):
         client.create_bucket(servers.BUCKET)
@@ -134,7 +145,7 @@ def azure_place(request: pytest.FixtureRequest, **options: str) -> ObjectPlace:
     """Return a place on the Azure blob server."""
     url = request.getfixturevalue("azure_url")
     connection = f"AccountName={servers.AZURE_ACCOUNT};AccountKey={servers.AZURE_KEY}"
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    environ = without_credentials(request)
     environ.setenv("AZURE_STORAGE_KEY", servers.AZURE_KEY)
     client = ContainerClient.from_connection_string(f"{connection};BlobEndpoint={url}", servers.BUCKET)
     if not client.exists():
