@@ -15,7 +15,7 @@ from auditsplit.decode import batch as batches
 from auditsplit.event import Batch, Event, Origin
 from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import document
-from auditsplit.sinks.elasticsearch.document import EVERYTHING
+from auditsplit.sinks.elasticsearch.document import AS_ARRIVED, EVERYTHING, FACTS
 
 ORIGIN = Origin("prod-1", datetime(2026, 11, 23, 12, tzinfo=UTC))
 FULL: dict[str, Any] = {
@@ -36,9 +36,9 @@ def event_of(item: bytes) -> Event:
     return content
 
 
-def rendered(item: bytes, without: frozenset[str] = frozenset(), reason: str = "") -> dict[str, Any]:
+def rendered(item: bytes, without: frozenset[str] | None = AS_ARRIVED, reason: str = "") -> dict[str, Any]:
     """Return the document of ``item``."""
-    content: dict[str, Any] = json.loads(document.render(event_of(item), ORIGIN, without, reason))
+    content: dict[str, Any] = json.loads(document.render(event_of(item), ORIGIN, without, reason).text)
     return content
 
 
@@ -74,7 +74,8 @@ def test_a_document_has_elastics_own_fields() -> None:
             "api_version": "v1",
         },
         "user": {"name": "alice", "id": "u-1", "effective": {"name": "bob"}},
-        "source": {"ip": "10.0.0.1"},
+        "source": {"ip": ["10.0.0.1", "10.0.0.2"]},
+        "client": {"ip": ["10.0.0.1", "10.0.0.2"]},
         "user_agent": {"original": "kubectl/v1.37.2"},
     }
 
@@ -126,8 +127,8 @@ def test_every_hostile_event_has_a_document_with_its_line(name: str) -> None:
     """Byte for byte, on one line. A body is a field only if a strict parser accepts it, or the server decides."""
     item = event_of(HOSTILE[name])
 
-    text = document.render(item, ORIGIN)
-    bare = json.loads(document.render(item, ORIGIN, {EVERYTHING}, "why"))
+    text = document.render(item, ORIGIN).text
+    bare = json.loads(document.render(item, ORIGIN, {EVERYTHING}, "why").text)
 
     assert b"\n" not in text
     assert original(bare) == lines.render([item], "log")[:-1]
@@ -147,25 +148,22 @@ def original(content: dict[str, Any]) -> bytes:
 @PROPERTY
 @given(item=items)
 def test_any_item_has_a_document_in_every_form(item: bytes) -> None:
-    """Whole, without one body, without both, and without everything. Each form has the line."""
+    """As it arrived, cleaned, without one body, both, all audit fields, and ECS's. Each form has the line."""
     batch: Batch = batches.read(eventlist([item]), "prod-1")
-    without: frozenset[str] | None = frozenset()
-    degrees = 0
+    without: frozenset[str] | None = AS_ARRIVED
     for one in batch.events:
-        while without is not None:
-            text = document.render(one, ORIGIN, without)
-            assert b"\n" not in text
-            assert text.endswith(b"}}")
+        for _ in range(6):
+            content = json.loads(document.render(one, ORIGIN, without).text)
+            assert original(content) == lines.render([one], "log")[:-1]
             without = document.less(without, f"failed to parse field [{EVERYTHING}.requestObject] of type [flattened]")
-            degrees += 1
-        assert degrees == 4
+        assert without is None
 
 
 def test_a_user_name_that_is_not_utf8_is_written_with_escapes() -> None:
     """A document can't have a lone surrogate."""
     item = rb'{"level":"Metadata","verb":"\udfff","user":{"username":"\ud800"},"x":"\ud800"}'
 
-    content = rendered(item, frozenset({EVERYTHING}))
+    content = rendered(item, frozenset({EVERYTHING, FACTS}))
 
     assert content["user"]["name"] == "\\ud800"
     assert content["event"]["action"] == "\\udfff"
@@ -174,16 +172,21 @@ def test_a_user_name_that_is_not_utf8_is_written_with_escapes() -> None:
 @pytest.mark.parametrize(
     ("without", "reason", "more"),
     [
+        (AS_ARRIVED, "failed to parse field [kubernetes.audit.requestObject] of", set()),
         ((), "failed to parse field [kubernetes.audit.requestObject] of", {"requestObject"}),
+        ((), "failed to parse field [kubernetes.audit.user.extra] of type [flattened]", {"user.extra"}),
+        (("user.extra",), "failed to parse field [kubernetes.audit.user.extra] of", {"user.extra", "user"}),
+        (("user",), "field [kubernetes.audit.user.extra] of", {"user", "requestObject", "responseObject"}),
         ((), "failed to parse field [kubernetes.audit.responseObject] of", {"responseObject"}),
         ((), "failed to parse", {"requestObject", "responseObject"}),
         (("requestObject",), "field [kubernetes.audit.requestObject] of", {"requestObject", "responseObject"}),
         (("requestObject", "responseObject"), "x", {"requestObject", "responseObject", EVERYTHING}),
-        ((EVERYTHING,), "x", None),
+        ((EVERYTHING,), "x", {EVERYTHING, FACTS}),
+        ((EVERYTHING, FACTS), "x", None),
     ],
 )
-def test_each_refusal_leaves_out_more(without: tuple[str, ...], reason: str, more: set[str] | None) -> None:
-    """The body that the reason names, then both, then everything, then nothing is left to leave out."""
+def test_each_refusal_leaves_out_more(without: tuple[str, ...] | None, reason: str, more: set[str] | None) -> None:
+    """First the event is cleaned. Then the member that the reason names goes, both bodies, all fields, ECS's."""
     assert document.less(without, reason) == more
 
 
@@ -222,3 +225,65 @@ def test_a_rejected_body_is_stored_whole() -> None:
     assert content["error"]["message"] == "no\\ud800 event"
     assert content["orchestrator"]["cluster"]["name"] == "prod-1"
     assert content["event"]["kind"] == "pipeline_error"
+
+
+def test_a_long_word_is_searched_by_its_beginning() -> None:
+    """Elasticsearch does not search values beyond 8,191 characters. The line has the whole."""
+    long = "/" + "x" * 50_000
+    people = {"username": "alice", "groups": ["g", long]}
+
+    content = rendered(event(requestURI=long, userAgent=long, user=people, sourceIPs=[long, "10.0.0.1"]))
+
+    assert sorted(content["auditsplit"]["left_out"]) == ["requestURI", "sourceIPs", "user.groups", "userAgent"]
+    assert content["user_agent"]["original"] == content["kubernetes"]["audit"]["requestURI"] == long[:8191]
+    assert content["kubernetes"]["audit"]["user"]["groups"] == ["g", long[:8191]]
+    assert content["source"]["ip"] == [long[:8191], "10.0.0.1"]
+    assert long in content["event"]["original"]
+
+
+def test_what_the_server_refuses_is_left_out_of_ecs_last() -> None:
+    """The fields that the rules of a detection engine begin with stay as long as there are any fields."""
+    without = frozenset({"impersonatedUser", "user.extra", "responseStatus", EVERYTHING})
+    item = event(**FULL)
+
+    content, less = rendered(item, without, "why"), rendered(item, without - {EVERYTHING}, "why")
+
+    for name in ("user", "source", "client", "user_agent", "orchestrator"):
+        assert content[name] == rendered(item)[name]
+    assert content["event"]["outcome"] == "failure"
+    assert content["kubernetes"]["audit"] == {}
+    assert less["auditsplit"]["left_out"] == ["user.extra", "impersonatedUser", "responseStatus"]
+    assert less["kubernetes"]["audit"]["user"] == {"username": "alice", "uid": "u-1", "groups": ["g"]}
+
+
+def test_a_member_that_is_there_twice_is_named() -> None:
+    """The last one counts, as for the apiserver."""
+    item = event()[:-1] + b',"userAgent":"first","userAgent":"last","sourceIPs":["@"],"sourceIPs":["10.0.0.1"]}'
+
+    content = rendered(item, frozenset())
+
+    assert content["auditsplit"]["left_out"] == ["userAgent", "sourceIPs"]
+    assert content["user_agent"]["original"] == "last"
+    assert content["source"]["ip"] == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "left_out", "found"),
+    [
+        (rb'{"spec":{"type":"NodePort","\u0000":1}}', ["requestObject.spec.\0"], {"spec": {"type": "NodePort"}}),
+        (rb'{"a":1,"spec":{"type":"NodePort"},"a":2}', ["requestObject.a"], {"a": 2, "spec": {"type": "NodePort"}}),
+        (rb'{"a":"\ud800","b":"\ud83d\ude00"}', ["requestObject.a"], {"a": "\ufffd", "b": "\U0001f600"}),
+        (b'[{"op":"add"},1,{"op":"remove"}]', ["requestObject"], [{"op": "add"}, {"op": "remove"}]),
+        (b'{"a":"\x01"}', None, {"a": "\x01"}),
+        (b'{"a" : 1.50}', None, {"a": 1.5}),
+    ],
+)
+def test_a_body_stays_without_the_part_that_is_refused(body: bytes, left_out: list[str] | None, found: Any) -> None:
+    """The part is named, and the line has it."""
+    item = carrying(body)
+
+    content = rendered(item, frozenset())
+
+    assert content["kubernetes"]["audit"]["requestObject"] == found
+    assert content.get("auditsplit", {}).get("left_out") == left_out
+    assert original(content) == lines.render([event_of(item)], "log")[:-1]

@@ -13,13 +13,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from support.eventlists import event, eventlist, numbered
+from support.eventlists import HOSTILE, event, eventlist, numbered
 
 from auditsplit import sinks
 from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.event import Batch
+from auditsplit.sinks.elasticsearch import delivery, document
 from auditsplit.sinks.elasticsearch.bulk import BulkAnswer, ItemFailure, Outcome, Stored
+from auditsplit.sinks.elasticsearch.fields import AuditFields
+from auditsplit.sinks.elasticsearch.salvage import salvage
 from auditsplit.sinks.elasticsearch.sink import ElasticsearchSink
 from auditsplit.sinks.failures import Failure, SinkFailure
 
@@ -179,7 +182,7 @@ def test_a_throttled_body_is_retried_in_smaller_bodies() -> None:
 
 
 def test_a_document_that_is_refused_in_every_form_is_rejected() -> None:
-    """Whole, without the bodies, without everything; then the reason and the bytes go to ``_rejected``."""
+    """In each form, with less in it each time. Then the reason and the bytes go to ``_rejected``."""
     sink = sink_of()
     bodies: list[bytes] = []
 
@@ -191,7 +194,48 @@ def test_a_document_that_is_refused_in_every_form_is_rejected() -> None:
 
     assert sink.write(batch_of(event(requestObject={"a": 1})), soon()).new
     left_out = [json.loads(body.splitlines()[1]).get("auditsplit", {}).get("left_out") for body in bodies]
-    assert left_out == [None, ["requestObject"], ["kubernetes.audit"], None]
+    everything = ["kubernetes.audit"]
+    assert left_out == [None, None, ["requestObject"], everything, everything, None]
+
+
+def test_only_so_much_of_a_batch_is_cleaned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest events come first. A refused body of another is left out whole, so that the batch is in time."""
+    sink = sink_of()
+    found: dict[str, Any] = {}
+
+    def answer(_: list[str], body: bytes) -> list[Outcome]:
+        documents = [json.loads(text) for text in body.splitlines()[1::2]]
+        found.update({one["event"]["id"]: one for one in documents})
+        return [Stored.CREATED if "auditsplit" in one else REFUSED for one in documents]
+
+    Script(sink, answer)
+    hostile = {"x" * length: {"\0": 1, "a": "x" * length} for length in (10_000, 20_000, 1000)}
+    items = [event(auditID=f"{len(name)}", requestObject=body) for name, body in hostile.items()]
+    monkeypatch.setattr(delivery, "MAX_CLEANED_BYTES", 15_000)
+
+    assert sink.write(batch_of(*items), soon()).new
+    assert {name: one["auditsplit"]["left_out"] for name, one in found.items()} == {
+        "1000": ["requestObject.\0"],
+        "10000": ["requestObject.\0"],
+        "20000": ["requestObject"],
+    }
+
+
+def test_an_event_that_no_parser_reads_is_read_member_by_member_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it costs more than keeping the document until the next attempt."""
+    sink = sink_of()
+    reads: list[bytes] = []
+    outcomes = iter([ItemFailure(Failure.THROTTLED, "x", ""), Stored.CREATED])
+    Script(sink, lambda *_: [next(outcomes)])
+
+    def counting(text: bytes, without: frozenset[str], **more: bool) -> AuditFields:
+        reads.append(text)
+        return salvage(text, without, **more)
+
+    monkeypatch.setattr(document, "salvage", counting)
+
+    assert sink.write(batch_of(HOSTILE["lone surrogate"]), soon()).new
+    assert len(reads) == 1
 
 
 def test_a_document_that_is_too_large_in_every_form_fails_the_batch() -> None:

@@ -70,11 +70,12 @@ def test_two_users_never_share_a_data_stream(one: str, other: str) -> None:
     [
         ("kube-audit-{user}", "kube-audit-alice", ["kube-audit-*"], "kube-audit-_rejected"),
         (
-            "logs-kubernetes.audit_logs-{cluster}",
-            "logs-kubernetes.audit_logs-prod-1",
-            ["logs-kubernetes.audit_logs-*"],
-            "logs-kubernetes.audit_logs-_rejected",
+            "logs-kubernetes.audit_logs-auditsplit_{cluster}",
+            "logs-kubernetes.audit_logs-auditsplit_prod-1",
+            ["logs-kubernetes.audit_logs-auditsplit_*"],
+            "logs-kubernetes.audit_logs-auditsplit__rejected",
         ),
+        ("log-{cluster}", "log-prod-1", ["log-*"], "log-_rejected"),
         ("k8s/{cluster}/{user}", "k8s=prod-1=alice", ["k8s=*"], "k8s=_rejected"),
         ("audit-{user}-{date}", "audit-alice-2026-11-23", ["audit-*"], "audit-_rejected"),
         ("all-audit", "all-audit", ["all-audit", "all-audit-_rejected"], "all-audit-_rejected"),
@@ -104,6 +105,13 @@ def test_a_template_names_the_data_streams(template: str, name: str, patterns: l
         ("audit-{who}", "is not a field"),
         ("audit-{user}-{namespace}", "could get the same key"),
         ("audit-" + "x" * 300, "over 233 bytes"),
+        ("log{user}", "Elastic's integrations"),
+        ("logs-{user}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs{user}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs-{cluster}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs-def{cluster}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs-default", "Elastic's integrations"),
+        ("metrics-x-{cluster}", "Elastic's integrations"),
     ],
 )
 def test_a_template_that_gives_illegal_or_shared_names_is_refused(template: str, words: str) -> None:

@@ -43,13 +43,14 @@ class Corpus(NamedTuple):
         return {(found["event"]["id"], found["kubernetes"]["audit"]["stage"]) for found in self.found(query)}
 
 
-def store(node: Node, bodies: Sequence[bytes], cluster: str) -> Corpus:
-    """Store the EventLists ``bodies`` as events of ``cluster``, in a data stream of Elastic's own name."""
-    stream = f"logs-kubernetes.audit_logs-{cluster}"
+def store(node: Node, bodies: Sequence[bytes], cluster: str, target: str | None = None) -> Corpus:
+    """Store the EventLists ``bodies`` as events of ``cluster``, by default in a data stream of Elastic's own name."""
+    target = target or f"logs-kubernetes.audit_logs-{cluster}"
+    stream = target.replace("{cluster}", cluster)
     scheme, _, host = node.url.partition("://")
     sink = cast(
         "ElasticsearchSink",
-        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={stream}"),
+        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={target}"),
     )
     template.install(sink.connected(), sink.streams)
     for body in bodies:
@@ -59,9 +60,9 @@ def store(node: Node, bodies: Sequence[bytes], cluster: str) -> Corpus:
     return Corpus(client, stream, cluster, [event for body in bodies for event in _items(body)])
 
 
-def store_items(node: Node, items: Sequence[bytes], cluster: str) -> Corpus:
+def store_items(node: Node, items: Sequence[bytes], cluster: str, target: str | None = None) -> Corpus:
     """Store the events ``items``; see `store`."""
-    return store(node, [eventlist(items)], cluster)
+    return store(node, [eventlist(items)], cluster, target)
 
 
 def _items(body: bytes) -> list[dict[str, Any]]:

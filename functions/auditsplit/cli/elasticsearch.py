@@ -24,9 +24,9 @@ def elasticsearch() -> None:
     """Prepare the Elasticsearch clusters in AUDIT_SINKS.
 
     Run setup and then key, once, as an administrator. The credentials in ELASTICSEARCH_API_KEY, or in
-    ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD, require the privileges manage_index_templates (setup) and
-    manage_own_api_key or manage_api_key (key). Give the function the API key that key prints. With that API key it can
-    only create documents and the data streams for them.
+    ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD, require the privileges manage_index_templates and, on the names
+    of the data streams, view_index_metadata (setup), and manage_own_api_key or manage_api_key (key). Give the function
+    the API key that key prints. With that API key it can only create documents and the data streams for them.
     """
 
 

@@ -31,6 +31,7 @@ class Failure(Enum):
 
     WRONG_PLACE = Action.GIVE_UP, "the bucket or container does not exist here; check its name, region and endpoint"
     NO_STREAM = Action.GIVE_UP, "no template makes a data stream of this name; run 'auditsplit elasticsearch setup'"
+    OCCUPIED = Action.GIVE_UP, "another template makes a data stream of this name; choose another target"
     NOT_ALLOWED = Action.GIVE_UP, "these credentials may not write there; grant the permission that the docs name"
     CREDENTIALS = Action.GIVE_UP, "the credentials are missing, wrong or expired; renew them"
     CERTIFICATE = (

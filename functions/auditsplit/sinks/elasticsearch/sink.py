@@ -28,7 +28,7 @@ from auditsplit.sinks import Sink, Written
 from auditsplit.sinks.elasticsearch import bulk, client, document
 from auditsplit.sinks.elasticsearch.answers import ROOTS, explain
 from auditsplit.sinks.elasticsearch.bulk import BulkAnswer, ItemFailure, Outcome
-from auditsplit.sinks.elasticsearch.delivery import Attempt, EventItem, Item, RenderedItem
+from auditsplit.sinks.elasticsearch.delivery import Attempt, EventItem, Item, RenderedItem, limit_cleaning
 from auditsplit.sinks.elasticsearch.options import Options
 from auditsplit.sinks.failures import Action, Failure, SinkFailure
 from auditsplit.sinks.options import Target
@@ -70,11 +70,12 @@ class ElasticsearchSink:
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """See `Sink.write`. Items with the same bytes are one document."""
         origin = batch.origin
-        items: dict[str, Item] = {}
+        items: dict[str, EventItem] = {}
         for stream, events in self.streams.group(batch).items():
             for event in events:
                 identity = document.identity(origin.cluster, event.raw)
                 items.setdefault(identity, EventItem(stream, identity, event, origin))
+        limit_cleaning(items.values())
         return self._deliver(list(items.values()), deadline)
 
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
@@ -104,7 +105,7 @@ class ElasticsearchSink:
     def _deadline(self, deadline: Deadline) -> Deadline:
         return deadline.within(self._options.timeout)
 
-    def _deliver(self, items: list[Item], deadline: Deadline) -> Written:
+    def _deliver(self, items: Sequence[Item], deadline: Deadline) -> Written:
         """Return once all items are stored. Items that fail for a reason that may pass are retried."""
         deadline = self._deadline(deadline)
         created, size_bytes = not items, 0
@@ -127,7 +128,7 @@ class ElasticsearchSink:
                 time.sleep(_random.uniform(pause_s / 2, pause_s))
         return Written(created, size_bytes)
 
-    def _attempt(self, items: list[Item], max_bytes: int, deadline: Deadline) -> Attempt:
+    def _attempt(self, items: Sequence[Item], max_bytes: int, deadline: Deadline) -> Attempt:
         """Return the result of sending all items once, in bodies of ``max_bytes`` or less."""
         attempt = Attempt(self.streams.rejected)
         for some, body in bulk.bodies(items, max_bytes):

@@ -26,6 +26,8 @@ MAX_BYTES = 255 - len(".ds-" + "-2026.11.23-000001")
 _LITERAL = re.compile(r"[a-z0-9._@=+/-]*", re.ASCII)
 _START = re.compile(r"[a-z0-9]", re.ASCII)
 _PREFIX_BYTES = 3
+_TYPES = ("logs", "metrics", "traces", "synthetics", "profiling")  # Elastic's names: <type>-<dataset>-<namespace>
+_DEFAULT_NAMESPACE = "default"
 _HASH_MARK = "~"  # `names.encode` writes it only before its own hash, which has another domain
 
 
@@ -98,6 +100,25 @@ def _mistakes(text: str) -> list[str]:
         for literal in re.split(r"\{[^{}]*\}", text)
         if not _LITERAL.fullmatch(literal)
     ]
+    if _covers_integrations(prefix, whole="{" not in text):
+        mistakes.append(
+            f"{text!r} would change data streams of Elastic's integrations; write a word of your own after the dataset,"
+            " as in logs-kubernetes.audit_logs-auditsplit_{cluster}"
+        )
     if len(text) > MAX_BYTES:
         mistakes.append(f"it has over {MAX_BYTES} bytes")
     return mistakes
+
+
+def _covers_integrations(prefix: str, *, whole: bool) -> bool:
+    """Return whether names that begin with ``prefix``, or that are it as a ``whole``, can be those of an integration.
+
+    An integration's namespace is ``default`` or an operator's own word, and a dataset has no hyphen.
+    """
+    kind, hyphen, rest = prefix.partition("-")
+    dataset, second_hyphen, namespace = rest.partition("-")
+    if whole:
+        return kind in _TYPES and bool(dataset) and namespace == _DEFAULT_NAMESPACE
+    if not hyphen:
+        return any(name.startswith(kind) for name in _TYPES)
+    return kind in _TYPES and (not second_hyphen or _DEFAULT_NAMESPACE.startswith(namespace))
