@@ -64,7 +64,14 @@ class Ingest:
         self._transforms = tuple(transforms)
 
     def receive(
-        self, body: bytes, cluster: str, deadline: Deadline, figures: Figures, *, lines: bool = False
+        self,
+        body: bytes,
+        cluster: str,
+        deadline: Deadline,
+        figures: Figures,
+        *,
+        lines: bool = False,
+        recorded: bool = False,
     ) -> Receipt:
         """Return the receipt of ``body`` once every sink holds its events durably, and its malformed items.
 
@@ -76,6 +83,7 @@ class Ingest:
             deadline: until when the sinks may take.
             figures: what became of the request; filled here, also where an error is raised.
             lines: whether ``body`` has a document on each line.
+            recorded: whether ``body`` is a piece of a recorded file. Then malformed lines never refuse the whole body.
 
         Raises:
             SinkError: a sink failed. The other sinks hold the batch, and find it stored when the sender retries.
@@ -83,7 +91,7 @@ class Ingest:
         """
         try:
             with figures.phase("decode"):
-                batch = batches.read(body, cluster, lines=lines)
+                batch = batches.read(body, cluster, lines=lines, recorded=recorded)
         except Undecodable as error:
             raise self.reject(error, body, cluster, deadline, figures) from error
         figures.decoded(batch)

@@ -7,15 +7,21 @@ from datetime import UTC, datetime
 from blake3 import blake3
 
 from auditsplit.decode import eventlist
+from auditsplit.decode.envelope import Backend
 from auditsplit.event import Batch, Origin
 
 
-def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
+def read(body: bytes, cluster: str, *, lines: bool = False, recorded: bool = False) -> Batch:
     """Return the batch of ``body``: one document, or one document on each line where ``lines`` is set.
 
-    Raises `Undecodable` where it holds no audit events.
+    ``recorded`` tells that it is a piece of a recorded file (see `eventlist.decode_lines`). Raises `Undecodable` where
+    it holds no audit events.
     """
-    decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
+    backend: Backend = "log" if recorded else "webhook"
+    if lines:
+        decoded = eventlist.decode_lines(body, backend, recorded=recorded)
+    else:
+        decoded = eventlist.decode(body, backend)
     origin = Origin(cluster, datetime.now(UTC))
     return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 
