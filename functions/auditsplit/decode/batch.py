@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from blake3 import blake3
 
@@ -11,15 +12,24 @@ from auditsplit.decode.envelope import Backend
 from auditsplit.event import Batch, Origin
 
 
-def read(body: bytes, cluster: str, *, lines: bool = False, recorded: bool = False) -> Batch:
-    """Return the batch of ``body``: one document, or one document on each line where ``lines`` is set.
+class Form(NamedTuple):
+    """The form of a body."""
 
-    ``recorded`` tells that it is a piece of a recorded file (see `eventlist.decode_lines`). Raises `Undecodable` where
-    it holds no audit events.
-    """
-    backend: Backend = "log" if recorded else "webhook"
-    if lines:
-        decoded = eventlist.decode_lines(body, backend, recorded=recorded)
+    lines: bool = False
+    """Whether it has a document on each line, not a single document."""
+    recorded: bool = False
+    """Whether it is a piece of a recorded file, not a request's. See `eventlist.decode_lines`."""
+
+
+DOCUMENT = Form()
+"""A single document of a request."""
+
+
+def read(body: bytes, cluster: str, form: Form = DOCUMENT) -> Batch:
+    """Return the batch of ``body``. Raises `Undecodable` where it holds no audit events."""
+    backend: Backend = "log" if form.recorded else "webhook"
+    if form.lines:
+        decoded = eventlist.decode_lines(body, backend, recorded=form.recorded)
     else:
         decoded = eventlist.decode(body, backend)
     origin = Origin(cluster, datetime.now(UTC))
