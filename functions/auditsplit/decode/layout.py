@@ -45,7 +45,7 @@ def blocks(lines: Iterable[Line], max_bytes: int) -> Iterator[Block]:
         scan = _Scan(max_bytes)
         complete = scan.read(line, source)
         if complete:
-            yield Block(scan.lines, document=True)
+            yield Block(scan.lines, document=len(scan.lines) > 1)
         else:
             yield from _apart(scan)
 

@@ -48,7 +48,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 def unwrap(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield the lines without the wrappers of container runtimes. A line in parts has the number of its first part.
 
-    Parts whose line never ends are yielded as they are.
+    Parts before the beginning of a line are yielded as they are.
     """
     open_parts: dict[str, list[_Part]] = {}
     for line in lines:
