@@ -94,28 +94,36 @@ def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[_Piece]:
     """Yield the pieces of a file. Where gzip data is broken, the lines before the damage are yielded first."""
     collected: list[Line] = []
     size = 0
-    try:
-        for block in layout.blocks(wrappers.unwrap(_lines(stream, max_bytes)), max_bytes):
-            more = sum(len(line.text) for line in block.lines)
-            full = block.document or size + more > _PIECE_BYTES or len(collected) >= _PIECE_LINES
-            if collected and full:
-                yield _piece(collected)
-                collected, size = [], 0
-            if block.document:
-                yield _piece(block.lines, document=True)
-            else:
-                collected += block.lines
-                size += more
-    except Undecodable:
-        if collected:
+    damage: list[Undecodable] = []
+    whole = _until_damage(_lines(stream, max_bytes), damage)
+    for block in layout.blocks(wrappers.unwrap(whole), max_bytes):
+        more = sum(len(line.text) for line in block.lines)
+        full = block.document or size + more > _PIECE_BYTES or len(collected) >= _PIECE_LINES
+        if collected and full:
             yield _piece(collected)
-        raise
+            collected, size = [], 0
+        if block.document:
+            yield _piece(block.lines, document=True)
+        else:
+            collected += block.lines
+            size += more
     if collected:
         yield _piece(collected)
+    if damage:
+        raise damage[0]
+
+
+def _until_damage(lines: Iterator[Line], damage: list[Undecodable]) -> Iterator[Line]:
+    """Yield the lines before an `Undecodable`, and put the error into ``damage``."""
+    try:
+        yield from lines
+    except Undecodable as error:
+        damage.append(error)
 
 
 def _piece(lines: list[Line], *, document: bool = False) -> _Piece:
-    return _Piece(b"".join(line.text for line in lines), [line.number for line in lines], document)
+    text = b"".join(line.text if line.text.endswith(b"\n") else line.text + b"\n" for line in lines)
+    return _Piece(text, [line.number for line in lines], document)
 
 
 def _lines(stream: BinaryIO, max_bytes: int) -> Iterator[Line]:

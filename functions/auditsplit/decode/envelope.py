@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -11,6 +12,10 @@ from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION
 
 _MAX_SHOWN_CHARACTERS = 60
+_GROUP = "audit.k8s.io/"
+
+_NEXT_DOCUMENT = re.compile(rb"[ \t\r]*+\n\s*+\{")
+_LOGSTASH_START = re.compile(rb'\s*+\{\s*+"event"\s*+:\s*+(?=\{)')
 
 Backend: TypeAlias = Literal["webhook", "log"]
 """Which of kube-apiserver's backends wrote a body. Each has its own flag for the version."""
@@ -46,10 +51,10 @@ def check_version(envelope: Envelope, backend: Backend) -> None:
     ``backend`` wrote the events that stand alone. Lists are always the webhook's.
     """
     kind, version = envelope.kind, envelope.apiVersion
-    known = kind == "EventList" or envelope.is_event
-    if known and (version == API_VERSION or (version is None and envelope.is_event)):
+    accepted = (API_VERSION, None) if envelope.is_event else (API_VERSION,)
+    if (kind == "EventList" or envelope.is_event) and version in accepted:
         return
-    if (known or kind is None) and (version or "").startswith("audit.k8s.io/") and version != API_VERSION:
+    if kind in ("EventList", "Event", None) and _is_other_version(version):
         wrote = "webhook" if kind == "EventList" else backend
         raise Undecodable(
             f"expected apiVersion {API_VERSION}, got {shown(version)}. Start kube-apiserver with "
@@ -58,6 +63,34 @@ def check_version(envelope: Envelope, backend: Backend) -> None:
     raise Undecodable(
         f"expected kind EventList and apiVersion {API_VERSION}, got kind {shown(kind)} and apiVersion {shown(version)}"
     )
+
+
+def _is_other_version(version: str | None) -> bool:
+    return version is not None and version.startswith(_GROUP) and version != API_VERSION
+
+
+def logstash_event(body: bytes) -> memoryview | None:
+    """Return the event of ``{"event":…}``, as the format ``logstash`` has it. None for any other body.
+
+    The event is all text up to the last bracket. So a second member makes it malformed, and is not silently lost.
+    """
+    start = _LOGSTASH_START.match(body)
+    if not start:
+        return None
+    end = len(body.rstrip()) - 1
+    if not body.startswith(b"}", end):
+        raise Undecodable("the object is not closed", end + 1)
+    return memoryview(body[start.end() : end].rstrip())
+
+
+def for_several_documents(body: bytes, error: Undecodable) -> Undecodable:
+    """Return the error that tells how to send several documents, if that is what the body has, else ``error``."""
+    if error.position and _NEXT_DOCUMENT.match(body, error.position):
+        return Undecodable(
+            "the body has several documents, each on its own line. Send it with Content-Type application/x-ndjson",
+            error.position,
+        )
+    return error
 
 
 def shown(value: str | None) -> str:

@@ -21,7 +21,7 @@ from ahocorasick_rs import BytesAhoCorasick
 from msgspec import UNSET
 
 from auditsplit.decode import fallback, jsonscan
-from auditsplit.decode.envelope import Backend, Envelope, check_version
+from auditsplit.decode.envelope import Backend, Envelope, check_version, for_several_documents, logstash_event
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, BadItem, Event, Head
 
@@ -56,8 +56,6 @@ _find_next_items = BytesAhoCorasick([_NEXT_ITEM]).find_matches_as_indexes  # fiv
 _LIST_END = re.compile(rb"(?<=\})\]\}\n?\Z")
 _QUOTE_ONLY = frozenset(b'"')
 _HAS_FIELDS = re.compile(rb'\s*+\{\s*+"')
-_NEXT_DOCUMENT = re.compile(rb"[ \t\r]*+\n\s*+\{")
-_LOGSTASH_START = re.compile(rb'\s*+\{\s*+"event"\s*+:\s*+(?=\{)')
 
 
 class Decoded(msgspec.Struct, gc=False):
@@ -94,12 +92,12 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     several_lines = body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body
     if not several_lines and (events := _split_at_starts(body)):
         return Decoded(events, [])
-    if wrapper := _LOGSTASH_START.match(body):
-        return _decode_logstash(body, wrapper.end(), several_lines=several_lines)
+    if inner := logstash_event(body):
+        return Decoded([_decode_item(inner, several_lines=several_lines)], [])
     try:
         envelope, items = _read_envelope(body)
     except Undecodable as error:
-        raise _for_several_documents(body, error) from error
+        raise for_several_documents(body, error) from error
     check_version(envelope, backend)
     if envelope.is_event:
         items = (memoryview(body.strip()),)
@@ -153,28 +151,6 @@ def _decode_line(line: bytes, index: int, into: Decoded, backend: Backend) -> No
     for item in decoded.bad:
         into.reject(BadItem(index, f"item {item.index}: {item.reason}" if several else item.reason, item.raw))
     _check_count(len(into.events))
-
-
-def _for_several_documents(body: bytes, error: Undecodable) -> Undecodable:
-    """Return the error that tells how to send several documents, if that is what the body has; else ``error``."""
-    if error.position and _NEXT_DOCUMENT.match(body, error.position):
-        return Undecodable(
-            "the body has several documents, each on its own line. Send it with Content-Type application/x-ndjson",
-            error.position,
-        )
-    return error
-
-
-def _decode_logstash(body: bytes, start: int, *, several_lines: bool) -> Decoded:
-    """Return the event of ``{"event":…}``, which begins at ``start``. There must be no other member.
-
-    A second member would be acknowledged and lost, so the text up to the last bracket must be a single value.
-    """
-    end = len(body.rstrip()) - 1
-    if body[end:].rstrip() != b"}":
-        raise Undecodable("the object is not closed", end + 1)
-    inner = memoryview(body[start:end].rstrip())
-    return Decoded([_decode_item(inner, several_lines=several_lines)], [])
 
 
 def _split_at_starts(body: bytes) -> list[Event] | None:

@@ -156,10 +156,10 @@ class _Scan:
                 continue
             if not self._open or self._open[-1][0] != _OPENING[mark]:
                 return False
-            begin = self._open.pop()[1]
-            if begin >= 0 and not text[position + 1 :].strip():
+            begin, at_end = self._open.pop()[1], text[position + 1 :].isspace() or position + 1 == len(text)
+            if at_end:
                 self.closed[begin] = number
-            if not self._open and text[position + 1 :].strip():
+            elif not self._open:
                 return False
         self._end = text.rstrip()[-1:]
         return True

@@ -99,14 +99,15 @@ def _joined(parts: list[_Part]) -> Iterator[Line]:
     line begins at the first part from which on the text is a JSON value.
     """
     starts = [index for index, part in enumerate(parts) if part.text.lstrip().startswith(b"{")]
-    begin = starts[0] if starts else len(parts)
-    text = b"".join(part.text for part in parts[begin:])
-    if len(starts) > 1 and not is_json(text):
-        for start in reversed(starts):
-            rest = b"".join(part.text for part in parts[start:])
-            if is_json(rest):
-                begin, text = start, rest
-                break
+    if not starts:
+        yield from (part.line for part in parts)
+        return
+    begin = starts[0]
+    if len(starts) > 1 and not is_json(_text(parts, begin)):
+        begin = next((start for start in reversed(starts) if is_json(_text(parts, start))), begin)
     yield from (part.line for part in parts[:begin])
-    if text:
-        yield Line(parts[begin].line.number, text + b"\n")
+    yield Line(parts[begin].line.number, _text(parts, begin) + b"\n")
+
+
+def _text(parts: list[_Part], begin: int) -> bytes:
+    return b"".join(part.text for part in parts[begin:])

@@ -130,11 +130,12 @@ def _segment_mistakes(segment: str) -> Iterable[str]:
             "kube-audit-{user}/audit"
         )
         return
-    fields = [(name, field(name) or _MISTAKEN) for _, name in _parse(segment) if name is not None]
+    parts = _parse(segment)
+    fields = [(name, field(name) or _MISTAKEN) for _, name in parts if name is not None]
     free = [f"{{{name}}}" for name, part in fields if not part.fixed_bytes]
     if len(free) > 1:
         yield f"{segment!r}: two events could get the same key. Put / between {' and '.join(free)}"
         return
-    longest = sum(len(literal) for literal, _ in _parse(segment)) + sum(part.max_bytes for _, part in fields)
+    longest = sum(len(literal) for literal, _ in parts) + sum(part.max_bytes for _, part in fields)
     if longest > MAX_SEGMENT_BYTES:
         yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}. Shorten it, or put / in it"
