@@ -154,15 +154,20 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
         digests.add(digest)
         second = int(time.timestamp())
         seconds.add(second)
-        audit_id = _AUDIT_ID.search(line)
+        audit_id = _audit_id(line)
         if event.head.stage in _LAST_STAGES:
-            ended.add(audit_id[1] if audit_id else b"")
+            ended.add(audit_id)
         elif audit_id:
-            started[audit_id[1]] = second
+            started[audit_id] = second
     _note_times(result, sorted(seconds), silence)
     latest = result.last.timestamp() - silence.total_seconds()
     result.unended = sum(1 for request, second in started.items() if request not in ended and second < latest)
     return result
+
+
+def _audit_id(line: bytes) -> bytes:
+    match = _AUDIT_ID.search(line)
+    return match[1] if match else b""
 
 
 def _note_times(result: Inspection, seconds: list[int], silence: timedelta) -> None:

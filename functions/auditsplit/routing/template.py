@@ -14,7 +14,7 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from auditsplit.event import Event, Head, Origin
-from auditsplit.routing.fields import EXTRA, FIELDS, WhichUser, field
+from auditsplit.routing.fields import EXTRA, FIELDS, Field, WhichUser, field
 
 RESERVED = ("_rejected", ".auditsplit")
 """The sinks' own places. No key begins with them."""
@@ -123,6 +123,10 @@ def _mistakes(text: str) -> Iterable[str]:
         yield from _segment_mistakes(segment)
 
 
+def _checked_as(name: str) -> Field:
+    return field(name) or _MISTAKEN
+
+
 def _segment_mistakes(segment: str) -> Iterable[str]:
     if segment in ("", ".", ".."):
         yield (
@@ -131,7 +135,7 @@ def _segment_mistakes(segment: str) -> Iterable[str]:
         )
         return
     parts = _parse(segment)
-    fields = [(name, field(name) or _MISTAKEN) for _, name in parts if name is not None]
+    fields = [(name, _checked_as(name)) for _, name in parts if name is not None]
     free = [f"{{{name}}}" for name, part in fields if not part.fixed_bytes]
     if len(free) > 1:
         yield f"{segment!r}: two events could get the same key. Put / between {' and '.join(free)}"
