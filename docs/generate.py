@@ -18,7 +18,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from auditsplit import errors, sinks
 from auditsplit.errors import AuditsplitError, SenderError
-from auditsplit.routing.fields import FIELDS
+from auditsplit.routing.fields import EXTRA_HELP, FIELDS
 from auditsplit.settings import NAMES
 from auditsplit.sinks.options import Row, describe
 from auditsplit.telemetry import logs, metrics
@@ -96,7 +96,10 @@ def tables() -> Mapping[str, str]:
     """Return all tables by name; that of a sink's options by the scheme, without ``+http`` or ``+https``."""
     found = {
         "settings": table(("name", "default", "meaning"), settings()),
-        "fields": table(("field", "meaning"), ((code(f"{{{name}}}"), field.help) for name, field in FIELDS.items())),
+        "fields": table(
+            ("field", "meaning"),
+            [*((code(f"{{{name}}}"), field.help) for name, field in FIELDS.items()), ("`{extra:KEY}`", EXTRA_HELP)],
+        ),
         "metrics": table(("metric", "type", "labels", "meaning"), metric_rows()),
         "log": table(("field", "meaning"), ((code(name), text) for name, text in logs.HELP.items())),
         "codes": table(("code", "status", "meaning", "who acts", "what to do"), codes()),

@@ -10,7 +10,9 @@ import pty
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import CliRunner, Result
@@ -65,6 +67,14 @@ def test_check_prints_each_cluster_that_has_a_token_once() -> None:
     assert result.exit_code == 0
     assert "senders: the clusters a, b, by token\n" in result.stdout
     assert "0" * 60 not in result.output
+
+
+def test_check_warns_that_the_first_stage_has_no_impersonated_user() -> None:
+    """With what to write into the policy."""
+    result = run("check", AUDIT_SINKS="memory:", AUDIT_USER="impersonated")
+
+    assert result.exit_code == 0
+    assert "omitStages: [RequestReceived]" in result.stderr
 
 
 def test_check_reports_all_mistakes_in_the_settings() -> None:
@@ -305,9 +315,70 @@ def test_misuse_exits_with_2(arguments: list[str], environ: dict[str, str], tmp_
     assert not (tmp_path / "var").exists()
 
 
+def test_split_reads_all_files_below_a_folder(tmp_path: Path) -> None:
+    """In the order of their names, compressed or not. Hidden files and the sinks' own are left out."""
+    lines = [line("alice", auditID=name) + b"\n" for name in ("a", "b", "c", "d")]
+    (tmp_path / "logs/node-1").mkdir(parents=True)
+    (tmp_path / "logs/node-1/audit-1.log.gz").write_bytes(gzip.compress(lines[0]))
+    (tmp_path / "logs/node-1/audit.log").write_bytes(lines[1])
+    (tmp_path / "logs/node-2").write_bytes(lines[2])
+    for hidden in (".cache/audit.log", ".audit.log", "_rejected/prod/x", "node-1/.auditsplit/journal"):
+        (tmp_path / "logs" / hidden).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / hidden).write_bytes(lines[3])
+
+    result = run("split", "logs")
+
+    assert result.exit_code == 0
+    assert result.stderr == "3 events stored in file:var/log (0 of them before), 0 rejected\n"
+    assert (tmp_path / ALICE).read_bytes() == b"".join(lines[:3])
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("logs.tar", "w"), ("logs.tgz", "w:gz"), ("logs.tar.gz", "w:gz"), ("logs", "w"), ("x.gz", "w:gz")],
+)
+def test_split_refuses_a_tar_archive(name: str, mode: Literal["w", "w:gz"], tmp_path: Path) -> None:
+    """By its name or its contents, with what to do. The other files are split."""
+    (tmp_path / "audit.log").write_bytes(LOG)
+    with tarfile.open(tmp_path / name, mode) as archive:
+        archive.add("audit.log")
+
+    result = run("split", name, "audit.log")
+
+    assert result.exit_code == 1
+    assert f"Error: {name}: this is a tar archive. Extract it, and split the folder" in result.stderr
+    assert "9 events stored in file:var/log (0 of them before), 0 rejected\n" in result.stderr
+
+
+def test_split_refuses_utf_16(tmp_path: Path) -> None:
+    """As PowerShell's ``>`` writes it, with the command that converts it."""
+    (tmp_path / "audit.log").write_bytes(LOG.decode().encode("utf-16"))
+
+    result = run("split", "audit.log")
+
+    assert result.exit_code == 1
+    assert "iconv -f UTF-16 -t UTF-8" in result.stderr
+
+
+def test_split_refuses_a_file_of_the_sink_itself(tmp_path: Path) -> None:
+    """It would grow while it is read. What was rejected may be split again."""
+    (tmp_path / "audit.log").write_bytes(LOG + b"x\n")
+    run("split", "audit.log")
+    [rejected] = (tmp_path / "var/log/_rejected/default").iterdir()
+    rejected.write_bytes(line("bob"))
+
+    whole, again = run("split", "var/log"), run("split", str(rejected))
+
+    assert whole.exit_code == 1
+    assert "the file is in the sink file:var/log itself. Set AUDIT_SINKS to another place" in whole.stderr
+    assert (tmp_path / ALICE).read_bytes() == LOG
+    assert again.exit_code == 0
+    assert (tmp_path / "var/log/kube-audit-bob/audit").read_bytes() == line("bob") + b"\n"
+
+
 @pytest.mark.parametrize("name", ["missing.log", "."])
 def test_an_unreadable_file_is_reported_with_its_name(name: str) -> None:
-    """A missing file, or a folder, without a stack trace."""
+    """A missing file, or an empty folder, without a stack trace."""
     result = run("split", name)
 
     assert result.exit_code in (1, 2)

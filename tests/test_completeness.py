@@ -208,6 +208,30 @@ def test_files_and_folders_are_read(tmp_path: Path) -> None:
     assert "  no event between 2026-01-31T10:01:00Z and 2026-01-31T11:00:00Z\n" in gap.stdout
 
 
+@pytest.mark.parametrize("arguments", [(), ("--since", "2027-01-01"), ("--until", "2025-01-01")])
+def test_without_an_event_there_is_no_all_clear(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """An empty folder, or no event in the time: exit 1, with the reason."""
+    if arguments:
+        (tmp_path / "audit").write_bytes(at(0, auditID="a") + b"\n")
+
+    result = run("lines", tmp_path, *arguments)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("events: 0\n")
+    assert "no event has a time from --since until --until" in result.stderr
+
+
+def test_an_event_without_a_time_is_in_no_time() -> None:
+    """It makes no gap, is not the first or last event, and is no duplicate."""
+    untimed = line("alice", stageTimestamp=None, requestReceivedTimestamp="yesterday")
+
+    result = completeness.inspect([untimed, at(0, auditID="a"), untimed], *ALWAYS, FIVE_MINUTES)
+
+    assert (result.events, result.untimed, result.duplicates, result.silences) == (1, 2, 0, [])
+    assert result.first == result.last == datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert result.is_complete
+
+
 def test_a_torn_file_is_misuse(tmp_path: Path) -> None:
     """It cannot be read to its end."""
     (tmp_path / "x.gz").write_bytes(gzip.compress(at(0))[:-9])

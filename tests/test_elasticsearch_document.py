@@ -12,6 +12,7 @@ from hypothesis import given
 from support.eventlists import HOSTILE, PROPERTY, carrying, event, eventlist, items, line
 
 from auditsplit.decode import batch as batches
+from auditsplit.decode.eventlist import decode
 from auditsplit.event import Batch, Event, Origin
 from auditsplit.sinks import lines
 from auditsplit.sinks.elasticsearch import document
@@ -209,12 +210,26 @@ def test_only_members_that_exist_are_named_as_left_out() -> None:
     assert content["user"]["name"] == "alice"
 
 
-def test_the_id_is_of_the_clusters_name_and_the_bytes() -> None:
-    r"""A known answer: base64 of the first 20 bytes of SHA-256, as ``printf 'prod\0{}' | sha256sum`` begins."""
-    assert document.identity("prod", b"{}") == base64.urlsafe_b64encode(
-        bytes.fromhex("3f74f10743a5e5f78f4ece43efe9fe4453ab827c")
+def test_the_id_is_of_the_clusters_name_and_the_line() -> None:
+    r"""A known answer: base64 of the first 20 bytes of SHA-256, as ``printf 'prod\0{…}' | sha256sum`` begins."""
+    line = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1"}'
+    [item] = decode(line).events
+
+    assert document.identity("prod", item) == base64.urlsafe_b64encode(
+        bytes.fromhex("b0873915b9e02fc5a02466e135064779623f5454")
     ).decode().rstrip("=")
-    assert document.identity("prod", b"{}") != document.identity("pro", b"d{}")
+    assert document.identity("pro", item) != document.identity("prod", item)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_webhooks_and_the_logs_copy_of_an_event_have_one_id(name: str) -> None:
+    """The log backend puts kind and version in front. Other bytes are another document."""
+    item, other = HOSTILE[name], HOSTILE[name][:-1] + b',"x":1}'
+    named = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + item[1:]
+    posted, written, third = (decode(body).events[0] for body in (eventlist([item]), named, eventlist([other])))
+
+    assert document.identity("prod", posted) == document.identity("prod", written)
+    assert document.identity("prod", posted) != document.identity("prod", third)
 
 
 def test_a_rejected_body_is_stored_whole() -> None:

@@ -460,6 +460,55 @@ def test_a_single_event_is_decoded(around: bytes) -> None:
     assert decoded.events[0].head.user.username == "bob"
 
 
+@pytest.mark.parametrize("dropped", [(), ("kind",), ("apiVersion",), ("kind", "apiVersion")])
+def test_a_single_event_may_lack_its_kind_and_version(dropped: tuple[str, ...]) -> None:
+    """As an item of a list may. The parser and the scan agree."""
+    document = json.dumps({name: value for name, value in json.loads(line()).items() if name not in dropped}).encode()
+    fast = decode(document)
+    with only_the_scan():
+        scanned = decode(document)
+
+    assert raws(fast) == [document]
+    assert scanned == fast
+
+
+@given(items, st.sampled_from([b"", b" ", b"\t", b"\n"]))
+@PROPERTY
+def test_a_logstash_line_is_read_back(item: bytes, gap: bytes) -> None:
+    """The event of ``{"event":…}`` has its own bytes, whatever they are."""
+    inner = item.strip()
+    decoded = decode(b"{" + gap + b'"event"' + gap + b":" + gap + inner + gap + b"}" + gap)
+
+    assert raws(decoded) == [inner]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_logstash_line_is_read_back(name: str) -> None:
+    """Also where a parser refuses the event."""
+    assert raws(decode(b'{"event":' + HOSTILE[name] + b"}\n")) == [HOSTILE[name]]
+
+
+@pytest.mark.parametrize("second", [line("bob"), event("bob"), eventlist([event()])])
+def test_several_documents_are_refused_with_the_content_type(second: bytes) -> None:
+    """The error names the type for a document on each line, and where the second document begins."""
+    with pytest.raises(Undecodable, match=r"Content-Type application/x-ndjson") as caught:
+        decode(line() + b"\r\n" + second + b"\n")
+
+    assert caught.value.position == len(line())
+
+
+def test_a_recorded_event_of_another_version_is_refused_with_the_flag_of_the_log() -> None:
+    """A log file is the log backend's. A list is the webhook's, also in a file."""
+    old = line().replace(b"audit.k8s.io/v1", b"audit.k8s.io/v1beta1")
+    lists = eventlist([event()]).replace(b"audit.k8s.io/v1", b"audit.k8s.io/v1beta1")
+
+    decoded = decode_lines(old + b"\n" + lists, "log", recorded=True)
+
+    assert [item.index for item in decoded.bad] == [0, 1]
+    assert "--audit-log-version=audit.k8s.io/v1" in decoded.bad[0].reason
+    assert FLAG in decoded.bad[1].reason
+
+
 def test_a_single_pretty_printed_event_becomes_one_line() -> None:
     """The white space between its tokens is removed."""
     pretty = json.dumps(json.loads(line()), indent=2).encode()
@@ -510,7 +559,7 @@ def test_another_version_is_refused_with_the_flag_by_the_scan() -> None:
         (ENVELOPE + event()[:-1], "brackets are not closed", len(ENVELOPE + event()) - 1),
         (ENVELOPE + b'{"level":"Met', "a string is not closed", len(ENVELOPE) + 9),
         (ENVELOPE + b"}]", "does not match", len(ENVELOPE)),
-        (eventlist([event()]) + b"{}", "text after the end", len(eventlist([event()])) - 1),
+        (eventlist([event()]).rstrip() + b"{}", "text after the end", len(eventlist([event()])) - 1),
         (ENVELOPE[:-1] + b"{}}", r"expected '\['", len(ENVELOPE) - 1),
         (ENVELOPE[:-1] + b"42}", r"expected '\['", len(ENVELOPE) - 1),
         (ENVELOPE[:-1] + b'"[]"}', r"expected '\['", len(ENVELOPE) - 1),
@@ -536,7 +585,18 @@ def test_a_body_that_is_not_an_event_list_is_refused_with_a_position(body: bytes
         (b'{"apiVersion":"audit.k8s.io/v1","items":[]}', "got kind none"),
         (b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1"}', "has no items"),
         (rb'{"kind":"\ud800","items":[]}', "got kind"),
-        (event(), "got kind none"),
+        (b'{"level":"Metadata"}', "got kind none"),
+        (b'{"msg":"started","verb":"get","v":2}', "got kind none"),
+        (b'{"auditID":"1","items":[]}', "got kind none"),
+        (b'{"kind":"Event","apiVersion":"v1","auditID":"1"}', "got kind 'Event' and apiVersion 'v1'"),
+        (b'{"kind":"Pod","apiVersion":"audit.k8s.io/v1","auditID":"1"}', "got kind 'Pod'"),
+        (b'{"event":42}', "got kind none"),
+        (b'{"event":{"auditID":"1"},"event":{"auditID":"2"}}', "text after the end"),
+        (b'{"event":{"auditID":"1"},"host":{"name":"x"}}', "text after the end"),
+        (b'{"event":{"kind":"Pod","auditID":"1"}}', "got 'Pod'"),
+        (b'{"event":{"auditID":"1"}', "brackets are not closed"),
+        (b'{"event":{}}', "the item has no fields"),
+        (b'{"event":{"auditID":"1"}} x', "the object is not closed"),
     ],
 )
 def test_another_document_is_refused(body: bytes, reason: str) -> None:
@@ -589,14 +649,14 @@ def test_lines_of_events_are_decoded(some: list[bytes], end: bytes) -> None:
 
 def test_malformed_lines_hide_no_event() -> None:
     """A malformed line is returned with its number, which counts from 0 and includes empty lines."""
-    body = b"\n".join([line(), b"", b"klog: something", event("no-kind"), line("bob"), line()[:-20]])
+    body = b"\n".join([line(), b"", b"klog: something", b'{"v":2,"msg":"klog"}', line("bob"), line()[:-20]])
 
     decoded = decode_lines(body)
 
     assert raws(decoded) == [line(), line("bob")]
     assert [(item.index, item.raw) for item in decoded.bad] == [
         (2, b"klog: something"),
-        (3, event("no-kind")),
+        (3, b'{"v":2,"msg":"klog"}'),
         (5, line()[:-20]),
     ]
     assert all(item.reason for item in decoded.bad)

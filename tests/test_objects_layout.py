@@ -164,7 +164,7 @@ def test_the_longest_key_is_calculated() -> None:
     long = "X" * 300
     batch = batch_of(event(long))
 
-    assert template.max_bytes == len(template.key(batch.events[0].head, Origin(long, batch.origin.arrived)))
+    assert template.max_bytes == len(template.key(batch.events[0], Origin(long, batch.origin.arrived)))
 
 
 def test_tags_are_pairs() -> None:

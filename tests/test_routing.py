@@ -43,12 +43,13 @@ heads = st.builds(
     requestReceivedTimestamp=st.none() | st.datetimes().map(lambda at: at.isoformat() + "Z") | names,
     stageTimestamp=st.none() | st.datetimes().map(lambda at: at.isoformat() + "Z") | names,
 )
+events = st.builds(Event, heads, st.just(memoryview(b"{}")))
 origins = st.builds(Origin, st.sampled_from(["prod", "a.b", "x"]), st.just(ARRIVED))
 
 
-def head(username: str | None = "alice", **fields: str) -> Head:
-    """Return the head of an event by ``username``, or of an event without a user."""
-    return Head(user=User(username), **fields)  # type: ignore[arg-type]
+def routed(username: str | None = "alice", **fields: str) -> Event:
+    """Return an event by ``username``, or an event without a user. Only its head has the fields."""
+    return Event(Head(user=User(username), **fields), memoryview(b"{}"))  # type: ignore[arg-type]
 
 
 def decoded(*some: bytes) -> list[Event]:
@@ -61,6 +62,7 @@ def test_every_field_is_the_value_of_the_event(field: str) -> None:
     """A field is spelt as in Kubernetes where the value is a safe name."""
     values = {
         "user": "system:serviceaccount:ns:x",
+        "uid": "uid-x",
         "namespace": "team-a",
         "cluster": "prod",
         "verb": "list",
@@ -73,15 +75,18 @@ def test_every_field_is_the_value_of_the_event(field: str) -> None:
         "day": "23",
         "hour": "09",
     }
-    [only] = decoded(event(values["user"], level=values["level"], stageTimestamp="2026-11-23T09:59:59.999999Z"))
+    user = {"username": values["user"], "uid": values["uid"]}
+    [only] = decoded(event(user=user, level=values["level"], stageTimestamp="2026-11-23T09:59:59.999999Z"))
 
-    assert KeyTemplate(f"a-{{{field}}}/b").key(only.head, ORIGIN) == f"a-{values[field]}/b"
+    assert KeyTemplate(f"a-{{{field}}}/b").key(only, ORIGIN) == f"a-{values[field]}/b"
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
         ("user", NO_USER),
+        ("uid", "none"),
+        ("extra:sessionName", "none"),
         ("namespace", "none"),
         ("verb", "none"),
         ("resource", "none"),
@@ -106,15 +111,15 @@ def test_absent_values_have_names(item: bytes, field: str, value: str) -> None:
     """Absent, null and empty values are ``none``. An absent user is ``_no-user``. An absent time is the arrival's."""
     [only] = decoded(item)
 
-    assert KeyTemplate(f"{{{field}}}/x").key(only.head, ORIGIN) == f"{value}/x"
+    assert KeyTemplate(f"{{{field}}}/x").key(only, ORIGIN) == f"{value}/x"
 
 
 def test_levels_and_stages_keep_kubernetes_spelling() -> None:
     """Known words keep their capital letters. All other values are encoded."""
     template = KeyTemplate("{level}/{stage}")
 
-    assert template.key(head(level="Metadata", stage="RequestReceived"), ORIGIN) == "Metadata/RequestReceived"
-    assert template.key(head(level="METADATA", stage="../x"), ORIGIN) == "%4D%45%54%41%44%41%54%41/%2E.%2Fx"
+    assert template.key(routed(level="Metadata", stage="RequestReceived"), ORIGIN) == "Metadata/RequestReceived"
+    assert template.key(routed(level="METADATA", stage="../x"), ORIGIN) == "%4D%45%54%41%44%41%54%41/%2E.%2Fx"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,7 @@ def test_has_time_is_true_for_fields_that_depend_on_the_time(field: str) -> None
     template = KeyTemplate(f"{{{field}}}/{{verb}}")
     times = ("2026-11-23T11:29:49Z", "2027-12-24T12:30:50Z")
 
-    keys = {template.key(head(stageTimestamp=time), ORIGIN) for time in times}
+    keys = {template.key(routed(stageTimestamp=time), ORIGIN) for time in times}
 
     assert template.has_time == (len(keys) == 2)
 
@@ -192,16 +197,16 @@ def test_dates_and_hours_are_in_utc(at: datetime, offset: int) -> None:
     """Timestamps of any zone give UTC's date and hour, of a fixed length."""
     local = at.replace(tzinfo=UTC).astimezone(timezone(timedelta(minutes=offset)))
 
-    key = KeyTemplate("{date}/{hour}/{year}{month}{day}").key(head(stageTimestamp=local.isoformat()), ORIGIN)
+    key = KeyTemplate("{date}/{hour}/{year}{month}{day}").key(routed(stageTimestamp=local.isoformat()), ORIGIN)
 
     assert key == f"{at.date().isoformat()}/{at.hour:02}/{at.date().isoformat().replace('-', '')}"
 
 
-@given(heads, heads, origins, origins, st.sampled_from(TEMPLATES))
+@given(events, events, origins, origins, st.sampled_from(TEMPLATES))
 @PROPERTY
-def test_two_users_never_share_a_place(one: Head, other: Head, here: Origin, there: Origin, text: str) -> None:
+def test_two_users_never_share_a_place(one: Event, other: Event, here: Origin, there: Origin, text: str) -> None:
     """Two users' keys differ for any other values of their events, also on a disk that ignores case."""
-    users = [(each.user and each.user.username) or None for each in (one, other)]
+    users = [(each.head.user and each.head.user.username) or None for each in (one, other)]
     assume(users[0] != users[1])
     template = KeyTemplate(text)
 
@@ -215,14 +220,14 @@ def test_events_that_differ_only_in_the_user_have_different_places(one: str, oth
     assume(one != other)
     template = KeyTemplate(text)
 
-    keys = {template.key(head(username), ORIGIN).casefold() for username in (one, other, None)}
+    keys = {template.key(routed(username), ORIGIN).casefold() for username in (one, other, None)}
 
     assert len(keys) == 3
 
 
-@given(heads, origins, st.sampled_from(TEMPLATES))
+@given(events, origins, st.sampled_from(TEMPLATES))
 @PROPERTY
-def test_a_key_has_the_shape_of_its_template(of_event: Head, origin: Origin, text: str) -> None:
+def test_a_key_has_the_shape_of_its_template(of_event: Event, origin: Origin, text: str) -> None:
     """A key has the template's literal prefix and number of segments. Each segment is a file name of bounded length."""
     key = KeyTemplate(text).key(of_event, origin)
 
@@ -237,7 +242,7 @@ def test_a_key_has_the_shape_of_its_template(of_event: Head, origin: Origin, tex
     assert "\\" not in key
 
 
-@given(st.lists(st.builds(Event, heads, st.just(memoryview(b"{}"))), max_size=12), st.sampled_from(TEMPLATES))
+@given(st.lists(events, max_size=12), st.sampled_from(TEMPLATES))
 @PROPERTY
 def test_grouping_keeps_every_event_in_order(events: list[Event], text: str) -> None:
     """Each event is in the group of its own key only. Events and groups are in the order of the batch."""
@@ -245,7 +250,7 @@ def test_grouping_keeps_every_event_in_order(events: list[Event], text: str) -> 
 
     groups = template.group(events, ORIGIN)
 
-    keys = [template.key(each.head, ORIGIN) for each in events]
+    keys = [template.key(each, ORIGIN) for each in events]
     assert list(groups) == list(dict.fromkeys(keys))
     for key, group in groups.items():
         its_own = [each for each, its_key in zip(events, keys, strict=True) if its_key == key]
@@ -257,9 +262,9 @@ def test_events_without_a_user_have_a_place_of_their_own() -> None:
     template = KeyTemplate("kube-audit-{user}/audit")
     [failed, named, encoded] = decoded(event(None), event(NO_USER), event("%5Fno-user"))
 
-    assert template.key(failed.head, ORIGIN) == "kube-audit-_no-user/audit"
-    assert template.key(named.head, ORIGIN) == "kube-audit-%5Fno-user/audit"
-    assert template.key(encoded.head, ORIGIN) == "kube-audit-%255%46no-user/audit"
+    assert template.key(failed, ORIGIN) == "kube-audit-_no-user/audit"
+    assert template.key(named, ORIGIN) == "kube-audit-%5Fno-user/audit"
+    assert template.key(encoded, ORIGIN) == "kube-audit-%255%46no-user/audit"
 
 
 @pytest.mark.parametrize(
@@ -282,8 +287,98 @@ def test_the_user_field_is_the_configured_user(
     """With ``user="impersonated"``, ``{user}`` is the impersonated user where there is one."""
     [only] = decoded(event("alice", **fields))
 
-    assert KeyTemplate("{user}").key(only.head, ORIGIN) == authenticated
-    assert KeyTemplate("{user}", user="impersonated").key(only.head, ORIGIN) == impersonated
+    assert KeyTemplate("{user}").key(only, ORIGIN) == authenticated
+    assert KeyTemplate("{user}", user="impersonated").key(only, ORIGIN) == impersonated
+
+
+SESSION = "{user}/{uid}/{extra:sessionName}"
+EXTRA = {"sessionName": ["Alice", "second"], "example.com/a b": ["x"], "empty": [], "blank": [""]}
+
+
+@pytest.mark.parametrize("hostile", [b"", rb',"requestObject":"\ud800"', b',"requestObject":1e400'])
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("sessionName", "%41lice"),
+        ("example.com/a b", "x"),
+        ("empty", "none"),
+        ("blank", "none"),
+        ("sessionname", "none"),
+    ],
+)
+def test_an_extra_field_is_the_first_value_of_its_key(key: str, name: str, hostile: bytes) -> None:
+    """Keys are compared exactly, and may have a slash. A body that parsers refuse makes no difference."""
+    [only] = decoded(event(user={"username": "admin", "uid": "u/1", "extra": EXTRA})[:-1] + hostile + b"}")
+
+    assert KeyTemplate(f"{{uid}}/{{extra:{key}}}/x").key(only, ORIGIN) == f"u%2F1/{name}/x"
+
+
+def test_persons_with_one_user_name_have_places_of_their_own() -> None:
+    """With a shared role, only ``extra`` tells who it was. Grouping uses it as `KeyTemplate.key` does."""
+    users = [{"username": "admin", "uid": "u", "extra": {"sessionName": [name]}} for name in ("bob", "al", "bob")]
+    some = decoded(*(event(user=user) for user in users))
+
+    groups = KeyTemplate(SESSION).group(some, ORIGIN)
+
+    assert list(groups) == ["admin/u/bob", "admin/u/al"]
+    assert [list(map(id, group)) for group in groups.values()] == [[id(some[0]), id(some[2])], [id(some[1])]]
+
+
+@pytest.mark.parametrize(
+    ("impersonated", "key"),
+    [
+        (None, "admin/u/alice"),
+        ({}, "admin/u/alice"),
+        ({"uid": "other"}, "admin/u/alice"),
+        ({"username": "bob"}, "bob/none/none"),
+        ({"username": "bob", "uid": "v", "extra": {"sessionName": ["b"]}}, "bob/v/b"),
+    ],
+    ids=range(5),
+)
+@pytest.mark.parametrize("hostile", [b"", rb',"requestObject":"\ud800"'])
+def test_uid_and_extra_are_of_the_same_user_as_the_name(
+    impersonated: dict[str, object] | None, key: str, hostile: bytes
+) -> None:
+    """They are never mixed from two users."""
+    user = {"username": "admin", "uid": "u", "extra": {"sessionName": ["alice"]}}
+    [only] = decoded(event(user=user, impersonatedUser=impersonated)[:-1] + hostile + b"}")
+
+    assert KeyTemplate(SESSION, user="impersonated").key(only, ORIGIN) == key
+    assert KeyTemplate(SESSION).key(only, ORIGIN) == "admin/u/alice"
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        b'{"username":"a","uid":1,"extra":{"sessionName":["s"]}}',
+        b'{"username":"a","extra":{"sessionName":["s"],"other":1}}',
+        rb'{"username":"a","extra":{"x":{},"sessionName":["s",1],"\ud800":["\ud800"]}}',
+    ],
+)
+def test_a_value_of_another_type_leaves_out_that_value_alone(user: bytes) -> None:
+    """The others are still read, by the quotes and brackets of the item."""
+    [only] = decoded(b'{"user":' + user + b"}")
+
+    assert KeyTemplate(SESSION).key(only, ORIGIN) == "a/none/s"
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        b'{"username":"a","uid":[],"extra":7}',
+        b'{"username":"a","extra":{"sessionName":"s"}}',
+        b'{"username":"a","extra":{"sessionName":[1]}}',
+        b'{"username":"a","extra":{"sessionName":[["s"]]}}',
+        b'{"username":"a","extra":{"sessionName":[{x}]}}',
+        b'{"username":"a","extra":{"sessionName":["\xff"]}}',
+        b'{"username":"a","extra":{"sessionName":[%s]}}' % (b"[" * 9000 + b"]" * 9000),
+    ],
+)
+def test_a_malformed_extra_is_absent(user: bytes) -> None:
+    """No value is guessed, and no event is refused for it."""
+    events = decoded(b'{"user":' + user + b"}")
+
+    assert [KeyTemplate(SESSION).key(each, ORIGIN) for each in events] in ([], ["a/none/none"])
 
 
 def test_recorded_users_have_the_documented_places(recorded: list[bytes]) -> None:
@@ -323,7 +418,7 @@ def test_recorded_users_have_the_documented_places(recorded: list[bytes]) -> Non
 )
 def test_templates_without_a_conflict_are_accepted(text: str) -> None:
     """Two different users can't get the same key from these templates."""
-    key = KeyTemplate(text).key(head("Alice"), ORIGIN)
+    key = KeyTemplate(text).key(routed("Alice"), ORIGIN)
 
     assert ("%41lice" in key) == ("{user}" in text)
 
@@ -345,6 +440,12 @@ def test_templates_without_a_conflict_are_accepted(text: str) -> None:
         ("a/./{user}", "not a valid name between two slashes"),
         ("../{user}", "not a valid name between two slashes"),
         ("{user}/..", "not a valid name between two slashes"),
+        ("{user}-{uid}", "could get the same key"),
+        ("{uid}{extra:a}", r"Put / between \{uid\} and \{extra:a\}"),
+        ("{user}/{extra:a/b}.{extra:a/c}", r"Put / between \{extra:a/b\} and \{extra:a/c\}"),
+        ("{extra}", r"is not a field. .*\{extra:KEY\}"),
+        ("{extra:}", "is not a field"),
+        ("{uid:x}", "is not a field"),
         ("{users}", r"\{users\} is not a field. Fields are \{user\}"),
         ("{User}", "is not a field"),
         ("{}", "is not a field"),
@@ -403,7 +504,7 @@ def test_no_user_name_leads_to_a_reserved_place(text: str) -> None:
     keys = []
     try:
         template = KeyTemplate(text)
-        keys = [template.key(head(username), ORIGIN) for username in completions]
+        keys = [template.key(routed(username), ORIGIN) for username in completions]
     except ValueError:
         pass
 
@@ -414,5 +515,5 @@ def test_the_user_can_be_decoded_from_a_key() -> None:
     """A URL decoder turns the segment behind ``user=`` into the user's name."""
     [only] = decoded(event("a b/\u00e9"))
 
-    assert KeyTemplate("user={user}/x").key(only.head, ORIGIN) == "user=a%20b%2F%C3%A9/x"
+    assert KeyTemplate("user={user}/x").key(only, ORIGIN) == "user=a%20b%2F%C3%A9/x"
     assert json.loads(bytes(only.raw))["user"]["username"] == "a b/\u00e9"

@@ -10,6 +10,7 @@ import msgspec
 from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist
+from auditsplit.decode.batch import DOCUMENT, Form
 from auditsplit.errors import SinkError, Undecodable
 from auditsplit.event import Batch, Event
 from auditsplit.policy import Transform
@@ -64,18 +65,23 @@ class Ingest:
         self._transforms = tuple(transforms)
 
     def receive(
-        self, body: bytes, cluster: str, deadline: Deadline, figures: Figures, *, lines: bool = False
+        self,
+        body: bytes,
+        cluster: str,
+        deadline: Deadline,
+        figures: Figures,
+        form: Form = DOCUMENT,
     ) -> Receipt:
         """Return the receipt of ``body`` once every sink holds its events durably, and its malformed items.
 
         Transforms apply to events only. A malformed item is rejected as it arrived.
 
         Args:
-            body: one document, or with ``lines`` one document on each line.
+            body: one document, or one document on each line.
             cluster: the cluster that the events are from.
             deadline: until when the sinks may take.
             figures: what became of the request; filled here, also where an error is raised.
-            lines: whether ``body`` has a document on each line.
+            form: whether ``body`` is a document or lines, and of a request or of a recorded file.
 
         Raises:
             SinkError: a sink failed. The other sinks hold the batch, and find it stored when the sender retries.
@@ -83,7 +89,7 @@ class Ingest:
         """
         try:
             with figures.phase("decode"):
-                batch = batches.read(body, cluster, lines=lines)
+                batch = batches.read(body, cluster, form)
         except Undecodable as error:
             raise self.reject(error, body, cluster, deadline, figures) from error
         figures.decoded(batch)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from auditsplit.deadline import REQUEST_S, Deadline
-from auditsplit.decode import compression, eventlist
+from auditsplit.decode import compression, layout, wrappers
+from auditsplit.decode.batch import Form
+from auditsplit.decode.wrappers import Line
 from auditsplit.errors import BodyTooLarge, Undecodable
 from auditsplit.ingest import Ingest, Rejected
 from auditsplit.telemetry.figures import Figures
 
 _PIECE_BYTES = 4 * 1024 * 1024
+_PIECE_LINES = 50_000  # a body of more than `eventlist.MAX_ITEMS` lines is refused as a whole
+TAR = "this is a tar archive. Extract it, and split the folder with its files"
+"""Why an archive is refused: its headers stand between the lines of its files."""
+_TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257  # in the first header, so in the first line
+_BYTE_ORDER_MARK = codecs.BOM_UTF8
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a slow pipe may give no more
 
 
@@ -29,33 +38,35 @@ class Delivered(NamedTuple):
 
 class _Piece(NamedTuple):
     text: bytes
-    lines: bool
-    """Whether it has a document on each line."""
+    numbers: list[int]
+    """The number of each line in the file, which counts from 1."""
+    document: bool
+    """Whether it is a document of several lines."""
 
 
 def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[Delivered]:
     """Deliver what ``stream`` holds, piece by piece, each durable when it is yielded.
 
-    A file of lines may be of any size, a single document or line of ``max_bytes``. A malformed item is rejected. After
+    A file of lines may be of any size, a single document or line of ``max_bytes``. A malformed item is rejected. What
+    becomes of a line does not depend on the other lines, unless they are a document of several lines together. After
     an error the same file can be split again: stored pieces that the sink still remembers (15 minutes in the file sink)
     are not stored twice.
 
     Raises:
         BodyTooLarge: a document or line is larger.
         SinkError: a sink failed.
-        Undecodable: the gzip data is broken.
+        Undecodable: the gzip data is broken, or the file is UTF-16 or a tar archive.
     """
-    number = 0  # of the lines before the piece
     for piece in _pieces(decompressed(stream), max_bytes):
-        first, number = number, number + piece.text.count(b"\n")
+        deadline = Deadline.after(REQUEST_S)
+        form = Form(lines=not piece.document, recorded=True)
         try:
-            receipt = ingest.receive(piece.text, cluster, Deadline.after(REQUEST_S), Figures(), lines=piece.lines)
+            receipt = ingest.receive(piece.text, cluster, deadline, Figures(), form)
         except Undecodable as error:
-            yield Delivered({"rejected": 1}, [error.detail])
+            yield Delivered({"rejected": 1}, [f"line {piece.numbers[0]}: {error.detail}"])
             continue
         complaints = [
-            f"{_position(item, first, piece)}: {item.reason}; written to {', '.join(item.kept)}"
-            for item in receipt.rejected
+            f"{_position(item, piece)}: {item.reason}; written to {', '.join(item.kept)}" for item in receipt.rejected
         ]
         counts = {
             "events": receipt.events,
@@ -70,55 +81,61 @@ def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     return compression.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 
-def _position(item: Rejected, first: int, piece: _Piece) -> str:
-    """Return where in the file the item stands; ``first`` is the number of lines before its piece."""
+def _position(item: Rejected, piece: _Piece) -> str:
+    """Return where in the file the item stands."""
     if item.index is None:
         return "several items"
-    return f"line {first + item.index + 1}" if piece.lines else f"item {item.index}"
+    if piece.document:
+        return f"line {piece.numbers[0]}: item {item.index}"
+    return f"line {piece.numbers[item.index]}"
 
 
 def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[_Piece]:
     """Yield the pieces of a file. Where gzip data is broken, the lines before the damage are yielded first."""
-    collected = _Collected()
+    collected: list[Line] = []
+    size = 0
+    damage: list[Undecodable] = []
+    whole = _until_damage(_lines(stream, max_bytes), damage)
+    for block in layout.blocks(wrappers.unwrap(whole), max_bytes):
+        more = sum(len(line.text) for line in block.lines)
+        full = block.document or size + more > _PIECE_BYTES or len(collected) >= _PIECE_LINES
+        if collected and full:
+            yield _piece(collected)
+            collected, size = [], 0
+        if block.document:
+            yield _piece(block.lines, document=True)
+        else:
+            collected += block.lines
+            size += more
+    if collected:
+        yield _piece(collected)
+    if damage:
+        raise damage[0]
+
+
+def _until_damage(lines: Iterator[Line], damage: list[Undecodable]) -> Iterator[Line]:
+    """Yield the lines before an `Undecodable`, and put the error into ``damage``."""
     try:
-        while line := _line(stream, max_bytes):
-            if collected.is_full_for(line):
-                yield collected.take()
-            collected.add(line)
-            if not collected.lines and collected.size > max_bytes:
-                raise BodyTooLarge(f"a document of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
-    except Undecodable:
-        if collected.lines:
-            yield collected.take()
-        raise
-    if collected.parts:
-        yield collected.take()
+        yield from lines
+    except Undecodable as error:
+        damage.append(error)
 
 
-class _Collected:
-    """The lines of a piece so far. A file is read as lines once its first line is a document."""
+def _piece(lines: list[Line], *, document: bool = False) -> _Piece:
+    text = b"".join(line.text if line.text.endswith(b"\n") else line.text + b"\n" for line in lines)
+    return _Piece(text, [line.number for line in lines], document)
 
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.size = 0
-        self.lines = False
-        self._in_list = False  # the first line begins a list that goes on
 
-    def is_full_for(self, line: bytes) -> bool:
-        """Return whether ``line`` belongs to the next piece; find out whether the file is one of lines."""
-        self._in_list = self._in_list or (not self.parts and b'"EventList"' in line and not _is_document(line))
-        self.lines = self.lines or (not self._in_list and self.size <= _PIECE_BYTES and _is_document(line))
-        return self.lines and bool(self.parts) and self.size + len(line) > _PIECE_BYTES
-
-    def add(self, line: bytes) -> None:
-        self.parts.append(line)
-        self.size += len(line)
-
-    def take(self) -> _Piece:
-        """Return the piece, and begin the next one."""
-        piece = _Piece(b"".join(self.parts), self.lines)
-        self.parts, self.size = [], 0
-        return piece
+def _lines(stream: BinaryIO, max_bytes: int) -> Iterator[Line]:
+    """Yield the lines of a file without byte order marks. Where files were joined, each may begin with its own."""
+    number = 0
+    while text := _line(stream, max_bytes):
+        number += 1
+        if number == 1 and text.startswith(_UTF_16):
+            raise Undecodable("the file is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8")
+        if number == 1 and text.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
+            raise Undecodable(TAR)
+        yield Line(number, text.removeprefix(_BYTE_ORDER_MARK))
 
 
 def _line(stream: BinaryIO, max_bytes: int) -> bytes:
@@ -127,11 +144,3 @@ def _line(stream: BinaryIO, max_bytes: int) -> bytes:
     if len(line) > max_bytes:
         raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
     return line
-
-
-def _is_document(line: bytes) -> bool:
-    try:
-        eventlist.decode(line)
-    except Undecodable:
-        return False
-    return True

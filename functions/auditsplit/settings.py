@@ -52,7 +52,9 @@ NAMES: Mapping[str, Setting] = {
     "AUDIT_KEY": Setting("the option `key` of every sink: its [key template](../README.md#places-and-names)"),
     "AUDIT_FORMAT": Setting("the option `format` of every sink: its [format](sinks.md#formats) of lines"),
     "AUDIT_USER": Setting(
-        "whose name `{user}` is. `impersonated` is the impersonated user, if an event has one", _USER
+        "whose name `{user}` is. `impersonated` is the impersonated user, if an event has one. The stage "
+        "`RequestReceived` has none yet, so write `omitStages: [RequestReceived]` into the policy",
+        _USER,
     ),
     "AUDIT_TOKENS": Setting(
         "`cluster=sha256:<hash>`, with spaces between them. A cluster can have several. Without tokens, only senders "

@@ -9,6 +9,7 @@ from typing import Any
 
 from auditsplit.auth import new_token
 from auditsplit.deadline import Deadline
+from auditsplit.decode.batch import Form
 from auditsplit.event import Batch
 from auditsplit.ingest import Destination, Ingest, Receipt
 from auditsplit.policy import Transform
@@ -46,7 +47,7 @@ def ingest_into(sinks: Sequence[Sink], *transforms: Transform) -> Ingest:
 
 def receive(body: bytes, cluster: str, sinks: Sequence[Sink], *, lines: bool = False) -> Receipt:
     """Return the receipt of ``body`` once the ``sinks`` have it."""
-    return ingest_into(sinks).receive(body, cluster, soon(), Figures(), lines=lines)
+    return ingest_into(sinks).receive(body, cluster, soon(), Figures(), Form(lines=lines))
 
 
 def receiver(

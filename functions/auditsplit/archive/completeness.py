@@ -99,6 +99,9 @@ class Inspection(msgspec.Struct):
     """What stored lines show about a time."""
 
     events: int = 0
+    """Those within the time. An event without a time is in no time."""
+    untimed: int = 0
+    """Events without a time."""
     duplicates: int = 0
     """Lines that equal an earlier line byte for byte."""
     malformed: int = 0
@@ -109,6 +112,12 @@ class Inspection(msgspec.Struct):
     last: datetime = _NO_TIME
     silences: list[tuple[datetime, datetime]] = []
     """Times without an event, in order: each from the last event before to the first event after it."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the lines show that nothing is missing. Without any event of a known time they show nothing."""
+        findings = self.duplicates or self.malformed or self.unended or self.silences
+        return bool(self.events) and not findings
 
 
 def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: timedelta) -> Inspection:
@@ -134,6 +143,9 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
             result.malformed += 1
             continue
         time = event_time(event.head, _NO_TIME)
+        if time == _NO_TIME:
+            result.untimed += 1
+            continue
         if not since <= time < until:
             continue
         digest = hashlib.blake2b(line, digest_size=_DIGEST_BYTES).digest()
@@ -142,15 +154,20 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
         digests.add(digest)
         second = int(time.timestamp())
         seconds.add(second)
-        audit_id = _AUDIT_ID.search(line)
+        audit_id = _audit_id(line)
         if event.head.stage in _LAST_STAGES:
-            ended.add(audit_id[1] if audit_id else b"")
+            ended.add(audit_id)
         elif audit_id:
-            started[audit_id[1]] = second
+            started[audit_id] = second
     _note_times(result, sorted(seconds), silence)
     latest = result.last.timestamp() - silence.total_seconds()
     result.unended = sum(1 for request, second in started.items() if request not in ended and second < latest)
     return result
+
+
+def _audit_id(line: bytes) -> bytes:
+    match = _AUDIT_ID.search(line)
+    return match[1] if match else b""
 
 
 def _note_times(result: Inspection, seconds: list[int], silence: timedelta) -> None:

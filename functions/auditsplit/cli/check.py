@@ -16,6 +16,11 @@ from auditsplit.errors import SenderError, SinkError
 from auditsplit.settings import Settings
 
 _FILE = click.Path(path_type=Path)
+_IMPERSONATED = (
+    "AUDIT_USER=impersonated: kube-apiserver has not read the impersonated user at the stage RequestReceived. Where "
+    "the policy records this stage, the stages of a request are in two users' files. Write omitStages: "
+    "[RequestReceived] into the policy"
+)
 
 
 @click.command()
@@ -44,6 +49,8 @@ def check(kubeconfig: Path | None, cluster: str | None) -> None:
     senders = f"the clusters {', '.join(clusters)}, by token" if clusters else "anyone on this machine, without a token"
     click.echo(f"senders: {senders}")
     click.echo(f"redacted: {settings.redaction}")
+    if any(target.user == "impersonated" for target in settings.sinks):
+        click.echo(_IMPERSONATED, err=True)
     if kubeconfig:
         failed = not _accepted(kubeconfig, cluster, settings) or failed
     sys.exit(1 if failed else 0)

@@ -12,14 +12,13 @@ import click
 
 from auditsplit import auth, replay
 from auditsplit.archive.completeness import Inspection, balance, inspect
+from auditsplit.archive.tree import log_files
 from auditsplit.decode import compression
 from auditsplit.errors import Undecodable
-from auditsplit.routing.template import RESERVED
 
 _METRICS_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FILE_OR_FOLDER = click.Path(exists=True, path_type=Path)
 _TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"])
-_OWN_FOLDERS = frozenset(RESERVED)
 _MAX_GAPS_SHOWN = 20
 _EXAMPLE = """\b
 A reading of one apiserver and the receiver:
@@ -70,7 +69,8 @@ def lines(stored: tuple[Path, ...], since: datetime, until: datetime, silence: i
     """Look for gaps and duplicates in stored lines of one cluster.
 
     PATH is a file of lines in the sinks' format log, perhaps compressed with gzip, or a folder of such files. Exits
-    with 1 if there is a gap, a duplicate, a request without its last stage, or a malformed line.
+    with 1 if there is a gap, a duplicate, a request without its last stage, or a malformed line, and if there is no
+    event with a time to look at.
     """
     try:
         result = inspect(
@@ -80,12 +80,18 @@ def lines(stored: tuple[Path, ...], since: datetime, until: datetime, silence: i
         raise click.UsageError(error.detail) from error
     for text in _report(result, silence):
         click.echo(text)
-    sys.exit(1 if result.duplicates or result.unended or result.malformed or result.silences else 0)
+    if not result.events:
+        click.echo(
+            "no event has a time from --since until --until, so nothing is shown. Check the paths and the times",
+            err=True,
+        )
+    sys.exit(0 if result.is_complete else 1)
 
 
 def _report(result: Inspection, silence: int) -> Iterator[str]:
     times = f", from {result.first:%FT%TZ} to {result.last:%FT%TZ}" if result.events else ""
     yield f"events: {result.events}{times}"
+    yield f"events without a time: {result.untimed}"
     yield f"duplicates: {result.duplicates}"
     yield f"requests without an end: {result.unended}"
     yield f"malformed lines: {result.malformed}"
@@ -96,10 +102,6 @@ def _report(result: Inspection, silence: int) -> Iterator[str]:
 
 def _lines(stored: tuple[Path, ...]) -> Iterator[bytes]:
     for path in stored:
-        for file in _files(path) if path.is_dir() else [path]:
+        for file in log_files(path) if path.is_dir() else [path]:
             with file.open("rb") as stream, compression.gzip_errors():
                 yield from replay.decompressed(stream)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file() and not _OWN_FOLDERS & set(path.parts))

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from blake3 import blake3
 
 from auditsplit.decode import eventlist
+from auditsplit.decode.envelope import Backend
 from auditsplit.event import Batch, Origin
 
 
-def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
-    """Return the batch of ``body``: one document, or one document on each line where ``lines`` is set.
+class Form(NamedTuple):
+    """The form of a body."""
 
-    Raises `Undecodable` where it holds no audit events.
-    """
-    decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
+    lines: bool = False
+    """Whether it has a document on each line, not a single document."""
+    recorded: bool = False
+    """Whether it is a piece of a recorded file, not a request's. See `eventlist.decode_lines`."""
+
+
+DOCUMENT = Form()
+"""A single document of a request."""
+
+
+def read(body: bytes, cluster: str, form: Form = DOCUMENT) -> Batch:
+    """Return the batch of ``body``. Raises `Undecodable` where it holds no audit events."""
+    backend: Backend = "log" if form.recorded else "webhook"
+    if form.lines:
+        decoded = eventlist.decode_lines(body, backend, recorded=form.recorded)
+    else:
+        decoded = eventlist.decode(body, backend)
     origin = Origin(cluster, datetime.now(UTC))
     return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 

@@ -21,7 +21,7 @@ from ahocorasick_rs import BytesAhoCorasick
 from msgspec import UNSET
 
 from auditsplit.decode import fallback, jsonscan
-from auditsplit.decode.envelope import Envelope, check_version
+from auditsplit.decode.envelope import Backend, Envelope, check_version, for_several_documents, logstash_event
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, BadItem, Event, Head
 
@@ -74,29 +74,50 @@ class Decoded(msgspec.Struct, gc=False):
             self.more_bad += 1
 
 
-def decode(body: bytes) -> Decoded:
+def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     """Return the events of a body that is one ``EventList`` or one ``Event`` of `API_VERSION`.
 
-    Raises `Undecodable` for any other body, with the position of the first byte that shows it where there is one.
+    An ``Event`` may lack its kind and its version, and may be the member of ``{"event":…}``, as the format ``logstash``
+    has it.
+
+    Args:
+        body: The document.
+        backend: Which of kube-apiserver's backends wrote it. The error for another version names this backend's flag.
+
+    Raises:
+        Undecodable: For any other body, with the position of the first byte that shows it where there is one.
     """
     if not body or body.isspace():
         raise Undecodable("the body is empty. Expected an EventList", 0)
     several_lines = body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body
     if not several_lines and (events := _split_at_starts(body)):
         return Decoded(events, [])
-    envelope, items = _read_envelope(body)
-    check_version(envelope)
-    if envelope.kind == "Event":
+    if inner := logstash_event(body):
+        return Decoded([_decode_item(inner, several_lines=several_lines)], [])
+    try:
+        envelope, items = _read_envelope(body)
+    except Undecodable as error:
+        raise for_several_documents(body, error) from error
+    check_version(envelope, backend)
+    if envelope.is_event:
         items = (memoryview(body.strip()),)
     elif envelope.items is UNSET:
         raise Undecodable("the EventList has no items")
     return _decode_items(items, several_lines=several_lines)
 
 
-def decode_lines(body: bytes) -> Decoded:
+def decode_lines(body: bytes, backend: Backend = "webhook", *, recorded: bool = False) -> Decoded:
     """Return the events of a body that has an ``Event`` or ``EventList`` on each line. Empty lines are skipped.
 
-    A malformed line is a `BadItem`. Raises `Undecodable` where all lines are malformed.
+    A malformed line is a `BadItem`.
+
+    Args:
+        body: The lines.
+        backend: As for `decode`.
+        recorded: Whether the body is a piece of a recorded file. Then the lines beside a malformed line don't count.
+
+    Raises:
+        Undecodable: Where all lines of a request's body are malformed.
     """
     if not body or body.isspace():
         raise Undecodable("the body is empty. Expected an Event on each line", 0)
@@ -105,8 +126,8 @@ def decode_lines(body: bytes) -> Decoded:
     decoded = Decoded([], [])
     for index, line in enumerate(map(bytes.strip, io.BytesIO(body))):
         if line:
-            _decode_line(line, index, decoded)
-    if decoded.bad and not decoded.events:
+            _decode_line(line, index, decoded, backend)
+    if decoded.bad and not decoded.events and not recorded:
         first = decoded.bad[0]
         raise Undecodable(f"none of the lines is an Event. Line {first.index}: {first.reason}")
     return decoded
@@ -117,10 +138,10 @@ def explain(error: Undecodable) -> str:
     return error.detail if error.position is None else f"{error.detail} at byte {error.position}"
 
 
-def _decode_line(line: bytes, index: int, into: Decoded) -> None:
+def _decode_line(line: bytes, index: int, into: Decoded, backend: Backend) -> None:
     """Add the events and malformed items of a line. ``index`` counts lines from 0."""
     try:
-        decoded = decode(line)
+        decoded = decode(line, backend)
     except Undecodable as error:
         into.reject(BadItem(index, explain(error), line))
         return

@@ -51,6 +51,8 @@ def scan_envelope(body: bytes) -> tuple[Envelope, Iterator[memoryview]]:
                 envelope.items = None
             case "items":
                 envelope.items, items = [], scan.elements(span)
+            case "auditID" | "stage" | "user" as field:
+                setattr(envelope, field, msgspec.Raw(body[span.start : span.end]))
     view = memoryview(body)
     return envelope, (view[span.start : span.end] for span in items)
 

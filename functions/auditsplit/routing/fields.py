@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from auditsplit.event import Head, Origin, event_time
+from auditsplit.decode.people import Person, people
+from auditsplit.event import Event, Head, Origin, event_time
 from auditsplit.routing import names
 
 WhichUser: TypeAlias = Literal["authenticated", "impersonated"]
@@ -28,14 +30,16 @@ _KUBERNETES_WORDS = frozenset(
 class Field(NamedTuple):
     """A field of templates. A batch has few different values, so each value is encoded once for all its events."""
 
-    value: Callable[[Head, Origin], Any]
-    """Returns the value in an event. Fields with the same function share the value."""
+    value: Callable[[Any, Origin], Any]
+    """Returns the value in an event, of its `Head` or of the `Event`. Fields with the same function share the value."""
     name: Callable[[Any], str]
     """Returns the name for a value."""
     help: str
     """The value, in words for the docs."""
     fixed_bytes: int = 0
     """The length of every name. 0 where it depends on the value."""
+    of_event: bool = False
+    """Whether ``value`` requires the `Event`, because the value is not in the head."""
 
     @property
     def max_bytes(self) -> int:
@@ -74,6 +78,23 @@ def _hour(head: Head, origin: Origin) -> tuple[int, int, int, int]:
     return time.year, time.month, time.day, time.hour
 
 
+def _person(event: Event, *, impersonated: bool) -> Person | None:
+    """Return the user whose name ``{user}`` is."""
+    user, other = people(bytes(event.raw))
+    return other if impersonated and other and other.username else user
+
+
+def _uid(event: Event, _: Origin, *, impersonated: bool) -> str | None:
+    person = _person(event, impersonated=impersonated)
+    return person.uid if person else None
+
+
+def _extra(event: Event, _: Origin, *, key: str, impersonated: bool) -> str | None:
+    person = _person(event, impersonated=impersonated)
+    values = (person.extra or {}).get(key) if person else None
+    return values[0] if values else None
+
+
 def _user_name(value: str | None) -> str:
     return names.encode(value) if value else names.NO_USER
 
@@ -103,8 +124,24 @@ _USERS: Mapping[WhichUser, Field] = {
     "impersonated": Field(_impersonated_user, _user_name, _USER_HELP),
 }
 
+_UID_HELP = "the `uid` of the user whose name `{user}` is, `none` without one"
+_UIDS: Mapping[WhichUser, Field] = {
+    "authenticated": Field(partial(_uid, impersonated=False), _name, _UID_HELP, of_event=True),
+    "impersonated": Field(partial(_uid, impersonated=True), _name, _UID_HELP, of_event=True),
+}
+
+EXTRA = "extra:"
+"""The beginning of a field's name that has a key of ``user.extra`` behind it, such as ``extra:sessionName``."""
+
+EXTRA_HELP = (
+    "the first value of `KEY` in that user's `extra`, `none` without the key. Where many persons share a user name, as "
+    "with an assumed role on EKS, `{user}/{extra:sessionName}` tells them apart"
+)
+"""What the docs say of a field of `EXTRA`."""
+
 FIELDS: Mapping[str, Field] = {
     "user": _USERS["authenticated"],
+    "uid": _UIDS["authenticated"],
     "namespace": Field(_namespace, _name, "the namespace of the object, `none` if it has none"),
     "cluster": Field(_cluster, _name, "the cluster that sent the event"),
     "verb": Field(lambda head, _: head.verb, _name, "the verb of the request, such as `get`"),
@@ -119,9 +156,16 @@ FIELDS: Mapping[str, Field] = {
     "day": _time("{2:02}", "the day, `01` to `31`"),
     "hour": _time("{3:02}", "the hour, `00` to `23`"),
 }
-"""The fields by name, with ``user`` as the authenticated user."""
+"""The fields with a fixed name, with ``user`` and ``uid`` of the authenticated user."""
 
 
-def fields_for(user: WhichUser) -> Mapping[str, Field]:
-    """Return the fields by name, with ``user`` as whose name ``{user}`` is."""
-    return {**FIELDS, "user": _USERS[user]}
+@lru_cache
+def field(name: str, user: WhichUser = "authenticated") -> Field | None:
+    """Return the field of a name, None if there is none. ``user`` is whose name ``{user}`` is.
+
+    ``extra:KEY`` is the first value of this key in the user's ``extra``.
+    """
+    if name.startswith(EXTRA) and name != EXTRA:
+        value = partial(_extra, key=name.removeprefix(EXTRA), impersonated=user == "impersonated")
+        return Field(value, _name, EXTRA_HELP, of_event=True)
+    return {**FIELDS, "user": _USERS[user], "uid": _UIDS[user]}.get(name)

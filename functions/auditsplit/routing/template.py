@@ -14,7 +14,7 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from auditsplit.event import Event, Head, Origin
-from auditsplit.routing.fields import FIELDS, WhichUser, fields_for
+from auditsplit.routing.fields import EXTRA, FIELDS, Field, WhichUser, field
 
 RESERVED = ("_rejected", ".auditsplit")
 """The sinks' own places. No key begins with them."""
@@ -23,11 +23,12 @@ MAX_SEGMENT_BYTES = 225
 """The longest segment of a key. Usual file systems allow 255 bytes. 30 are for what rotation adds to a file's name."""
 
 _LITERAL = re.compile(r"[A-Za-z0-9._@:=+,/-]*", re.ASCII)
+_SLASH = re.compile(r"/(?![^{}]*\})")  # not that in {extra:example.com/key}
 _MISTAKEN = FIELDS["user"]  # a field that does not exist is checked like this field
 
 
 class KeyTemplate:
-    """A valid template over `FIELDS`."""
+    """A valid template over `FIELDS` and the keys of ``user.extra``."""
 
     OPTION_WORDS: ClassVar[str] = "a key template"
 
@@ -42,10 +43,9 @@ class KeyTemplate:
             raise ValueError("\n".join(mistakes))
         self.text = text
         self.user = user
-        self._names = [name for _, name in _parse(text) if name]
-        fields = fields_for(user)
-        self._fields = [fields[name] for name in self._names]
-        self._getters = list(dict.fromkeys(field.value for field in self._fields))
+        self._parts = [(literal, field(name, user) if name else None) for literal, name in _parse(text)]
+        self._fields = [part for _, part in self._parts if part]
+        self._getters = list(dict.fromkeys((part.value, part.of_event) for part in self._fields))
 
     def __str__(self) -> str:
         """Return the template's text."""
@@ -56,16 +56,15 @@ class KeyTemplate:
         """Return the template of an option in a sink's URL. ``ValueError`` has every mistake on a line of its own."""
         return cls(text, user=user)
 
-    def key(self, head: Head, origin: Origin) -> str:
+    def key(self, event: Event, origin: Origin) -> str:
         """Return the key of an event."""
-        return self._render([value_of(head, origin) for value_of in self._getters])
+        return self._render([column[0] for column in self._columns([event], origin)])
 
     def group(self, events: Sequence[Event], origin: Origin) -> dict[str, list[Event]]:
         """Return the events by key, in their order. Keys are in the order of their first event."""
         groups: dict[str, list[Event]] = {}
         by_values: dict[tuple[Any, ...], list[Event]] = {}
-        heads = [event.head for event in events]
-        columns = [[value_of(head, origin) for head in heads] for value_of in self._getters]
+        columns = self._columns(events, origin)
         rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(events))
         for event, values in zip(events, rows, strict=True):
             group = by_values.get(values)
@@ -77,12 +76,20 @@ class KeyTemplate:
     @property
     def max_bytes(self) -> int:
         """The length of the longest key."""
-        return sum(field.max_bytes for field in self._fields) + sum(len(literal) for literal, _ in _parse(self.text))
+        return sum(part.max_bytes for part in self._fields) + sum(len(literal) for literal, _ in self._parts)
 
     @property
     def has_time(self) -> bool:
         """Whether a key depends on the event's time."""
-        return any(field.is_time for field in self._fields)
+        return any(part.is_time for part in self._fields)
+
+    def _columns(self, events: Sequence[Event], origin: Origin) -> list[list[Any]]:
+        """Return the values of the events for each getter."""
+        heads: list[Head] = [event.head for event in events]
+        return [
+            [value_of(subject, origin) for subject in (events if of_event else heads)]
+            for value_of, of_event in self._getters
+        ]
 
     @property
     def has_cluster(self) -> bool:
@@ -90,9 +97,8 @@ class KeyTemplate:
         return "cluster" in self._names
 
     def _render(self, values: Iterable[Any]) -> str:
-        by_getter = dict(zip(self._getters, values, strict=True))
-        encoded = [field.name(by_getter[field.value]) for field in self._fields]
-        return self.text.format_map(dict(zip(self._names, encoded, strict=True)))
+        by_getter = {getter: value for (getter, _), value in zip(self._getters, values, strict=True)}
+        return "".join(literal + (part.name(by_getter[part.value]) if part else "") for literal, part in self._parts)
 
 
 def _parse(text: str) -> list[tuple[str, str | None]]:
@@ -113,12 +119,17 @@ def _mistakes(text: str) -> Iterable[str]:
     for literal, name in parts:
         if not _LITERAL.fullmatch(literal):
             yield f"{text!r}: {literal!r} has a character other than A-Z a-z 0-9 . _ @ : = + , - /"
-        if name is not None and name not in FIELDS:
-            yield f"{text!r}: {{{name}}} is not a field. Fields are {' '.join(f'{{{field}}}' for field in FIELDS)}"
+        if name is not None and not field(name):
+            known = " ".join(f"{{{known}}}" for known in (*FIELDS, f"{EXTRA}KEY"))
+            yield f"{text!r}: {{{name}}} is not a field. Fields are {known}"
     if text.startswith((".", "_")):
         yield f"{text!r}: {' and '.join(RESERVED)} are the sinks' own. Begin with another character than . and _"
-    for segment in text.split("/"):
+    for segment in _SLASH.split(text):
         yield from _segment_mistakes(segment)
+
+
+def _checked_as(name: str) -> Field:
+    return field(name) or _MISTAKEN
 
 
 def _segment_mistakes(segment: str) -> Iterable[str]:
@@ -128,11 +139,12 @@ def _segment_mistakes(segment: str) -> Iterable[str]:
             "kube-audit-{user}/audit"
         )
         return
-    fields = [(name, FIELDS.get(name, _MISTAKEN)) for _, name in _parse(segment) if name is not None]
-    free = [f"{{{name}}}" for name, field in fields if not field.fixed_bytes]
+    parts = _parse(segment)
+    fields = [(name, _checked_as(name)) for _, name in parts if name is not None]
+    free = [f"{{{name}}}" for name, part in fields if not part.fixed_bytes]
     if len(free) > 1:
         yield f"{segment!r}: two events could get the same key. Put / between {' and '.join(free)}"
         return
-    longest = sum(len(literal) for literal, _ in _parse(segment)) + sum(field.max_bytes for _, field in fields)
+    longest = sum(len(literal) for literal, _ in parts) + sum(part.max_bytes for _, part in fields)
     if longest > MAX_SEGMENT_BYTES:
         yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}. Shorten it, or put / in it"

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 from auditsplit import auth
 from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode import compression
+from auditsplit.decode.batch import Form
 from auditsplit.errors import (
     AuditsplitError,
     Busy,
@@ -149,7 +150,7 @@ class Receiver:
                 text = compression.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
             except Undecodable as error:
                 raise self.ingest.reject(error, raw, cluster, deadline, figures) from error
-        receipt = self.ingest.receive(text, cluster, deadline, figures, lines=lines)
+        receipt = self.ingest.receive(text, cluster, deadline, figures, Form(lines=lines))
         return _accepted(receipt)
 
     def _readiness(self, deadline: Deadline) -> Response:

@@ -52,10 +52,13 @@ _NOT_READ = "a strict JSON parser refuses it, its type is not the API's, or it i
 _REFUSED_PATH = re.compile(rf"\[{re.escape(EVERYTHING)}\.(\w+(?:\.\w+)?)")
 
 
-def identity(cluster: str, raw: bytes | memoryview) -> str:
-    """Return the document's id, from the cluster and the item's own bytes, never from auditID, which callers choose."""
+def identity(cluster: str, event: Event) -> str:
+    """Return the document's id, from the cluster and the event's line, never from auditID, which callers choose.
+
+    The line is that of the log backend. So the webhook's and the log's copy of an event are one document.
+    """
     digest = hashlib.sha256(cluster.encode() + b"\0")
-    digest.update(raw)
+    digest.update(lines.render([event], "log")[:-1])
     return base64.urlsafe_b64encode(digest.digest()[:_ID_BYTES]).decode().rstrip("=")
 
 

@@ -1,6 +1,6 @@
 """The sink: writes the documents of a batch by ``_bulk``, each at most once, within one deadline.
 
-``create`` with an id made of the item's own bytes writes nothing twice: the answer 409 means that it is stored. That
+``create`` with an id made of the event's line writes nothing twice: the answer 409 means that it is stored. That
 holds within one index behind a data stream. A retry after Elasticsearch has rolled the stream over (monthly, or at 50
 GB) meets a new index. An item that fails for a reason that may pass is retried alone, within the deadline. The parts of
 a document that Elasticsearch refuses are left out of it (see `document`). A line that it refuses as such goes to
@@ -68,12 +68,12 @@ class ElasticsearchSink:
         self._client: Elasticsearch | None = None
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
-        """See `Sink.write`. Items with the same bytes are one document."""
+        """See `Sink.write`. Events with the same line are one document."""
         origin = batch.origin
         items: dict[str, EventItem] = {}
         for stream, events in self.streams.group(batch).items():
             for event in events:
-                identity = document.identity(origin.cluster, event.raw)
+                identity = document.identity(origin.cluster, event)
                 items.setdefault(identity, EventItem(stream, identity, event, origin))
         limit_cleaning(items.values())
         return self._deliver(list(items.values()), deadline)
