@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
-from conftest import DATA
 from support.eventlists import line
+from support.recording import DATA
 from support.requests import ask, document, ingest_into, problem, receiver, sink_of
 
 from auditsplit import replay

@@ -83,6 +83,11 @@ class KeyTemplate:
         """Whether a key depends on the event's time."""
         return any(part.is_time for part in self._fields)
 
+    @property
+    def has_cluster(self) -> bool:
+        """Whether events of two clusters never share a key."""
+        return FIELDS["cluster"] in self._fields
+
     def _columns(self, events: Sequence[Event], origin: Origin) -> list[list[Any]]:
         """Return the values of the events for each getter."""
         heads: list[Head] = [event.head for event in events]
@@ -90,11 +95,6 @@ class KeyTemplate:
             [value_of(subject, origin) for subject in (events if of_event else heads)]
             for value_of, of_event in self._getters
         ]
-
-    @property
-    def has_cluster(self) -> bool:
-        """Whether events of two clusters never share a key."""
-        return "cluster" in self._names
 
     def _render(self, values: Iterable[Any]) -> str:
         by_getter = {getter: value for (getter, _), value in zip(self._getters, values, strict=True)}
