@@ -30,8 +30,10 @@ from support.eventlists import (
 )
 
 from auditsplit.decode import eventlist as decoding
+from auditsplit.decode import fallback
 from auditsplit.decode.eventlist import Decoded, decode, decode_lines
 from auditsplit.errors import Undecodable
+from auditsplit.event import Event
 
 FLAG = "--audit-webhook-version=audit.k8s.io/v1"
 
@@ -44,9 +46,15 @@ def only_the_scan() -> Iterator[None]:
         raise msgspec.DecodeError("refused by the test")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "_decode_envelope", refuse)
+        patch.setattr(decoding, "parse_envelope", lambda _: None)
         patch.setattr(decoding, "_decode_head", refuse)
+        patch.setattr(fallback, "decode_object", refuse)
         yield
+
+
+def bare(decoded: Decoded) -> Decoded:
+    """Return the result without what decoding leaves for redaction, which differs between the ways of decoding."""
+    return Decoded([Event(each.head, each.raw) for each in decoded.events], decoded.bad, decoded.more_bad)
 
 
 def raws(decoded: Decoded) -> list[bytes]:
@@ -88,7 +96,7 @@ def test_the_fallback_decodes_the_recording_like_the_parser(recorded: list[bytes
     with only_the_scan():
         scanned = [decode(body) for body in recorded]
 
-    assert scanned == fast
+    assert list(map(bare, scanned)) == list(map(bare, fast))
     assert sum(len(each.events) for each in fast) == 407
 
 
@@ -111,7 +119,7 @@ def test_the_fallback_decodes_like_the_parser(some: list[bytes], gap: bytes) -> 
     with only_the_scan():
         scanned = decode(body)
 
-    assert scanned == fast
+    assert bare(scanned) == bare(fast)
     assert raws(fast) == some
 
 
@@ -231,7 +239,7 @@ def test_a_list_with_items_twice_is_refused(second: bytes) -> None:
     """A parser reads only the second ``items``, so the events of the first would be acknowledged and lost."""
     body = eventlist([event(), event()]).rstrip()[:-1]
 
-    with pytest.raises(Undecodable, match="the EventList has items twice"):
+    with pytest.raises(Undecodable, match="the body has items twice"):
         decode(body + b',"items":' + second + b"}")
 
 
@@ -275,7 +283,7 @@ def test_a_list_as_kube_apiserver_writes_it_takes_the_fast_path(recorded: list[b
 
         assert split
         assert envelope.kind == "EventList"
-        assert [each.raw for each in split] == list(parsed)
+        assert [each.raw for each in split] == parsed.raws
     assert decoding._split_at_starts(eventlist([b'{"level":"Metadata"}'] * 3))
 
 
@@ -319,7 +327,7 @@ def test_the_fast_path_finds_the_items_of_a_parser(shreds: list[bytes]) -> None:
 
     if split is not None:
         _, parsed = decoding._read_envelope(body)
-        assert [each.raw for each in split] == list(parsed)
+        assert [each.raw for each in split] == parsed.raws
 
 
 @pytest.mark.parametrize("gap", [b" ,", b", ", b"\t,", b",,"])
@@ -379,7 +387,7 @@ def test_the_last_of_two_equal_names_counts() -> None:
 
     head = fast.events[0].head
     assert (head.user and head.user.username, head.verb) == ("c", "list")
-    assert scanned == fast
+    assert bare(scanned) == bare(fast)
 
 
 def test_every_routing_field_is_decoded() -> None:
@@ -397,7 +405,7 @@ def test_every_routing_field_is_decoded() -> None:
     with only_the_scan():
         scanned = decode(eventlist([item]))
 
-    assert scanned == fast
+    assert bare(scanned) == bare(fast)
     assert msgspec.to_builtins(fast.events[0].head) == {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
@@ -432,7 +440,7 @@ def test_escapes_in_a_user_name_are_decoded(token: bytes, username: str | None) 
     with only_the_scan():
         scanned = decode(body)
 
-    assert decode(body) == scanned
+    assert bare(decode(body)) == bare(scanned)
     assert scanned.events[0].head.user
     assert scanned.events[0].head.user.username == username
 

@@ -56,10 +56,17 @@ class Head(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
-    """One audit event: its decoded head, and its own bytes as they arrived, on one line."""
+    """One audit event: its decoded head, and its own bytes as they arrived, on one line.
+
+    Of an event that parsers refuse, decoding leaves a text of the same length that finds its members sooner.
+    """
 
     head: Head
     raw: memoryview
+    safe: bytes | None = None
+    """The text of a refused event that parsers accept: see `auditsplit.decode.outline.harmless`."""
+    marks: bytes | None = None
+    """The text of a refused event without its strings: see `auditsplit.decode.jsonscan.Scan.marks`."""
 
 
 class BadItem(msgspec.Struct, gc=False, frozen=True):

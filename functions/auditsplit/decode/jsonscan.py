@@ -21,7 +21,7 @@ from auditsplit.errors import Undecodable
 _BETWEEN = b" \t\r\n,"
 _SPACE = b" \t\r\n"
 _SPACE_OR_STRING = re.compile(rb'[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
-_STRING_OR_NAME = re.compile(rb'("\0*+")([ \t\r\n]*+:)?')
+_STRING_OR_NAME = re.compile(rb'("[^"]*+")([ \t\r\n]*+:)?')
 _BRACKET = re.compile(rb"[][{}]")
 _CLOSING = {ord("}"): ord("{"), ord("]"): ord("[")}
 _BLOCK_BYTES = 4096
@@ -32,6 +32,10 @@ _INSIDE = 2  # the depth of a value right inside the scanned value
 _OPEN, _CLOSE = b"\x01", b"\xff"
 _STEPS = bytes.maketrans(b"{[}]", 2 * _OPEN + 2 * _CLOSE)
 _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
+_BLANKED = bytes.maketrans(b"{}[]", b"\0\0\0\0")
+
+_PAIR, _VALLEY = _OPEN + _CLOSE, _CLOSE + _OPEN
+_MIN_STEPS_PER_VALLEY = 8  # with fewer, to add up all steps is faster than to count those between two valleys
 
 
 class Span(NamedTuple):
@@ -44,10 +48,14 @@ class Span(NamedTuple):
 class Scan:
     """A JSON text whose quotes match."""
 
-    def __init__(self, text: bytes) -> None:
-        """Find the strings. Raises `Undecodable` with the position of the last quote where the quotes don't match."""
+    def __init__(self, text: bytes, marks: bytes | bytearray | None = None) -> None:
+        """Find the strings, unless ``marks`` is a scan's `marks` for this text.
+
+        Raises `Undecodable` with the position of the last quote where the quotes don't match.
+        """
         self.text = text
-        self._marks = _blanked(text)
+        self.marks = _blanked(text) if marks is None else marks
+        """The text with NULs in place of the brackets in its strings. To find the strings takes most of the time."""
 
     @property
     def whole(self) -> Span:
@@ -66,7 +74,7 @@ class Scan:
             if depth == 1:
                 after = position + 1
                 continue
-            for token in _STRING_OR_NAME.finditer(self._marks, after, position):
+            for token in _STRING_OR_NAME.finditer(self.marks, after, position):
                 if token[2] is not None:
                     if name is not None:
                         yield name, self._trim(begin, token.start())
@@ -95,7 +103,7 @@ class Scan:
 
         Each is a position and the depth behind it: 2 where a value begins, 1 where it ends, 0 at the end of the span.
         """
-        if not self._marks.startswith(opening, span.start, span.end):
+        if not self.marks.startswith(opening, span.start, span.end):
             raise Undecodable(f"expected {opening.decode()!r}", span.start)
         opened = [opening[0], 0]  # by the depth behind its closing bracket: the opening bracket of the value
         for position, mark, depth in self._brackets(span.start + 1, span.end):
@@ -118,7 +126,7 @@ class Scan:
         """
         depth = 1
         for start in range(begin, end, _BLOCK_BYTES):
-            block = self._marks[start : min(start + _BLOCK_BYTES, end)]
+            block = self.marks[start : min(start + _BLOCK_BYTES, end)]
             steps = block.translate(_STEPS, _NO_BRACKET)
             if _stays_inside(depth, steps):
                 depth += len(steps) - 2 * steps.count(_CLOSE)
@@ -150,7 +158,7 @@ def compact(text: bytes) -> bytes:
 
 
 def _blanked(text: bytes) -> bytearray:
-    """Return ``text`` with NULs in place of the contents of its strings. Every bracket that is left is structure."""
+    """Return ``text`` with NULs in place of the brackets and quotes in its strings. What is left is structure."""
     plain = text.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")  # each quote that is left delimits a string
     if plain.count(b'"') % 2:
         raise Undecodable("a string is not closed", plain.rfind(b'"'))
@@ -159,8 +167,10 @@ def _blanked(text: bytes) -> bytearray:
     for start in range(0, len(plain), _BLANKING_WINDOW_BYTES):
         pieces = plain[start : start + _BLANKING_WINDOW_BYTES].split(b'"')
         strings = slice(0 if inside else 1, None, 2)
-        pieces[strings] = map(bytes, map(len, pieces[strings]))
-        marks[start : start + _BLANKING_WINDOW_BYTES] = b'"'.join(pieces)
+        joined = b'"'.join(pieces[strings])  # all strings at once: a step of Python for each takes five times as long
+        if (blanked := joined.translate(_BLANKED)) != joined:
+            pieces[strings] = blanked.split(b'"')
+            marks[start : start + _BLANKING_WINDOW_BYTES] = b'"'.join(pieces)
         inside ^= len(pieces) % 2 == 0
     return marks
 
@@ -171,4 +181,13 @@ def _stays_inside(depth: int, steps: bytes | bytearray) -> bool:
         return not steps
     if depth - steps.count(_CLOSE) >= _INSIDE:
         return True
-    return depth + min(accumulate(memoryview(steps).cast("b")), default=0) >= _INSIDE
+    steps = steps.replace(_PAIR, b"")  # up and back: the lowest depth stays the same
+    valleys = steps.split(_VALLEY)
+    if len(valleys) * _MIN_STEPS_PER_VALLEY > len(steps):
+        return depth + min(accumulate(memoryview(steps).cast("b")), default=0) >= _INSIDE
+    *before, last = valleys
+    for part in before:  # steps up, then steps down. Behind it come the valley's step down and step up
+        depth += len(part) - 2 * part.count(_CLOSE)
+        if depth <= _INSIDE:
+            return False
+    return depth + len(last) - 2 * last.count(_CLOSE) >= _INSIDE
