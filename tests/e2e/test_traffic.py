@@ -11,7 +11,7 @@ from support import traffic
 from support.function import held
 from support.processes import wait_for
 
-from auditsplit.policy.cut import BODIES, MARK
+from auditsplit.policy.parts import BODIES, MARK
 from e2e.conftest import Way
 
 

@@ -99,7 +99,8 @@ class Outline:
     @property
     def whole(self) -> Span:
         """The span of the whole value."""
-        return self.scan.whole if self._safe is None else Span(0, len(self.text))
+        padded = self.text[:1].isspace() or self.text[-1:].isspace()
+        return self.scan.whole if padded or self._safe is None else Span(0, len(self.text))
 
     def members(self, span: Span) -> Iterable[tuple[str, Span]]:
         """Return the members of the object at ``span`` in order. A name that is there twice is returned twice.

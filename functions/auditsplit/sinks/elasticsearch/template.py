@@ -12,7 +12,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
-from auditsplit.policy.cut import MARK
+from auditsplit.policy.parts import MARK
 from auditsplit.sinks.elasticsearch.answers import ROOTS, explain
 from auditsplit.sinks.elasticsearch.streams import Streams
 
