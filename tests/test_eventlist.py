@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ from support.eventlists import (
 from auditsplit.decode import eventlist as decoding
 from auditsplit.decode import fallback
 from auditsplit.decode.eventlist import Decoded, decode, decode_lines
+from auditsplit.decode.jsonscan import Scan
+from auditsplit.decode.outline import harmless
 from auditsplit.errors import Undecodable
 from auditsplit.event import Event
 
@@ -55,6 +58,12 @@ def only_the_scan() -> Iterator[None]:
 def bare(decoded: Decoded) -> Decoded:
     """Return the result without what decoding leaves for redaction, which differs between the ways of decoding."""
     return Decoded([Event(each.head, each.raw) for each in decoded.events], decoded.bad, decoded.more_bad)
+
+
+def found_items(body: bytes) -> list[bytes]:
+    """Return the items that the parser finds in ``body``, or the scan where the parser refuses it."""
+    _, found = decoding._read_envelope(body)
+    return [bytes(raw) for raw in found.raws or ()] or [body[start:end] for start, end in found.spans]
 
 
 def raws(decoded: Decoded) -> list[bytes]:
@@ -243,6 +252,48 @@ def test_a_list_with_items_twice_is_refused(second: bytes) -> None:
         decode(body + b',"items":' + second + b"}")
 
 
+@pytest.mark.parametrize("name", ["kind", "apiVersion", "items"])
+@pytest.mark.parametrize("gap", [b"", b" "])
+@pytest.mark.parametrize("item", [b'{"level":"Metadata"}', *(HOSTILE[name] for name in ("lone surrogate", "NaN"))])
+def test_each_way_of_decoding_refuses_a_name_twice(name: str, gap: bytes, item: bytes) -> None:
+    """JSON's readers differ on which of two equal names counts, and the sender's other tools may read the other one."""
+    values = {"kind": b'"Event"', "apiVersion": b'"audit.k8s.io/v1"', "items": b"[]"}
+    body = eventlist([item]).rstrip()[:-1] + b',%b"%b":%b}' % (gap, name.encode(), values[name])
+
+    with pytest.raises(Undecodable, match=f"the body has {name} twice"):
+        decode(body)
+    with only_the_scan(), pytest.raises(Undecodable, match=f"the body has {name} twice"):
+        decode(body)
+
+
+def test_only_the_refused_items_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The items beside them, and those with lone surrogates, are parsed."""
+    scanned = []
+    scan = Scan.__init__
+
+    def watch(self: Scan, text: bytes, marks: bytes | None = None) -> None:
+        scanned.append(text)
+        scan(self, text, marks)
+
+    monkeypatch.setattr(Scan, "__init__", watch)
+    some = [event("alice"), HOSTILE["lone surrogate"], HOSTILE["9,000 nested arrays"], event("bob")]
+
+    assert raws(decode(eventlist(some))) == some
+    assert scanned == [HOSTILE["9,000 nested arrays"]]
+
+
+@pytest.mark.parametrize("length", [5, 6, 7, 8])
+@pytest.mark.parametrize("text", [rb'"\ud800"', rb'"\\ud800"', rb'"\\\uDBFF\udc00"', rb'"\ud83d\ude00\\\\ud800\"\ud8"'])
+def test_harmless_text_keeps_all_places(text: bytes, length: int) -> None:
+    """Brackets, quotes, colons and commas stay where they are. Only escapes within a string change."""
+    whole = b"[" * length + text + b"]" * length
+
+    structure = re.compile(rb'[][{}",:]')
+    places = [[match.start() for match in structure.finditer(Scan(each).marks)] for each in (whole, harmless(whole))]
+    assert places[0] == places[1]
+    assert len(harmless(whole)) == len(whole)
+
+
 @pytest.mark.parametrize("item", [b"{}", b"1", b'{"level":1}'])
 def test_millions_of_malformed_items_take_little_memory(item: bytes) -> None:
     """They take less than four times the body's size, not thirty times."""
@@ -279,11 +330,11 @@ def test_a_list_as_kube_apiserver_writes_it_takes_the_fast_path(recorded: list[b
     """It is split where its events begin, also with events of few fields. A parser would find the same items."""
     for body in recorded:
         split = decoding._split_at_starts(body)
-        envelope, parsed = decoding._read_envelope(body)
+        envelope, _ = decoding._read_envelope(body)
 
         assert split
         assert envelope.kind == "EventList"
-        assert [each.raw for each in split] == parsed.raws
+        assert [bytes(each.raw) for each in split] == found_items(body)
     assert decoding._split_at_starts(eventlist([b'{"level":"Metadata"}'] * 3))
 
 
@@ -326,8 +377,7 @@ def test_the_fast_path_finds_the_items_of_a_parser(shreds: list[bytes]) -> None:
     split = decoding._split_at_starts(body)
 
     if split is not None:
-        _, parsed = decoding._read_envelope(body)
-        assert [each.raw for each in split] == parsed.raws
+        assert [bytes(each.raw) for each in split] == found_items(body)
 
 
 @pytest.mark.parametrize("gap", [b" ,", b", ", b"\t,", b",,"])

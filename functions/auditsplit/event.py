@@ -58,15 +58,16 @@ class Head(msgspec.Struct, gc=False):
 class Event(msgspec.Struct, gc=False, frozen=True):
     """One audit event: its decoded head, and its own bytes as they arrived, on one line.
 
-    Of an event that parsers refuse, decoding leaves a text of the same length that finds its members sooner.
+    Of an event that parsers refuse, it has what decoding found out, so that redaction need not find it again.
     """
 
     head: Head
     raw: memoryview
-    safe: bytes | None = None
-    """The text of a refused event that parsers accept: see `auditsplit.decode.outline.harmless`."""
+    members: dict[str, msgspec.Raw] | None = None
+    """The members of an item with escapes of surrogates. They add up: see `auditsplit.decode.outline`. Such an escape
+    in a value is another one of the same length."""
     marks: bytes | None = None
-    """The text of a refused event without its strings: see `auditsplit.decode.jsonscan.Scan.marks`."""
+    """The text without its strings of an item that was scanned: see `auditsplit.decode.jsonscan.Scan.marks`."""
 
 
 class BadItem(msgspec.Struct, gc=False, frozen=True):

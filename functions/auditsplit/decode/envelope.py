@@ -38,7 +38,7 @@ class Items(NamedTuple):
     """Where the items are, if ``raws`` is None."""
     safe: bytes | None = None
     """The body as a parser accepts it, if that was needed: see `auditsplit.decode.outline.harmless`."""
-    marks: bytearray | None = None
+    marks: bytes | bytearray | None = None
     """The body without its strings, if that was needed: see `auditsplit.decode.jsonscan.Scan.marks`."""
 
 
@@ -74,7 +74,7 @@ def _parse(body: bytes, text: bytes) -> tuple[Envelope, Items] | None:
         return None
     elements = [] if raw == b"null" else decode_array(value)
     if text is body:
-        return _decode_envelope(rest), Items(list(map(memoryview, elements)))
+        return _decode_envelope(rest), Items([memoryview(element) for element in elements])
     spans = element_spans(elements, Span(start, end)) if exact else None
     return None if spans is None else (_decode_envelope(rest), Items(spans=spans, safe=text))
 

@@ -14,7 +14,6 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Iterable
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick
@@ -130,8 +129,9 @@ def _decode_line(line: bytes, index: int, into: Decoded) -> None:
 def _split_at_starts(body: bytes) -> list[Event] | None:
     """Return the events of an ``EventList`` that is laid out as kube-apiserver does. None for any other, or in doubt.
 
-    An object inside an event may begin like an event. The split is right all the same if a parser accepts every piece:
-    the pieces fill the list with only a comma between two of them, and a parser accepts no piece of an event.
+    An object inside an event may begin like an event. The split is right all the same if every piece is an object: the
+    pieces fill the list with only a comma between two of them, and no first piece of an event is one. Only
+    the pieces that a parser refuses are scanned.
     """
     end = _LIST_END.search(body, max(0, len(body) - len(b"]}\n")))
     if not (end and body.startswith(_LIST_START) and body.startswith(_ITEM_START, len(_LIST_START))):
@@ -144,7 +144,12 @@ def _split_at_starts(body: bytes) -> list[Event] | None:
         if len(bounds) > MAX_ITEMS:
             return None
     bounds.append(end.start())
-    return _parse_items([view[before + 1 : after] for before, after in itertools.pairwise(bounds)])
+    items = [view[before + 1 : after] for before, after in itertools.pairwise(bounds)]
+    events = _parse_items(items)
+    if events is None:
+        with contextlib.suppress(Undecodable):  # a part of an event is no object
+            events = list(map(_decode_item, items))
+    return events
 
 
 def _parse_items(items: list[memoryview]) -> list[Event] | None:
@@ -172,12 +177,13 @@ def _decode_items(body: bytes, items: Items, *, several_lines: bool) -> Decoded:
     have_fields = raws and not several_lines and _QUOTE_ONLY.issuperset([raw[1] for raw in raws if len(raw) > 1])
     if raws and have_fields and (events := _parse_items(raws)) is not None:
         return Decoded(events, [])
-    safe, marks = items.safe and memoryview(items.safe), items.marks and memoryview(items.marks)
+    safe = memoryview(items.safe) if items.safe else None
+    marks = memoryview(items.marks) if items.marks else None
     decoded = Decoded([], [])
     for index, raw in enumerate(raws or (view[start:end] for start, end in spans)):
         span = slice(0) if raws else slice(*spans[index])
         try:
-            event = _decode_item(raw, safe and safe[span], marks and marks[span])
+            event = _decode_item(raw, safe[span] if safe else None, marks[span] if marks else None)
             decoded.events.append(_on_one_line(event) if several_lines else event)
         except Undecodable as error:
             decoded.reject(BadItem(index, explain(error), bytes(raw)))
@@ -189,7 +195,7 @@ def _check_count(items: int) -> None:
         raise Undecodable(f"more than {MAX_ITEMS} items. Lower --audit-webhook-batch-max-size")
 
 
-def _decode_item(raw: memoryview, safe: memoryview | None, marks: memoryview | None) -> Event:
+def _decode_item(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
     event: Event | None = None
     if safe is None or safe == raw:
         with contextlib.suppress(*REFUSALS):

@@ -6,6 +6,7 @@ send such a body. The functions here find the same items and the same fields wit
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -15,7 +16,7 @@ from msgspec import UNSET
 
 from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
 from auditsplit.decode.jsonscan import Scan, Span
-from auditsplit.decode.outline import REFUSALS, Outline, decode_object, harmless
+from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, Event, Head
 
@@ -64,19 +65,17 @@ def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryvie
         safe: Its part of `Items.safe`, if there is one.
         marks: Its part of `Items.marks`, if there is one.
     """
-    if raw[:1] != b"{":  # before copies are made: it may be millions of numbers
+    if bytes(raw[:1]) != b"{":  # before copies are made: it may be millions of numbers
         raise Undecodable("expected '{'", 0)
     text = bytes(raw)
-    accepted = None
     if marks is None:
         accepted = harmless(text) if safe is None else bytes(safe)
-        try:
-            decode_object(accepted)
-        except REFUSALS:
-            accepted = None
-    outline = Outline(text, _string, accepted, None if marks is None else bytes(marks))
-    head = _read_head(outline)
-    return Event(head, raw, accepted, bytes(outline.scan.marks) if accepted is None else None)
+        with contextlib.suppress(*REFUSALS):
+            members = decode_object(accepted)
+            if adds_up(members, len(text)):
+                return Event(_read_head(Outline(text, _string, accepted, members=members)), raw, members)
+    outline = Outline(text, _string, marks=None if marks is None else bytes(marks))
+    return Event(_read_head(outline), raw, marks=bytes(outline.scan.marks))
 
 
 def _read_head(outline: Outline) -> Head:

@@ -74,7 +74,13 @@ class Outline:
     """The spans of members and elements in a JSON text."""
 
     def __init__(
-        self, text: bytes, name_of: Callable[[bytes], str], safe: bytes | None = None, marks: bytes | None = None
+        self,
+        text: bytes,
+        name_of: Callable[[bytes], str],
+        safe: bytes | None = None,
+        *,
+        members: dict[str, msgspec.Raw] | None = None,
+        marks: bytes | None = None,
     ) -> None:
         """Keep what is known of ``text``.
 
@@ -82,10 +88,11 @@ class Outline:
             text: One JSON value.
             name_of: Returns the string that a name's token, with its quotes, stands for.
             safe: What `harmless` returns for ``text``. None if parsers refuse the text, so that it is scanned.
+            members: The members of ``text``, which add up, if they are known.
             marks: `Scan.marks` of ``text``, if it was scanned before.
         """
         self.text = text
-        self._name_of, self._marks = name_of, marks
+        self._name_of, self._members, self._marks = name_of, members, marks
         self._safe = None if safe is None else memoryview(safe)
         self._scan: Scan | None = None
 
@@ -107,7 +114,8 @@ class Outline:
 
         Raises `Undecodable` with the position where there is no object, or where its brackets don't match.
         """
-        members = self._parsed(decode_object, span)
+        known = self._members if span == (0, len(self.text)) else None
+        members = known or self._parsed(decode_object, span)
         if members is not None and adds_up(members, span.end - span.start):
             return spans_of(members, span.start)
         return ((self._name_of(token), value) for token, value in self.scan.members(span))

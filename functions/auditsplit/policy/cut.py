@@ -7,6 +7,7 @@ event, and any body that parsers refuse, is cut with `jsonscan`, which takes ten
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -38,23 +39,22 @@ _MIN_OBJECT_BYTES = len('{"metadata":{"managedFields":0}}')
 _MANAGED = {**_METADATA, "items": [_METADATA], "rows": [{"object": _METADATA}]}  # an object, a list of them, a table
 
 
-def without(text: bytes, parts: Collection[str], safe: bytes | None = None, marks: bytes | None = None) -> bytes | None:
+def without(
+    text: bytes, parts: Collection[str], members: dict[str, Raw] | None = None, marks: bytes | None = None
+) -> bytes | None:
     """Return the item ``text`` without ``parts``, some of `PARTS`, and with the mark. None if it has none of them.
 
-    ``safe`` and ``marks`` are what decoding found out: see `Event`. Raises `Undecodable` where brackets don't match.
+    ``members`` and ``marks`` are what decoding found out: see `Event`. Raises `Undecodable` where brackets don't match.
     """
     if not any(sign in text for part in parts for sign in _SIGNS[part]) and not _ESCAPED_LETTER.search(text):
         return None
     if marks is not None:
-        return _outlined_without(Outline(text, _name, None, marks), parts)
-    try:
-        accepted = safe or text
-        members = decode_object(accepted)
-    except REFUSALS:
-        accepted = harmless(text)
-        return _outlined_without(Outline(text, _name, accepted), parts)
-    quick = _parsed_without(members, text, parts) if safe is None else None
-    return quick or _outlined_without(Outline(text, _name, accepted), parts)
+        return _outlined_without(Outline(text, _name, marks=marks), parts)
+    if members is None:
+        with contextlib.suppress(*REFUSALS):
+            members = decode_object(text)
+    quick = None if members is None else _parsed_without(members, text, parts)
+    return quick or _outlined_without(Outline(text, _name, harmless(text)), parts)
 
 
 def _parsed_without(members: dict[str, Raw], text: bytes, parts: Collection[str]) -> bytes | None:
@@ -171,7 +171,7 @@ class _Cuts:
         return _Annotations(span, sum(1 for _ in self.kept(span, shape)))
 
     def walk(self, span: Span, shape: Mapping[str, object] | list[Mapping[str, object]]) -> None:
-        """Cut the managed fields that ``shape`` names below ``span``. A value of another type than in ``shape`` stays."""
+        """Cut the managed fields where ``shape`` has them below ``span``. A value of another type stays."""
         if self._text.find(_MANAGED_SIGN, *span) < 0 and not _ESCAPED_LETTER.search(self._text, *span):
             return
         opening = self._text[span.start : span.start + 1]

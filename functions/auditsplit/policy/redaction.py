@@ -155,5 +155,5 @@ def _mistakes(rule: str, earlier: Mapping[str, object]) -> Iterator[str]:
 def _without_parts(event: Event, parts: tuple[str, ...]) -> Event:
     if not parts:
         return event
-    raw = without(bytes(event.raw), parts, event.safe, event.marks)
+    raw = without(bytes(event.raw), parts, event.members, event.marks)
     return event if raw is None else Event(event.head, memoryview(raw))
