@@ -10,14 +10,21 @@ from auditsplit.decode import eventlist
 from auditsplit.event import Batch, Origin
 
 
-def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
-    """Return the batch of ``body``: one document, or one document on each line where ``lines`` is set.
+def read(body: bytes, cluster: str, *, lines: bool = False, batch_id: str = "") -> Batch:
+    """Return the batch of ``body``.
 
-    Raises `Undecodable` where it holds no audit events.
+    Args:
+        body: One document, or with ``lines`` one document on each line.
+        cluster: The cluster that the events are from.
+        lines: Whether ``body`` has a document on each line.
+        batch_id: The `digest` of both, if it is known.
+
+    Raises:
+        Undecodable: When ``body`` holds no audit events.
     """
     decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
     origin = Origin(cluster, datetime.now(UTC))
-    return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
+    return Batch(batch_id or digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 
 
 def digest(body: bytes, cluster: str) -> str:

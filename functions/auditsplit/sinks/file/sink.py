@@ -83,13 +83,18 @@ class FileSink:
         """See `Sink.write`."""
         groups = self._template.group(batch.events, batch.origin)
         chunks = {key: self._render(key, lines.render(events, self._format)) for key, events in groups.items()}
-        known_as = hashlib.sha256(self._shape + bytes.fromhex(batch.id)).digest()
+        known_as = self._known_as(batch.id)
         with self._held(deadline):
             if known_as in self._journal.seen:
                 return Written(new=False, size_bytes=0)
             if chunks:
                 self._append(known_as, chunks)
             return Written(new=True, size_bytes=sum(map(len, chunks.values())))
+
+    def remembers(self, batch_id: str, deadline: Deadline) -> bool:
+        """See `auditsplit.sinks.Remembers`."""
+        with self._held(deadline):
+            return self._known_as(batch_id) in self._journal.seen
 
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
         """See `Sink.reject`."""
@@ -112,6 +117,9 @@ class FileSink:
         with self._held(deadline):
             probe = self.root / _OWN_FOLDER / "probe"
             disk.replace(probe, b"\n", probe.with_suffix(".new"), really=self._sync)
+
+    def _known_as(self, batch_id: str) -> bytes:
+        return hashlib.sha256(self._shape + bytes.fromhex(batch_id)).digest()
 
     def _render(self, key: str, text: bytes) -> bytes:
         return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
