@@ -31,12 +31,13 @@ from support.eventlists import (
 )
 
 from auditsplit.decode import eventlist as decoding
-from auditsplit.decode import fallback
+from auditsplit.decode import fallback, jsonscan
 from auditsplit.decode.eventlist import Decoded, decode, decode_lines
 from auditsplit.decode.jsonscan import Scan
 from auditsplit.decode.outline import harmless
 from auditsplit.errors import Undecodable
 from auditsplit.event import Event
+from auditsplit.policy.redaction import Redaction
 
 FLAG = "--audit-webhook-version=audit.k8s.io/v1"
 
@@ -267,18 +268,22 @@ def test_each_way_of_decoding_refuses_a_name_twice(name: str, gap: bytes, item: 
 
 
 def test_only_the_refused_items_are_scanned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The items beside them, and those with lone surrogates, are parsed."""
+    """The items beside them, and those with lone surrogates, are parsed. Redaction scans nothing again."""
     scanned = []
-    scan = Scan.__init__
+    blanked = jsonscan._blanked
 
-    def watch(self: Scan, text: bytes, marks: bytes | None = None) -> None:
+    def watch(text: bytes) -> bytearray:
         scanned.append(text)
-        scan(self, text, marks)
+        return blanked(text)
 
-    monkeypatch.setattr(Scan, "__init__", watch)
+    monkeypatch.setattr(jsonscan, "_blanked", watch)
     some = [event("alice"), HOSTILE["lone surrogate"], HOSTILE["9,000 nested arrays"], event("bob")]
 
-    assert raws(decode(eventlist(some))) == some
+    decoded = decode(eventlist(some))
+    redacted = Redaction.parse("*=requestObject").apply(decoded.events)
+
+    assert raws(decoded) == some
+    assert not any(b'"requestObject":' in bytes(each.raw) for each in redacted)
     assert scanned == [HOSTILE["9,000 nested arrays"]]
 
 

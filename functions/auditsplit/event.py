@@ -63,9 +63,8 @@ class Event(msgspec.Struct, gc=False, frozen=True):
 
     head: Head
     raw: memoryview
-    members: dict[str, msgspec.Raw] | None = None
-    """The members of an item with escapes of surrogates. They add up: see `auditsplit.decode.outline`. Such an escape
-    in a value is another one of the same length."""
+    members: list[tuple[str, tuple[int, int]]] | None = None
+    """The names and spans of a refused item's members."""
     marks: bytes | None = None
     """The text without its strings of an item that was scanned: see `auditsplit.decode.jsonscan.Scan.marks`."""
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
 from auditsplit.decode.jsonscan import Scan, Span
-from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless
+from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless, spans_of
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, Event, Head
 
@@ -68,18 +68,21 @@ def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryvie
     if bytes(raw[:1]) != b"{":  # before copies are made: it may be millions of numbers
         raise Undecodable("expected '{'", 0)
     text = bytes(raw)
+    members: list[tuple[str, Span]] | None = None
     if marks is None:
-        accepted = harmless(text) if safe is None else bytes(safe)
         with contextlib.suppress(*REFUSALS):
-            members = decode_object(accepted)
-            if adds_up(members, len(text)):
-                return Event(_read_head(Outline(text, _string, accepted, members=members)), raw, members)
-    outline = Outline(text, _string, marks=None if marks is None else bytes(marks))
-    return Event(_read_head(outline), raw, marks=bytes(outline.scan.marks))
+            values = decode_object(harmless(text) if safe is None else safe)
+            members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
+    if members is not None:
+        return Event(_read_head(Outline(text, _string, members=members)), raw, [*members])
+    outline = Outline(text, _string, parse=False, marks=None if marks is None else bytes(marks))
+    members = list(outline.members(outline.whole))
+    found = bytes(outline.scan.marks)
+    return Event(_read_head(Outline(text, _string, members=members, marks=found)), raw, [*members], found)
 
 
 def _read_head(outline: Outline) -> Head:
-    fields = _read_fields(outline, outline.whole, _HEAD_SHAPE)
+    fields = _read_fields(outline, Span(0, len(outline.text)), _HEAD_SHAPE)
     kind, version = fields.get("kind", "Event"), fields.get("apiVersion", API_VERSION)
     if kind != "Event" or version != API_VERSION:
         raise Undecodable(f"expected an Event of {API_VERSION}, got {shown(kind)} of {shown(version)}")

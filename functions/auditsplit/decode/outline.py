@@ -11,6 +11,7 @@ for `jsonscan`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -77,23 +78,22 @@ class Outline:
         self,
         text: bytes,
         name_of: Callable[[bytes], str],
-        safe: bytes | None = None,
         *,
-        members: dict[str, msgspec.Raw] | None = None,
-        marks: bytes | None = None,
+        parse: bool = True,
+        members: Sequence[tuple[str, tuple[int, int]]] | None = None,
+        marks: bytes | bytearray | None = None,
     ) -> None:
         """Keep what is known of ``text``.
 
         Args:
-            text: One JSON value.
+            text: One JSON value, without white space around it if ``members`` are known.
             name_of: Returns the string that a name's token, with its quotes, stands for.
-            safe: What `harmless` returns for ``text``. None if parsers refuse the text, so that it is scanned.
-            members: The members of ``text``, which add up, if they are known.
+            parse: Whether a parser is tried before a scan.
+            members: The members of ``text``, if they are known.
             marks: `Scan.marks` of ``text``, if it was scanned before.
         """
         self.text = text
-        self._name_of, self._members, self._marks = name_of, members, marks
-        self._safe = None if safe is None else memoryview(safe)
+        self._name_of, self._parse, self._members, self._marks = name_of, parse, members, marks
         self._scan: Scan | None = None
 
     @property
@@ -107,15 +107,16 @@ class Outline:
     def whole(self) -> Span:
         """The span of the whole value."""
         padded = self.text[:1].isspace() or self.text[-1:].isspace()
-        return self.scan.whole if padded or self._safe is None else Span(0, len(self.text))
+        return self.scan.whole if padded else Span(0, len(self.text))
 
     def members(self, span: Span) -> Iterable[tuple[str, Span]]:
         """Return the members of the object at ``span`` in order. A name that is there twice is returned twice.
 
         Raises `Undecodable` with the position where there is no object, or where its brackets don't match.
         """
-        known = self._members if span == (0, len(self.text)) else None
-        members = known or self._parsed(decode_object, span)
+        if self._members is not None and span == (0, len(self.text)):
+            return [(name, Span(*value)) for name, value in self._members]
+        members = self._parsed(decode_object, span)
         if members is not None and adds_up(members, span.end - span.start):
             return spans_of(members, span.start)
         return ((self._name_of(token), value) for token, value in self.scan.members(span))
@@ -129,14 +130,16 @@ class Outline:
         spans = None if elements is None else element_spans(elements, span)
         return self.scan.elements(span) if spans is None else spans
 
-    def _parsed(self, decode: Callable[[memoryview], Any], span: Span) -> Any:
+    def _parsed(self, decode: Callable[[bytes], Any], span: Span) -> Any:
         """Return what a parser makes of the value at ``span``. None if it refuses, or would take much memory."""
-        if self._safe is None:
+        if not self._parse:
             return None
         size = span.end - span.start
-        if size > _MAX_UNCHECKED_BYTES and self.text.count(b",", *span) * _MIN_BYTES_PER_COMMA > size:
+        if span.start and size > _MAX_UNCHECKED_BYTES and self.text.count(b",", *span) * _MIN_BYTES_PER_COMMA > size:
             return None
-        try:
-            return decode(self._safe[span.start : span.end])
-        except REFUSALS:
-            return None
+        piece = self.text[span.start : span.end]
+        with contextlib.suppress(*REFUSALS):
+            return decode(piece)
+        with contextlib.suppress(*REFUSALS):
+            return decode(harmless(piece))
+        return None

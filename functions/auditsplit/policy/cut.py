@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Raw
 
 from auditsplit.decode.jsonscan import Span
-from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless
+from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object
 from auditsplit.policy.parts import BODIES, MARK, PARTS, mark
 
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")  # Go escapes only & < >, but others may spell a name with it
@@ -40,7 +40,10 @@ _MANAGED = {**_METADATA, "items": [_METADATA], "rows": [{"object": _METADATA}]} 
 
 
 def without(
-    text: bytes, parts: Collection[str], members: dict[str, Raw] | None = None, marks: bytes | None = None
+    text: bytes,
+    parts: Collection[str],
+    members: Sequence[tuple[str, tuple[int, int]]] | None = None,
+    marks: bytes | None = None,
 ) -> bytes | None:
     """Return the item ``text`` without ``parts``, some of `PARTS`, and with the mark. None if it has none of them.
 
@@ -48,13 +51,12 @@ def without(
     """
     if not any(sign in text for part in parts for sign in _SIGNS[part]) and not _ESCAPED_LETTER.search(text):
         return None
-    if marks is not None:
-        return _outlined_without(Outline(text, _name, marks=marks), parts)
     if members is None:
         with contextlib.suppress(*REFUSALS):
-            members = decode_object(text)
-    quick = None if members is None else _parsed_without(members, text, parts)
-    return quick or _outlined_without(Outline(text, _name, harmless(text)), parts)
+            quick = _parsed_without(decode_object(text), text, parts)
+            if quick is not None:
+                return quick
+    return _outlined_without(Outline(text, _name, members=members, marks=marks), parts)
 
 
 def _parsed_without(members: dict[str, Raw], text: bytes, parts: Collection[str]) -> bytes | None:
