@@ -119,10 +119,10 @@ def search(rule: str, resource: bytes, seconds: float) -> tuple[bytes, float]:
     redaction, chance = Redaction.parse(rule), random.Random(_SEED)  # noqa: S311 - no secret
     clean = workload.event_list([workload.sized(_BODY_BYTES)] * _EVENTS)
     usual = cpu_s(clean, redaction)
+    print(f"\nAUDIT_DROP={rule or '(the default)'}, lists of {_EVENTS} events of {_BODY_BYTES / 1e6:g} MB:\n")
     print(
-        f"\n| AUDIT_DROP={rule or '(default)'}: {_EVENTS} events of {_BODY_BYTES / 1e6:g} MB | CPU s | of a clean list's |"
+        f"| made of | CPU s | of a clean list's |\n| --- | ---: | ---: |\n| recorded events (a clean list) | {usual:.2f} | 1 |"
     )
-    print(f"| --- | ---: | ---: |\n| recorded events (a clean list) | {usual:.2f} | 1 |")
     for place, text in in_strings():
         taken = cpu_s(text, redaction)
         print(f"| escaped quotes and brackets as {place} | {taken:.2f} | {taken / usual:.1f} |", flush=True)
@@ -182,9 +182,8 @@ def at_once(text: bytes) -> None:
         for sender in senders:
             sender.join()
         peak = server.peak_rss_bytes()
-    print(
-        f"\n| {_AT_ONCE} of the worst lists at once | answers | slowest, s | 99th percentile, s |\n| --- | --- | ---: | ---: |"
-    )
+    print(f"\n| {_AT_ONCE} of the worst lists at once | answers | slowest, s | 99th percentile, s |")
+    print("| --- | --- | ---: | ---: |")
     for name, kind in (("the worst lists", True), (f"batches of {workload.BATCH_EVENTS} beside them", False)):
         seconds = sorted(taken for each, _, taken in answers if each is kind)
         statuses = [status for each, status, _ in answers if each is kind]

@@ -21,18 +21,18 @@ from auditsplit.errors import Undecodable
 _BETWEEN = b" \t\r\n,"
 _SPACE = b" \t\r\n"
 _SPACE_OR_STRING = re.compile(rb'[ \t\r\n]++|("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
-_STRING_OR_NAME = re.compile(rb'("[^"]*+")([ \t\r\n]*+:)?')
+_STRING_OR_NAME = re.compile(rb'("\0*+")([ \t\r\n]*+:)?')
 _BRACKET = re.compile(rb"[][{}]")
 _CLOSING = {ord("}"): ord("{"), ord("]"): ord("[")}
 _BLOCK_BYTES = 4096
-_BLANKING_WINDOW_BYTES = 1024 * 1024  # blanked at a time: a piece of a few bytes takes ten times as many in memory
+_BLANKING_WINDOW_BYTES = 8192  # blanked at a time: a larger number takes more steps
 _INSIDE = 2  # the depth of a value right inside the scanned value
 
 # The brackets of a block as steps of depth, in signed bytes. All other bytes are removed.
 _OPEN, _CLOSE = b"\x01", b"\xff"
 _STEPS = bytes.maketrans(b"{[}]", 2 * _OPEN + 2 * _CLOSE)
 _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
-_BLANKED = bytes.maketrans(b"{}[]", b"\0\0\0\0")
+_QUOTES = bytes(255 * (byte == ord('"')) for byte in range(256))
 
 _PAIR, _VALLEY = _OPEN + _CLOSE, _CLOSE + _OPEN
 _MIN_STEPS_PER_VALLEY = 8  # with fewer, to add up all steps is faster than to count those between two valleys
@@ -55,7 +55,7 @@ class Scan:
         """
         self.text = text
         self.marks = _blanked(text) if marks is None else marks
-        """The text with NULs in place of the brackets in its strings. To find the strings takes most of the time."""
+        """The text with NULs in place of the contents of its strings. To find these takes most of the time."""
 
     @property
     def whole(self) -> Span:
@@ -158,21 +158,36 @@ def compact(text: bytes) -> bytes:
 
 
 def _blanked(text: bytes) -> bytearray:
-    """Return ``text`` with NULs in place of the brackets and quotes in its strings. What is left is structure."""
+    """Return ``text`` with NULs in place of the contents of its strings. Every bracket that is left is structure."""
     plain = text.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")  # each quote that is left delimits a string
     if plain.count(b'"') % 2:
         raise Undecodable("a string is not closed", plain.rfind(b'"'))
     marks = bytearray(plain)
     inside = False
     for start in range(0, len(plain), _BLANKING_WINDOW_BYTES):
-        pieces = plain[start : start + _BLANKING_WINDOW_BYTES].split(b'"')
-        strings = slice(0 if inside else 1, None, 2)
-        joined = b'"'.join(pieces[strings])  # all strings at once: a step of Python for each takes five times as long
-        if (blanked := joined.translate(_BLANKED)) != joined:
-            pieces[strings] = blanked.split(b'"')
-            marks[start : start + _BLANKING_WINDOW_BYTES] = b'"'.join(pieces)
-        inside ^= len(pieces) % 2 == 0
+        window = plain[start : start + _BLANKING_WINDOW_BYTES]
+        if (quotes := window.count(b'"')) or inside:
+            marks[start : start + len(window)] = _blanked_window(window, inside=inside)
+        inside ^= quotes % 2 == 1
     return marks
+
+
+def _blanked_window(window: bytes, *, inside: bool) -> bytes:
+    """Return a part of a text with NULs in place of the contents of strings. ``inside`` tells if it begins in a string.
+
+    The work is done on all bytes at once, as a number of as many bytes. So it takes the same 5 ns a byte for any text.
+    A step of Python for each string takes ten times as long where strings are short.
+    """
+    size = len(window)
+    ones = (1 << 8 * size) - 1
+    quotes = strings = int.from_bytes(window.translate(_QUOTES), "little")
+    shift = 8
+    while shift < 8 * size:  # then each byte is the exclusive or of all quotes up to it: in a string, or at its start
+        strings ^= strings << shift
+        shift *= 2
+    strings = (strings ^ ones if inside else strings) & ones
+    kept = strings & ~quotes ^ ones
+    return (int.from_bytes(window, "little") & kept).to_bytes(size, "little")
 
 
 def _stays_inside(depth: int, steps: bytes | bytearray) -> bool:
