@@ -83,7 +83,7 @@ class Recipe(NamedTuple):
         units = [*self.units, chance.choice(list(_UNITS))]
         if len(units) > 1 and chance.random() < 0.5:  # noqa: PLR2004 - as often as not
             units.pop(chance.randrange(len(units) - 1))
-        return Recipe(chance.choice(list(_REFUSALS)), tuple(units[-4:]), chance.random() < 0.5)  # noqa: PLR2004 - likewise
+        return Recipe(chance.choice(list(_REFUSALS)), tuple(units[-4:]), chance.random() < 0.5)  # noqa: PLR2004
 
     def __str__(self) -> str:
         """Return the recipe in words."""
@@ -120,9 +120,8 @@ def search(rule: str, resource: bytes, seconds: float) -> tuple[bytes, float]:
     clean = workload.event_list([workload.sized(_BODY_BYTES)] * _EVENTS)
     usual = cpu_s(clean, redaction)
     print(f"\nAUDIT_DROP={rule or '(the default)'}, lists of {_EVENTS} events of {_BODY_BYTES / 1e6:g} MB:\n")
-    print(
-        f"| made of | CPU s | of a clean list's |\n| --- | ---: | ---: |\n| recorded events (a clean list) | {usual:.2f} | 1 |"
-    )
+    print("| made of | CPU s | of a clean list's |\n| --- | ---: | ---: |")
+    print(f"| recorded events (a clean list) | {usual:.2f} | 1 |")
     for place, text in in_strings():
         taken = cpu_s(text, redaction)
         print(f"| escaped quotes and brackets as {place} | {taken:.2f} | {taken / usual:.1f} |", flush=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import NamedTuple
 
 from auditsplit.errors import Undecodable
@@ -35,7 +34,7 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
 _QUOTES = bytes(255 * (byte == ord('"')) for byte in range(256))
 
 _PAIR, _VALLEY = _OPEN + _CLOSE, _CLOSE + _OPEN
-_MIN_STEPS_PER_VALLEY = 8  # with fewer, to add up all steps is faster than to count those between two valleys
+_SHRUNK = 16  # pairs are removed as long as a pass removes more than a 16th of the steps
 
 
 class Span(NamedTuple):
@@ -196,11 +195,11 @@ def _stays_inside(depth: int, steps: bytes | bytearray) -> bool:
         return not steps
     if depth - steps.count(_CLOSE) >= _INSIDE:
         return True
-    steps = steps.replace(_PAIR, b"")  # up and back: the lowest depth stays the same
-    valleys = steps.split(_VALLEY)
-    if len(valleys) * _MIN_STEPS_PER_VALLEY > len(steps):
-        return depth + min(accumulate(memoryview(steps).cast("b")), default=0) >= _INSIDE
-    *before, last = valleys
+    length = 2 * len(steps)
+    while len(steps) * _SHRUNK < length * (_SHRUNK - 1):  # else few pairs are left, and so few valleys
+        length = len(steps)
+        steps = steps.replace(_PAIR, b"")  # up and back: the lowest depth stays the same
+    *before, last = steps.split(_VALLEY)
     for part in before:  # steps up, then steps down. Behind it come the valley's step down and step up
         depth += len(part) - 2 * part.count(_CLOSE)
         if depth <= _INSIDE:
