@@ -60,6 +60,16 @@ def sized(size_bytes: int) -> bytes:
     return b'%s,"requestObject":{"items":[%s],"pad":"%s"}}' % (item, b",".join(inner), b"x" * max(0, room))
 
 
+def on_secrets(count: int) -> list[bytes]:
+    """Return ``count`` events of 2.2 kB on Secrets, with both bodies, in the order in which kube-apiserver has them."""
+    item = min(recorded(), key=len)[:-1].partition(b',"annotations":')[0]
+    metadata = b'"metadata":{"name":"s"},"type":"Opaque"'
+    secret = b'{"kind":"Secret","apiVersion":"v1",%b,"data":{"key":"%b"}}' % (metadata, b"eHg=" * 160)
+    reason = b'"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by RoleBinding"'
+    end = b',"objectRef":{"resource":"secrets"},"requestObject":%b,"responseObject":%b,"annotations":{%b}}'
+    return [item + end % (secret, secret, reason)] * count
+
+
 def of_users(items: Sequence[bytes], users: int) -> list[bytes]:
     """Return the events with ``users`` different users, by turns."""
     return [

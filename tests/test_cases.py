@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +15,7 @@ from support.requests import ask, document, ingest_into, problem, receiver, sink
 
 from auditsplit import replay
 from auditsplit.cli import main
+from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.memory import MemorySink
 
@@ -53,8 +54,8 @@ SPLIT: dict[str, Case] = {
     "identity/eks-shared-role.log": Case(["kubernetes-admin"] * 2, []),
     "identity/rancher-two-stages.log": Case(["system:serviceaccount:cattle-system:kontainer-engine"] * 2, []),
 }
-ELSEWHERE = {"hostile/items-twice-small.json", "hostile/kind-twice.json", "hostile/redaction-refuses.json"}
-"""Those that are about hostile lists, which have tests of their own."""
+ELSEWHERE = {"hostile/redaction-refuses.json"}
+"""The case that requires another redaction than the default."""
 
 
 def split(data: bytes) -> tuple[MemorySink, list[str], Counter[str]]:
@@ -139,11 +140,22 @@ def test_a_single_event_is_accepted_by_post(name: str) -> None:
 @pytest.mark.parametrize("wrong", [b'"kind":"Pod"', b'"apiVersion":"v1"', b'"apiVersion":"audit.k8s.io/v1beta1"'])
 def test_a_wrong_kind_or_version_is_refused_by_post(name: str, wrong: bytes) -> None:
     """Where it may be absent, it may not be another one."""
-    text = (CASES / "decode" / name).read_bytes()
+    fields: dict[str, Any] = json.loads((CASES / "decode" / name).read_bytes())
 
-    answer = ask(receiver(), text.rstrip()[:-1] + b"," + wrong + b"}")
+    answer = ask(receiver(), json.dumps(fields | json.loads(b"{" + wrong + b"}")).encode())
 
     assert problem(answer, 400).startswith("expected ")
+
+
+def test_an_item_whose_redaction_fails_is_rejected_alone() -> None:
+    """``redaction-refuses.json`` with ``AUDIT_DROP='*=managedFields'``. The other items are stored."""
+    text = (CASES / "hostile/redaction-refuses.json").read_bytes()
+    here = receiver(redaction=Redaction.parse("*=managedFields"))
+
+    receipt = document(ask(here, text))
+
+    assert (receipt["events"], [item["index"] for item in receipt["rejected"]]) == (1, [1])
+    assert list(sink_of(here).objects) == ["alice"]
 
 
 def test_lines_as_json_are_refused_with_the_type_that_accepts_them() -> None:

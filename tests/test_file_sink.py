@@ -23,6 +23,7 @@ from support.requests import soon, write
 from auditsplit.deadline import Deadline
 from auditsplit.errors import SinkError
 from auditsplit.routing.template import KeyTemplate
+from auditsplit.sinks import Remembers
 from auditsplit.sinks.file import disk, journal
 from auditsplit.sinks.file import sink as file_sink
 from auditsplit.sinks.file.rotation import Rotation
@@ -61,6 +62,21 @@ def test_the_same_batch_is_stored_once(tmp_path: Path) -> None:
 
     assert stored == [True, False, False, False]
     assert audit_ids(tmp_path) == ids_of(batch)
+
+
+def test_a_stored_batch_is_remembered_by_every_process(tmp_path: Path) -> None:
+    """The look-up tells what a write would find: not another batch, and not another layout."""
+    batch, other = make_batch(1), make_batch(2)
+    sink, by_namespace = make_sink(tmp_path), FileSink(tmp_path, KeyTemplate("by-namespace/{namespace}"))
+    before = sink.remembers(batch.id, soon())
+    write(sink, batch)
+
+    known = [each.remembers(batch.id, soon()) for each in (sink, make_sink(tmp_path), by_namespace)]
+
+    assert not before
+    assert known == [True, True, False]
+    assert not sink.remembers(other.id, soon())
+    assert isinstance(sink, Remembers)
 
 
 def test_the_same_batch_in_another_shape_is_another(tmp_path: Path) -> None:

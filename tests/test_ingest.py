@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from blake3 import blake3
 from support.eventlists import event, eventlist, line, numbered
 from support.requests import BODY, LINES, memory_sinks, receive
 
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist as decoding
-from auditsplit.errors import SinkError, Undecodable
+from auditsplit.decode.batch import Form
+from auditsplit.errors import Busy, SinkError, Undecodable
+from auditsplit.event import Batch, Event
+from auditsplit.ingest import Destination, Ingest
+from auditsplit.policy.redaction import Redaction
+from auditsplit.receipts import Recent
 from auditsplit.routing.template import KeyTemplate
+from auditsplit.sinks import Sink, Written
 from auditsplit.sinks.memory import MemorySink
+from auditsplit.telemetry.figures import Figures
 
 DOWN = SinkError("the disk is full")
 
@@ -197,3 +206,154 @@ def test_stores_may_differ_in_layout() -> None:
     assert list(by_user.objects) == ["alice"]
     assert list(by_verb.objects) == ["list"]
     assert by_verb.objects["list"] == b"".join(b'{"event":' + item + b"}\n" for item in numbered(3))
+
+
+class Refusing:
+    """A transform that refuses mallory's events."""
+
+    def apply(self, events: list[Event]) -> list[Event]:
+        """Raise for any of them."""
+        if any(each.head.user and each.head.user.username == "mallory" for each in events):
+            raise Undecodable("its brackets do not match", 7)
+        return events
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_an_event_that_a_transform_refuses_is_rejected_alone(everywhere: bool) -> None:  # noqa: FBT001 - a row's case
+    """It is put aside by all sinks as it arrived, and the events beside it are stored."""
+    some = memory_sinks(2)
+    own = [(), ()] if everywhere else [(), (Refusing(),)]
+    here = Ingest(list(map(Destination, some, own)), [Refusing()] if everywhere else [])
+    bad = event("mallory")
+
+    receipt = here.receive(eventlist([event("alice"), b"42", bad, event("bob")]), "prod", Deadline.after(9), Figures())
+
+    assert receipt.events == 2
+    assert [item.index for item in receipt.rejected] == [1, 2]
+    assert receipt.rejected[1].reason == "its brackets do not match at byte 7"
+    assert [list(sink.rejected.values()) for sink in some] == [[b"42", bad]] * 2
+    assert [sorted(sink.objects) for sink in some] == [["alice", "bob"]] * 2
+
+
+def test_a_line_that_a_transform_refuses_is_named_by_its_number() -> None:
+    """The index of a rejected line counts the lines, also the empty and the malformed ones."""
+    [sink] = memory_sinks(1)
+    here = Ingest([Destination(sink)], [Refusing()])
+    body = line("alice") + b"\n\nnoise\n" + line("mallory") + b"\n" + line("bob")
+
+    receipt = here.receive(body, "prod", Deadline.after(9), Figures(), Form(lines=True))
+
+    assert receipt.events == 2
+    assert [item.index for item in receipt.rejected] == [2, 3]
+
+
+def test_more_events_than_are_told_apart_may_be_refused() -> None:
+    """Beyond the first hundred, the whole body is put aside, and the receipt counts the rest."""
+    [sink] = memory_sinks(1)
+    here = Ingest([Destination(sink)], [Refusing()])
+    body = eventlist([event("alice"), *numbered(decoding.MAX_BAD + 5, "mallory")])
+
+    receipt = here.receive(body, "prod", Deadline.after(9), Figures())
+
+    assert receipt.events == 1
+    assert sum(item.items for item in receipt.rejected) == decoding.MAX_BAD + 5
+    assert body in sink.rejected.values()
+
+
+def test_an_item_that_redaction_refuses_is_rejected_alone() -> None:
+    """Its body has text behind its end, which only redaction notices."""
+    [sink] = memory_sinks(1)
+    here = Ingest([Destination(sink)], [Redaction.parse("*=managedFields")])
+    bad = b'{"level":"Request","objectRef":{"resource":"pods"},"requestObject":{"managedFields":1}x}'
+
+    receipt = here.receive(eventlist([event("alice"), bad]), "prod", Deadline.after(9), Figures())
+
+    assert receipt.events == 1
+    assert [item.index for item in receipt.rejected] == [1]
+    assert list(sink.rejected.values()) == [bad]
+
+
+def test_a_retry_is_answered_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipt and the figures are those of the first time, but for `alreadyStored`."""
+    some = memory_sinks(2)
+    here = Ingest([Destination(sink) for sink in some])
+    first, second = Figures(), Figures()
+    receipt = here.receive(BODY, "prod", Deadline.after(9), first)
+    monkeypatch.setattr(batches, "read", None)
+
+    again = here.receive(BODY, "prod", Deadline.after(9), second)
+
+    assert again == msgspec.structs.replace(receipt, alreadyStored=True)
+    assert (second.batch, second.events, second.users) == (first.batch, first.events, first.users)
+    assert second.duplicate
+    assert [sink.objects for sink in some] == [LINES] * 2
+
+
+@pytest.mark.parametrize("forgets", ["the sink", "one of two sinks", "a sink that cannot tell"])
+def test_a_retry_is_decoded_unless_every_sink_remembers_it(forgets: str) -> None:
+    """The receipts in memory alone do not tell that a sink still holds the batch."""
+    some = memory_sinks(2 if "two" in forgets else 1)
+    sinks: list[Sink] = [Forgetful(some[-1]) if "cannot" in forgets else some[-1], *some[:-1]]
+    here = Ingest([Destination(sink) for sink in sinks])
+    here.receive(BODY, "prod", Deadline.after(9), Figures())
+    some[-1].objects.clear()
+    some[-1]._stored.clear()
+
+    again = here.receive(BODY, "prod", Deadline.after(9), Figures())
+
+    assert not again.alreadyStored
+    assert some[-1].objects == LINES
+
+
+class Forgetful:
+    """A sink that cannot tell which batches it holds."""
+
+    def __init__(self, sink: MemorySink) -> None:
+        self.name, self._sink = sink.name, sink
+
+    def write(self, batch: Batch, deadline: Deadline) -> Written:
+        """See `Sink.write`."""
+        return self._sink.write(batch, deadline)
+
+    def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
+        """See `Sink.reject`."""
+        return self._sink.reject(cluster, digest, body, deadline)
+
+    def recover(self) -> None:
+        """See `Sink.recover`."""
+
+    def check(self, deadline: Deadline) -> None:
+        """See `Sink.check`."""
+
+
+def test_a_batch_with_malformed_items_is_decoded_each_time() -> None:
+    """A retry finds the malformed items still put aside, or puts them aside again."""
+    [sink] = memory_sinks(1)
+    here = Ingest([Destination(sink)])
+    body = eventlist([event("alice"), b"42"])
+    here.receive(body, "prod", Deadline.after(9), Figures())
+    sink.rejected.clear()
+
+    again = here.receive(body, "prod", Deadline.after(9), Figures())
+
+    assert again.alreadyStored
+    assert list(sink.rejected.values()) == [b"42"]
+
+
+def test_after_the_deadline_nothing_more_is_begun() -> None:
+    """The error says what was not begun. A retry is safe."""
+    [sink] = memory_sinks(1)
+
+    with pytest.raises(Busy, match="over before decoding"):
+        Ingest([Destination(sink)]).receive(BODY, "prod", Deadline.after(0), Figures())
+
+    assert sink.objects == {}
+
+
+def test_only_the_last_receipts_are_remembered() -> None:
+    """Their number is bounded. One that is added again counts as new."""
+    recent = Recent[int](2)
+    for key in ("a", "b", "a", "c"):
+        recent.add(key, ord(key))
+
+    assert [recent.get(key) for key in "abc"] == [ord("a"), None, ord("c")]

@@ -19,7 +19,7 @@ from auditsplit import bootstrap, replay
 from auditsplit.decode.eventlist import decode
 from auditsplit.errors import Undecodable
 from auditsplit.policy import Transform
-from auditsplit.policy.cut import BODIES, MARK, PARTS
+from auditsplit.policy.parts import BODIES, MARK, PARTS
 from auditsplit.policy.redaction import DEFAULT, NOTHING, Redaction
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.serve.messages import Request

@@ -56,10 +56,17 @@ class Head(msgspec.Struct, gc=False):
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):
-    """One audit event: its decoded head, and its own bytes as they arrived, on one line."""
+    """One audit event: its decoded head, and its own bytes as they arrived, on one line.
+
+    Of an event that parsers refuse, it has what decoding found out, so that redaction need not find it again.
+    """
 
     head: Head
     raw: memoryview
+    members: list[tuple[str, tuple[int, int]]] | None = None
+    """The names and spans of a refused item's members."""
+    marks: bytes | None = None
+    """The text without its strings of an item that was scanned: see `auditsplit.decode.jsonscan.Scan.marks`."""
 
 
 class BadItem(msgspec.Struct, gc=False, frozen=True):

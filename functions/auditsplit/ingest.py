@@ -11,13 +11,16 @@ from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist
 from auditsplit.decode.batch import DOCUMENT, Form
-from auditsplit.errors import SinkError, Undecodable
-from auditsplit.event import Batch, Event
+from auditsplit.errors import Busy, SinkError, Undecodable
+from auditsplit.event import Batch
 from auditsplit.policy import Transform
-from auditsplit.sinks import Sink, Written
+from auditsplit.policy.transforms import transform
+from auditsplit.receipts import Recent
+from auditsplit.sinks import Remembers, Sink, Written
 from auditsplit.telemetry.figures import Figures
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 
 class Destination(NamedTuple):
@@ -55,14 +58,24 @@ class Receipt(msgspec.Struct, frozen=True):
         return document
 
 
+class _Known(NamedTuple):
+    """The receipt of a stored batch without malformed items, and the figures that it does not have."""
+
+    receipt: Receipt
+    users: int
+    truncated: int
+
+
 class Ingest:
     """Takes bodies to all destinations. Any number of threads may use one at once."""
 
     def __init__(self, destinations: Sequence[Destination], transforms: Sequence[Transform] = ()) -> None:
         """Keep the destinations, and the ``transforms`` that apply to all of them, in their order."""
         self.sinks = tuple(destination.sink for destination in destinations)
-        self._destinations = tuple(destinations)
+        self._own_transforms = [destination.transforms for destination in destinations]
         self._transforms = tuple(transforms)
+        self._remembering = [sink for sink in self.sinks if isinstance(sink, Remembers)]
+        self._receipts: Recent[_Known] = Recent()
 
     def receive(
         self,
@@ -84,28 +97,55 @@ class Ingest:
             form: whether ``body`` is a document or lines, and of a request or of a recorded file.
 
         Raises:
+            Busy: the deadline was over before all was done. A retry with the same bytes is safe.
             SinkError: a sink failed. The other sinks hold the batch, and find it stored when the sender retries.
             Undecodable: the whole body is malformed; it is written to ``_rejected/`` of every sink.
         """
+        _expect_time(deadline, "decoding")
         try:
             with figures.phase("decode"):
-                batch = batches.read(body, cluster, form)
+                batch_id = batches.digest(body, cluster)
+                if (known := self._known(batch_id, form, deadline, figures)) is not None:
+                    return known
+                batch = batches.read(body, cluster, form, batch_id)
         except Undecodable as error:
             raise self.reject(error, body, cluster, deadline, figures) from error
-        figures.decoded(batch)
+        _expect_time(deadline, "redaction")
         with figures.phase("transform"):
-            events = transformed(batch.events, self._transforms)
-            batch = msgspec.structs.replace(batch, events=events)
+            batch, of_sinks = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
+        figures.decoded(batch)
+        receipt = self._deliver(batch, of_sinks, body, deadline, figures)
+        if not receipt.rejected:
+            self._receipts.add((batch_id, form), _Known(receipt, figures.users, figures.truncated))
+        return receipt
+
+    def _known(self, batch_id: str, form: Form, deadline: Deadline, figures: Figures) -> Receipt | None:
+        """Return the receipt of a batch that this process stored, if every sink tells that it still holds it."""
+        known = self._receipts.get((batch_id, form))
+        if known is None or len(self._remembering) < len(self.sinks):
+            return None
+        if not all(sink.remembers(batch_id, deadline) for sink in self._remembering):
+            return None
+        figures.batch, figures.events, figures.duplicate = batch_id, known.receipt.events, True
+        figures.users, figures.truncated = known.users, known.truncated
+        return msgspec.structs.replace(known.receipt, alreadyStored=True)
+
+    def _deliver(
+        self, batch: Batch, of_sinks: list[Batch], body: bytes, deadline: Deadline, figures: Figures
+    ) -> Receipt:
+        """Return the receipt of ``batch`` once every sink holds its own of ``of_sinks``, and the malformed items."""
+        cluster = batch.origin.cluster
         bad = [(batches.digest(item.raw, cluster), item.raw) for item in batch.bad]
         if batch.more_bad:
-            bad.append((batches.digest(body, cluster), body))
+            bad.append((batch.id, body))
 
-        def deliver(destination: Destination) -> tuple[Written, list[str]]:
-            written = _write(destination, batch, deadline)
-            figures.wrote(destination.sink.name, written.size_bytes)
-            return written, [_reject(destination.sink, cluster, *one, deadline) for one in bad]
+        def deliver(sink: Sink, own: Batch) -> tuple[Written, list[str]]:
+            _expect_time(deadline, f"writing to {sink.name}")
+            written = sink.write(own, deadline)
+            figures.wrote(sink.name, written.size_bytes)
+            return written, [_reject(sink, cluster, *each, deadline) for each in bad]
 
-        delivered = self._everywhere(deliver, figures)
+        delivered = self._everywhere(deliver, of_sinks, figures)
         places = [list(of_one) for of_one in zip(*[places for _, places in delivered], strict=True)]
         figures.duplicate = not any(written.new for written, _ in delivered)
         return Receipt(cluster, batch.id, len(batch.events), _rejected(batch, places), alreadyStored=figures.duplicate)
@@ -115,22 +155,19 @@ class Ingest:
     ) -> Undecodable:
         """Write a malformed ``body`` to every sink; return the ``error`` with the places in its words."""
         digest = batches.digest(body, cluster)
-        places = self._everywhere(
-            lambda destination: _reject(destination.sink, cluster, digest, body, deadline), figures
-        )
+        places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
         return Undecodable(f"{eventlist.explain(error)}; it is written to {', '.join(places)}", error.position)
 
-    def _everywhere(self, act: Callable[[Destination], T], figures: Figures) -> list[T]:
-        """Return what ``act`` returns for each destination. `SinkError` once all were tried and any failed."""
+    def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
+        """Return what ``act`` returns for each sink and its value. `SinkError` once all were tried and any failed."""
         results: list[T] = []
         errors: list[SinkError] = []
-        for destination in self._destinations:
-            name = destination.sink.name
+        for sink, value in zip(self.sinks, values, strict=True):
             try:
-                with figures.phase("write", name):
-                    results.append(act(destination))
+                with figures.phase("write", sink.name):
+                    results.append(act(sink, value))
             except SinkError as error:
-                figures.wrote(name, error.size_bytes)
+                figures.wrote(sink.name, error.size_bytes)
                 errors.append(error)
         if len(errors) > 1:
             raise SinkError("; ".join(map(str, errors)))
@@ -139,17 +176,9 @@ class Ingest:
         return results
 
 
-def transformed(events: list[Event], transforms: Sequence[Transform]) -> list[Event]:
-    """Return ``events`` after all ``transforms``, in their order."""
-    for transform in transforms:
-        events = transform.apply(events)
-    return events
-
-
-def _write(destination: Destination, batch: Batch, deadline: Deadline) -> Written:
-    if destination.transforms:
-        batch = msgspec.structs.replace(batch, events=transformed(batch.events, destination.transforms))
-    return destination.sink.write(batch, deadline)
+def _expect_time(deadline: Deadline, before: str) -> None:
+    if not deadline.left_s():
+        raise Busy(f"the time for this request was over before {before}. Send it again")
 
 
 def _reject(sink: Sink, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:

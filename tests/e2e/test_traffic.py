@@ -12,7 +12,7 @@ from support.function import held
 from support.processes import wait_for
 from support.way import Way
 
-from auditsplit.policy.cut import BODIES, MARK
+from auditsplit.policy.parts import BODIES, MARK
 
 
 @pytest.mark.parametrize("user", ["authenticated", "impersonated"])

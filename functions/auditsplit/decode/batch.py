@@ -25,15 +25,25 @@ DOCUMENT = Form()
 """A single document of a request."""
 
 
-def read(body: bytes, cluster: str, form: Form = DOCUMENT) -> Batch:
-    """Return the batch of ``body``. Raises `Undecodable` where it holds no audit events."""
+def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "") -> Batch:
+    """Return the batch of ``body``.
+
+    Args:
+        body: The bytes, of the ``form``.
+        cluster: The cluster that the events are from.
+        form: The form of ``body``.
+        batch_id: The `digest` of body and cluster, if it is known.
+
+    Raises:
+        Undecodable: When ``body`` holds no audit events.
+    """
     backend: Backend = "log" if form.recorded else "webhook"
     if form.lines:
         decoded = eventlist.decode_lines(body, backend, recorded=form.recorded)
     else:
         decoded = eventlist.decode(body, backend)
     origin = Origin(cluster, datetime.now(UTC))
-    return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
+    return Batch(batch_id or digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 
 
 def digest(body: bytes, cluster: str) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from auditsplit.decode.jsonscan import Span
+from auditsplit.decode.outline import REFUSALS, adds_up, decode_array, decode_object, element_spans, harmless, spans_of
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION
+
+ONCE = ("kind", "apiVersion", "items")
+"""The names that a body may have only once. JSON's readers differ on which of two equal names counts."""
 
 _MAX_SHOWN_CHARACTERS = 60
 _GROUP = "audit.k8s.io/"
@@ -19,6 +26,8 @@ _LOGSTASH_START = re.compile(rb'\s*+\{\s*+"event"\s*+:\s*+(?=\{)')
 
 Backend: TypeAlias = Literal["webhook", "log"]
 """Which of kube-apiserver's backends wrote a body. Each has its own flag for the version."""
+_MAX_REST_BYTES = 4096
+"""The most bytes of a list beside its items. kube-apiserver's have some 80."""
 
 
 class Envelope(msgspec.Struct):
@@ -43,6 +52,64 @@ class Envelope(msgspec.Struct):
         return self.apiVersion == API_VERSION or any(
             field is not UNSET for field in (self.auditID, self.stage, self.user)
         )
+
+
+class Items(NamedTuple):
+    """The items of a body, in their order: their bytes, or where they are in the body."""
+
+    raws: list[memoryview] | None = None
+    spans: Iterable[Span] = ()
+    """Where the items are, if ``raws`` is None."""
+    safe: bytes | None = None
+    """The body as a parser accepts it, if that was needed: see `auditsplit.decode.outline.harmless`."""
+    marks: bytes | bytearray | None = None
+    """The body without its strings, if that was needed: see `auditsplit.decode.jsonscan.Scan.marks`."""
+
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+
+
+def parse_envelope(body: bytes) -> tuple[Envelope, Items] | None:
+    """Return the envelope of ``body``, and its items in order. None if a parser refuses the body, or may be mistaken.
+
+    Where ``items`` is an array, the envelope has an empty list.
+    """
+    for text in (body, harmless(body)):
+        try:
+            return _parse(body, text)
+        except REFUSALS:
+            if text is not body:
+                break
+    return None
+
+
+def _parse(body: bytes, text: bytes) -> tuple[Envelope, Items] | None:
+    """Return the same as `parse_envelope`. A parser reads ``text``, which has its values where ``body`` has them."""
+    members = decode_object(text)
+    exact = adds_up(members, len(text.rstrip(b"\n")))
+    value = members.get("items")
+    if value is None:
+        return (_decode_envelope(text), Items()) if exact else None
+    raw = bytes(value)
+    start = dict(spans_of(members, 0))["items"].start if exact else text.find(raw)
+    end = start + len(raw)
+    rest = text[:start] + (b"null" if raw == b"null" else b"[]") + text[end:]
+    if len(rest) > _MAX_REST_BYTES or not (exact or _names_are_unique(rest)):
+        return None
+    elements = [] if raw == b"null" else decode_array(value)
+    if text is body:
+        return _decode_envelope(rest), Items([memoryview(element) for element in elements])
+    spans = element_spans(elements, Span(start, end)) if exact else None
+    return None if spans is None else (_decode_envelope(rest), Items(spans=spans, safe=text))
+
+
+def _names_are_unique(text: bytes) -> bool:
+    try:
+        pairs: list[tuple[str, Any]] = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return False
+    names = [name for name, _ in pairs]
+    return all(names.count(name) <= 1 for name in ONCE)
 
 
 def check_version(envelope: Envelope, backend: Backend) -> None:

@@ -14,14 +14,22 @@ import contextlib
 import io
 import itertools
 import re
-from collections.abc import Iterable
 
 import msgspec
 from ahocorasick_rs import BytesAhoCorasick
 from msgspec import UNSET
 
 from auditsplit.decode import fallback, jsonscan
-from auditsplit.decode.envelope import Backend, Envelope, check_version, for_several_documents, logstash_event
+from auditsplit.decode.envelope import (
+    Backend,
+    Envelope,
+    Items,
+    check_version,
+    for_several_documents,
+    logstash_event,
+    parse_envelope,
+)
+from auditsplit.decode.outline import REFUSALS
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, BadItem, Event, Head
 
@@ -39,15 +47,9 @@ _MAX_UNCHECKED_BYTES = 2 * 1024 * 1024
 """Below this size, 30 times a body's size is little memory, so its commas are not counted. kube-apiserver's usual
 bodies are smaller."""
 
-_MAX_ENVELOPE_BYTES = 256
-"""The most bytes of a list that don't belong to its items. A list with more may have a second ``items``, which a parser
-does not report."""
-
 _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
-_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
@@ -93,17 +95,18 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     if not several_lines and (events := _split_at_starts(body)):
         return Decoded(events, [])
     if inner := logstash_event(body):
-        return Decoded([_decode_item(inner, several_lines=several_lines)], [])
+        event = _decode_item(inner)
+        return Decoded([_on_one_line(event) if several_lines else event], [])
     try:
         envelope, items = _read_envelope(body)
     except Undecodable as error:
         raise for_several_documents(body, error) from error
     check_version(envelope, backend)
     if envelope.is_event:
-        items = (memoryview(body.strip()),)
+        items = Items([memoryview(body.strip())])
     elif envelope.items is UNSET:
         raise Undecodable("the EventList has no items")
-    return _decode_items(items, several_lines=several_lines)
+    return _decode_items(body, items, several_lines=several_lines)
 
 
 def decode_lines(body: bytes, backend: Backend = "webhook", *, recorded: bool = False) -> Decoded:
@@ -156,8 +159,9 @@ def _decode_line(line: bytes, index: int, into: Decoded, backend: Backend) -> No
 def _split_at_starts(body: bytes) -> list[Event] | None:
     """Return the events of an ``EventList`` that is laid out as kube-apiserver does. None for any other, or in doubt.
 
-    An object inside an event may begin like an event. The split is right all the same if a parser accepts every piece:
-    the pieces fill the list with only a comma between two of them, and a parser accepts no piece of an event.
+    An object inside an event may begin like an event. The split is right all the same if every piece is an object: the
+    pieces fill the list with only a comma between two of them, and no first piece of an event is one. Only
+    the pieces that a parser refuses are scanned.
     """
     end = _LIST_END.search(body, max(0, len(body) - len(b"]}\n")))
     if not (end and body.startswith(_LIST_START) and body.startswith(_ITEM_START, len(_LIST_START))):
@@ -170,41 +174,49 @@ def _split_at_starts(body: bytes) -> list[Event] | None:
         if len(bounds) > MAX_ITEMS:
             return None
     bounds.append(end.start())
-    return _parse_items([view[before + 1 : after] for before, after in itertools.pairwise(bounds)])
+    items = [view[before + 1 : after] for before, after in itertools.pairwise(bounds)]
+    events = _parse_items(items)
+    if events is None:
+        with contextlib.suppress(Undecodable):  # a part of an event is no object
+            events = list(map(_decode_item, items))
+    return events
 
 
 def _parse_items(items: list[memoryview]) -> list[Event] | None:
     """Return the items as events. None if the parser refuses any of them."""
     try:
         return list(map(Event, map(_decode_head, items), items))
-    except _REFUSALS:
+    except REFUSALS:
         return None
 
 
-def _read_envelope(body: bytes) -> tuple[Envelope, Iterable[memoryview]]:
-    """Return the envelope, and the bytes of its items in order."""
+def _read_envelope(body: bytes) -> tuple[Envelope, Items]:
+    """Return the envelope, and its items in order."""
     if len(body) < _MAX_UNCHECKED_BYTES or body.count(b",") * _MIN_BYTES_PER_COMMA <= len(body):
-        with contextlib.suppress(*_REFUSALS):
-            envelope = _decode_envelope(body)
-            items: list[memoryview] = [memoryview(item) for item in envelope.items or ()]
-            if envelope.items is UNSET or len(body) - sum(map(len, items)) - len(items) < _MAX_ENVELOPE_BYTES:
-                return envelope, items
+        parsed = parse_envelope(body)
+        if parsed is not None:
+            return parsed
     return fallback.scan_envelope(body)
 
 
-def _decode_items(items: Iterable[memoryview], *, several_lines: bool) -> Decoded:
-    """Return the items as events and malformed items."""
-    items = list(itertools.islice(items, MAX_ITEMS + 1))
-    _check_count(len(items))
-    have_fields = not several_lines and _QUOTE_ONLY.issuperset([item[1] for item in items if len(item) > 1])
-    if have_fields and (events := _parse_items(items)) is not None:
+def _decode_items(body: bytes, items: Items, *, several_lines: bool) -> Decoded:
+    """Return the items of ``body`` as events and malformed items."""
+    raws, view = items.raws, memoryview(body)
+    spans = list(itertools.islice(items.spans, MAX_ITEMS + 1))
+    _check_count(len(spans if raws is None else raws))
+    have_fields = raws and not several_lines and _QUOTE_ONLY.issuperset([raw[1] for raw in raws if len(raw) > 1])
+    if raws and have_fields and (events := _parse_items(raws)) is not None:
         return Decoded(events, [])
+    safe = memoryview(items.safe) if items.safe else None
+    marks = memoryview(items.marks) if items.marks else None
     decoded = Decoded([], [])
-    for index, item in enumerate(items):
+    for index, raw in enumerate(raws or (view[start:end] for start, end in spans)):
+        span = slice(0) if raws else slice(*spans[index])
         try:
-            decoded.events.append(_decode_item(item, several_lines=several_lines))
+            event = _decode_item(raw, safe[span] if safe else None, marks[span] if marks else None)
+            decoded.events.append(_on_one_line(event) if several_lines else event)
         except Undecodable as error:
-            decoded.reject(BadItem(index, explain(error), bytes(item)))
+            decoded.reject(BadItem(index, explain(error), bytes(raw)))
     return decoded
 
 
@@ -213,22 +225,23 @@ def _check_count(items: int) -> None:
         raise Undecodable(f"more than {MAX_ITEMS} items. Lower --audit-webhook-batch-max-size")
 
 
-def _decode_item(item: memoryview, *, several_lines: bool) -> Event:
-    text = bytes(item)
-    try:
-        head = _decode_head(item)
-    except _REFUSALS:
-        head = fallback.scan_head(text)
-    if not _HAS_FIELDS.match(text):
+def _decode_item(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
+    event: Event | None = None
+    if safe is None or safe == raw:
+        with contextlib.suppress(*REFUSALS):
+            event = Event(_decode_head(raw), raw)
+    event = event or fallback.read_event(raw, safe, marks)
+    if not _HAS_FIELDS.match(raw):
         raise Undecodable("the item has no fields")
-    return Event(head, _on_one_line(item, text) if several_lines else item)
+    return event
 
 
-def _on_one_line(item: memoryview, text: bytes) -> memoryview:
-    """Return an item that has line breaks without the white space between its tokens. An event must be one line."""
+def _on_one_line(event: Event) -> Event:
+    """Return an event that has line breaks without the white space between its tokens. It must be one line."""
+    text = bytes(event.raw)
     if b"\n" not in text and b"\r" not in text:
-        return item
+        return event
     text = jsonscan.compact(text)
     if b"\n" in text or b"\r" in text:
         raise Undecodable("a line break inside a string. JSON requires it to be escaped")
-    return memoryview(text)
+    return Event(event.head, memoryview(text))

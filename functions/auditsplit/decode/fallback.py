@@ -1,4 +1,4 @@
-"""The fallback: decode what the fast parsers refuse, with the quotes and brackets of the text alone.
+"""The fallback: decode what the fast parsers refuse.
 
 A fast parser refuses a whole ``EventList`` because of one request body in it, such as a lone surrogate. Any user can
 send such a body. The functions here find the same items and the same fields without reading anything else.
@@ -6,17 +6,19 @@ send such a body. The functions here find the same items and the same fields wit
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from auditsplit.decode.envelope import Envelope, shown
+from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
 from auditsplit.decode.jsonscan import Scan, Span
+from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless, spans_of
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, Head
+from auditsplit.event import API_VERSION, Event, Head
 
 _MAX_REASON_CHARACTERS = 60
 _STRING = str
@@ -30,53 +32,75 @@ _HEAD_SHAPE: dict[str, Any] = {
 }
 
 
-def scan_envelope(body: bytes) -> tuple[Envelope, Iterator[memoryview]]:
-    """Return the envelope of ``body``, and the bytes of its items in order.
+def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
+    """Return the envelope of ``body``, and its items in order.
 
-    Where ``items`` is an array, the envelope has an empty list, and the iterator yields the items. Raises
-    `Undecodable` where quotes or brackets don't match, also while the items are read.
+    Where ``items`` is an array, the envelope has an empty list. Raises `Undecodable` where quotes or brackets don't
+    match, also while the spans of the items are read.
     """
-    envelope = Envelope()
-    items: Iterator[Span] = iter(())
+    fields: dict[str, Any] = {}
+    facts: dict[str, msgspec.Raw] = {}
+    items: Iterable[Span] = ()
     scan = Scan(body)
     for token, span in scan.members(scan.whole):
-        match _string(token):
-            case "kind":
-                envelope.kind = _nullable_string("kind", body, span)
-            case "apiVersion":
-                envelope.apiVersion = _nullable_string("apiVersion", body, span)
-            case "items" if envelope.items is not UNSET:
-                raise Undecodable("the EventList has items twice", span.start)
-            case "items" if body[span.start : span.end] == b"null":
-                envelope.items = None
-            case "items":
-                envelope.items, items = [], scan.elements(span)
-            case "auditID" | "stage" | "user" as field:
-                setattr(envelope, field, msgspec.Raw(body[span.start : span.end]))
-    view = memoryview(body)
-    return envelope, (view[span.start : span.end] for span in items)
+        name = _string(token)
+        if name in ("auditID", "stage", "user"):
+            facts[name] = msgspec.Raw(body[span.start : span.end])
+        if name not in ONCE:
+            continue
+        if name in fields:
+            raise Undecodable(f"the body has {name} twice", span.start)
+        if name != "items":
+            fields[name] = _nullable_string(name, body, span)
+        elif body[span.start : span.end] == b"null":
+            fields[name] = None
+        else:
+            fields[name], items = [], scan.elements(span)
+    envelope = Envelope(fields.get("kind"), fields.get("apiVersion"), fields.get("items", UNSET), **facts)
+    return envelope, Items(spans=items, marks=scan.marks)
 
 
-def scan_head(item: bytes) -> Head:
-    """Return the head of an item. The last of two equal names counts, as it does for the parsers."""
-    scan = Scan(item)
-    fields = _scan_fields(scan, scan.whole, _HEAD_SHAPE)
+def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
+    """Return the event of an item that a parser refuses. The last of two equal names counts, as it does for a parser.
+
+    Args:
+        raw: The item.
+        safe: Its part of `Items.safe`, if there is one.
+        marks: Its part of `Items.marks`, if there is one.
+    """
+    if bytes(raw[:1]) != b"{":  # before copies are made: it may be millions of numbers
+        raise Undecodable("expected '{'", 0)
+    text = bytes(raw)
+    members: list[tuple[str, Span]] | None = None
+    if marks is None:
+        with contextlib.suppress(*REFUSALS):
+            values = decode_object(harmless(text) if safe is None else safe)
+            members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
+    if members is not None:
+        return Event(_read_head(Outline(text, _string, members=members)), raw, [*members])
+    outline = Outline(text, _string, parse=False, marks=None if marks is None else bytes(marks))
+    members = list(outline.members(outline.whole))
+    found = bytes(outline.scan.marks)
+    return Event(_read_head(Outline(text, _string, members=members, marks=found)), raw, [*members], found)
+
+
+def _read_head(outline: Outline) -> Head:
+    fields = _read_fields(outline, Span(0, len(outline.text)), _HEAD_SHAPE)
     kind, version = fields.get("kind", "Event"), fields.get("apiVersion", API_VERSION)
     if kind != "Event" or version != API_VERSION:
         raise Undecodable(f"expected an Event of {API_VERSION}, got {shown(kind)} of {shown(version)}")
     return msgspec.convert(fields, Head)
 
 
-def _scan_fields(scan: Scan, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
+def _read_fields(outline: Outline, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
     """Return the members of the object at ``span`` that ``shape`` has."""
-    text, fields = scan.text, dict[str, Any]()
-    for token, value in scan.members(span):
-        name = _string(token)
+    text, fields = outline.text, dict[str, Any]()
+    for name, value in outline.members(span):
         inner = shape.get(name)
         if inner is _STRING or (inner and text[value.start : value.end] == b"null"):
             fields[name] = _nullable_string(name, text, value)
         elif inner:
-            fields[name] = _scan_fields(scan, value, inner)
+            fields[name] = _read_fields(outline, value, inner)
     return fields
 
 

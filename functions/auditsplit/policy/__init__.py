@@ -14,4 +14,7 @@ class Transform(Protocol):
     """
 
     def apply(self, events: list[Event]) -> list[Event]:
-        """Return the events that the sink gets, in their order. ``events`` itself stays as it is."""
+        """Return the events that the sink gets, in their order. ``events`` itself stays as it is.
+
+        Raises `Undecodable` for an event that it cannot change. Such an event is rejected.
+        """

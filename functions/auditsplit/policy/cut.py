@@ -7,22 +7,17 @@ event, and any body that parsers refuse, is cut with `jsonscan`, which takes ten
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import Raw
 
-from auditsplit.decode.jsonscan import Scan, Span
-
-MARK = "auditsplit/dropped"
-"""The annotation of an event that a part was cut from. Its value is the names of the `PARTS`, with commas between."""
-
-BODIES = ("requestObject", "responseObject")
-PARTS = (*BODIES, "managedFields")
-"""The parts that can be cut: a body, or ``metadata.managedFields`` of both bodies."""
+from auditsplit.decode.jsonscan import Span
+from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object
+from auditsplit.policy.parts import BODIES, MARK, PARTS, mark
 
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")  # Go escapes only & < >, but others may spell a name with it
 _SEPARATORS = re.compile(rb"[ \t\r\n,]*+")
@@ -33,82 +28,68 @@ _SEPARATORS = re.compile(rb"[ \t\r\n,]*+")
 _PATCHES = "patch.webhook.admission.k8s.io/"
 _PATCH_SIGN = b"admission"  # is in such a name, even if its dots and slash are escaped
 _MARK_SIGN = MARK.encode()
+_MANAGED_SIGN = b'"managedFields"'
 _SIGNS = {
     "requestObject": (b'"requestObject"', _PATCH_SIGN),
     "responseObject": (b'"responseObject"',),
-    "managedFields": (b'"managedFields"',),
+    "managedFields": (_MANAGED_SIGN,),
 }
 _METADATA = {"metadata": {"managedFields": "managedFields"}}
 _MIN_OBJECT_BYTES = len('{"metadata":{"managedFields":0}}')
 _MANAGED = {**_METADATA, "items": [_METADATA], "rows": [{"object": _METADATA}]}  # an object, a list of them, a table
 
 
-def without(text: bytes, parts: Collection[str]) -> bytes | None:
-    """Return the item ``text`` without ``parts``, some of `PARTS`, and with the mark. None if it has none of them."""
+def without(
+    text: bytes,
+    parts: Collection[str],
+    members: Sequence[tuple[str, tuple[int, int]]] | None = None,
+    marks: bytes | None = None,
+) -> bytes | None:
+    """Return the item ``text`` without ``parts``, some of `PARTS`, and with the mark. None if it has none of them.
+
+    ``members`` and ``marks`` are what decoding found out: see `Event`. Raises `Undecodable` where brackets don't match.
+    """
     if not any(sign in text for part in parts for sign in _SIGNS[part]) and not _ESCAPED_LETTER.search(text):
         return None
-    return _parsed_without(text, parts) or _scanned_without(text, parts)
+    if members is None:
+        with contextlib.suppress(*REFUSALS):
+            quick = _parsed_without(decode_object(text), text, parts)
+            if quick is not None:
+                return quick
+    return _outlined_without(Outline(text, _name, members=members, marks=marks), parts)
 
 
-class _Members(msgspec.Struct, gc=False):
-    requestObject: msgspec.Raw | UnsetType = UNSET  # noqa: N815 - the API's own name
-    responseObject: msgspec.Raw | UnsetType = UNSET  # noqa: N815
-    annotations: msgspec.Raw | UnsetType = UNSET
-
-
-_decode = msgspec.json.Decoder(_Members).decode
-
-
-def _parsed_without(text: bytes, parts: Collection[str]) -> bytes | None:
-    """Return the same as `_scanned_without`, or None where a parser can't tell for sure.
-
-    A member's name may also be inside another member, or be there twice. So the bodies must be next to each other and
-    the annotations must be last, as Go writes them. And the result, parsed again, must not have the bodies.
-    """
-    if "managedFields" in parts:
+def _parsed_without(members: dict[str, Raw], text: bytes, parts: Collection[str]) -> bytes | None:
+    """Return the same as `without` for an item with these ``members``. None where it takes more than to join them."""
+    if "managedFields" in parts or not adds_up(members, len(text)):
         return None
-    try:
-        members = _decode(text)
-        dropped = _present(members, parts)
-        annotations = _plain_annotations(members)
-        if not (dropped and annotations and text.endswith(annotations + b"}")):
-            return None
-        bodies = b"".join([b',"%s":%b' % (body.encode(), getattr(members, body)) for body in dropped])
-        start = text.find(b',"%s":' % dropped[0].encode())  # of the first name: to find all the bytes takes longer
-        if not text.startswith(bodies, start):
-            return None
-        marked = b"%b,%b}" % (annotations[:-1], _mark(dropped))
-        cut = b"%b%b%b}" % (text[:start], text[start + len(bodies) : -len(annotations) - 1], marked)
-        remaining = _decode(cut)
-        return cut if not _present(remaining, dropped) and _bytes_of(remaining.annotations) == marked else None
-    except (ValueError, RecursionError):  # a ValueError, since msgspec's error is one too
+    dropped = [body for body in BODIES if body in parts and body in members]
+    annotations = bytes(members.get("annotations", b"{}"))
+    if not dropped or not _is_plain(annotations):
         return None
+    pieces, end, done = [], 0, 0
+    for name, value in members.items():
+        start, end = end, end + len(name) + len(value) + 4  # a brace or a comma, two quotes, a colon
+        if name in dropped:
+            pieces.append(text[done:start])
+            done = end
+        elif name == "annotations":
+            pieces += [text[done : end - 1], b",", mark(dropped), b"}"]
+            done = end
+    return b"{%b" % b"".join([*pieces, text[done:]])[1:]  # instead of a comma, if the first member was dropped
 
 
-def _present(members: _Members, parts: Collection[str]) -> list[str]:
-    return [body for body in BODIES if body in parts and getattr(members, body) is not UNSET]
-
-
-def _plain_annotations(members: _Members) -> bytes:
-    """Return the annotations if the mark can be added at their end and nothing in them must be cut, else no bytes."""
-    annotations = _bytes_of(members.annotations)
+def _is_plain(annotations: bytes) -> bool:
+    """Return whether the mark can be added at the end of ``annotations``, and nothing in them must be cut."""
     if _PATCH_SIGN in annotations or _MARK_SIGN in annotations or _ESCAPED_LETTER.search(annotations):
-        return b""
-    return annotations if annotations.endswith(b'"}') else b""
+        return False
+    return annotations.endswith(b'"}')
 
 
-def _bytes_of(member: msgspec.Raw | UnsetType) -> bytes:
-    return b"" if member is UNSET else bytes(member)
-
-
-def _mark(dropped: Collection[str]) -> bytes:
-    return f'"{MARK}":"{",".join(dropped)}"'.encode()
-
-
-def _scanned_without(text: bytes, parts: Collection[str]) -> bytes | None:
-    """Return the same as `without`, with the strings and brackets of ``text`` alone."""
-    cuts = _Cuts(text)
-    item = cuts.scan.whole
+def _outlined_without(outline: Outline, parts: Collection[str]) -> bytes | None:
+    """Return the same as `without`, with the spans of an ``outline``."""
+    cuts = _Cuts(outline)
+    item = outline.whole
     annotations: _Annotations | None = None
     kept = 0
     for name, value in cuts.kept(item, {body: body for body in BODIES if body in parts}):
@@ -117,7 +98,7 @@ def _scanned_without(text: bytes, parts: Collection[str]) -> bytes | None:
             annotations = cuts.annotations(value, parts)
         elif name in BODIES and "managedFields" in parts:
             cuts.walk(value, _MANAGED)
-    return cuts.edited(_marking(text, item, kept, annotations, cuts.mark)) if cuts.dropped else None
+    return cuts.edited(_marking(outline.text, item, kept, annotations, cuts.mark)) if cuts.dropped else None
 
 
 class _Annotations(NamedTuple):
@@ -132,32 +113,31 @@ class _Edit(NamedTuple):
     text: bytes = b""
 
 
-def _marking(text: bytes, item: Span, kept: int, annotations: _Annotations | None, mark: bytes) -> _Edit:
-    """Return the edit that adds ``mark`` to an item of which ``kept`` members stay."""
+def _marking(text: bytes, item: Span, kept: int, annotations: _Annotations | None, annotation: bytes) -> _Edit:
+    """Return the edit that adds the mark's ``annotation`` to an item of which ``kept`` members stay."""
     if annotations is None:
         end = item.end - 1
-        return _Edit(end, end, b'%b"annotations":{%b}' % (b"," if kept else b"", mark))
+        return _Edit(end, end, b'%b"annotations":{%b}' % (b"," if kept else b"", annotation))
     if text[annotations.span.start] != ord("{"):
-        return _Edit(*annotations.span, b"{%b}" % mark)
+        return _Edit(*annotations.span, b"{%b}" % annotation)
     end = annotations.span.end - 1
-    return _Edit(end, end, (b"," if annotations.kept else b"") + mark)
+    return _Edit(end, end, (b"," if annotations.kept else b"") + annotation)
 
 
 class _Cuts:
-    """The spans of one item that are cut, found by its strings and brackets alone."""
+    """The spans of one item that are cut."""
 
-    def __init__(self, text: bytes) -> None:
-        self.scan = Scan(text)
+    def __init__(self, outline: Outline) -> None:
         self.dropped: set[str] = set()
         """The names of the parts that are cut."""
-        self._text = text
+        self._outline, self._text = outline, outline.text
         self._edits: list[_Edit] = []
         self._earlier_mark = ""
 
     @property
     def mark(self) -> bytes:
         """The mark for the parts that are cut now and those that an earlier mark names."""
-        return _mark([part for part in PARTS if part in self.dropped or part in self._earlier_mark])
+        return mark([part for part in PARTS if part in self.dropped or part in self._earlier_mark])
 
     def kept(self, span: Span, shape: Mapping[str, object]) -> Iterator[tuple[str, Span]]:
         """Yield the members of the object at ``span`` that stay. Cut those for which ``shape`` has a part's name.
@@ -166,9 +146,8 @@ class _Cuts:
         before it. When all members before the first that stays are cut, the comma before that member is cut too.
         """
         end, first = span.start + 1, True
-        for token, value in self.scan.members(span):
+        for name, value in self._outline.members(span):
             start, end = end, value.end
-            name = _name(token)
             part = shape.get(name) or shape.get(name.partition("/")[0] + "/")
             if isinstance(part, str):
                 self._edits.append(_Edit(start, end))
@@ -194,10 +173,12 @@ class _Cuts:
         return _Annotations(span, sum(1 for _ in self.kept(span, shape)))
 
     def walk(self, span: Span, shape: Mapping[str, object] | list[Mapping[str, object]]) -> None:
-        """Cut the members that ``shape`` names below ``span``. A value of another type than in ``shape`` stays."""
+        """Cut the managed fields where ``shape`` has them below ``span``. A value of another type stays."""
+        if self._text.find(_MANAGED_SIGN, *span) < 0 and not _ESCAPED_LETTER.search(self._text, *span):
+            return
         opening = self._text[span.start : span.start + 1]
         if isinstance(shape, list) and opening == b"[":
-            for element in self.scan.elements(span):
+            for element in self._outline.elements(span):
                 if element.end - element.start >= _MIN_OBJECT_BYTES:  # so that a million of {} take 1 s, not 10 s
                     self.walk(element, shape[0])
         elif isinstance(shape, Mapping) and opening == b"{":

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from auditsplit.event import Event, ObjectReference
-from auditsplit.policy.cut import BODIES, PARTS, without
+from auditsplit.policy.cut import without
+from auditsplit.policy.parts import BODIES, PARTS
 from auditsplit.routing.fields import WhichUser
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {
@@ -154,5 +155,5 @@ def _mistakes(rule: str, earlier: Mapping[str, object]) -> Iterator[str]:
 def _without_parts(event: Event, parts: tuple[str, ...]) -> Event:
     if not parts:
         return event
-    raw = without(bytes(event.raw), parts)
+    raw = without(bytes(event.raw), parts, event.members, event.marks)
     return event if raw is None else Event(event.head, memoryview(raw))

@@ -31,6 +31,7 @@ from auditsplit.errors import (
 )
 from auditsplit.ingest import Ingest, Receipt
 from auditsplit.serve import body
+from auditsplit.serve.admission import Turn, Turns
 from auditsplit.serve.messages import RETRY_LATER, RETRY_SOON, Request, Response, fault, json_response, problem
 from auditsplit.settings import Settings
 from auditsplit.telemetry.figures import Figures
@@ -65,6 +66,7 @@ class Receiver:
         self.ingest = ingest
         self._metrics = metrics
         self._clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
+        self._turns = Turns()
         self._ready: tuple[float, Response] | None = None
 
     def recover(self) -> None:
@@ -99,7 +101,7 @@ class Receiver:
         _log.warning("refused unread: busy", extra={FIELDS: {"status": 503, "code": error.code}})
         if self._metrics:
             self._metrics.count(Figures(), 503, self._clusters)
-        return problem(503, "Busy", error, RETRY_LATER)
+        return _busy(error)
 
     def _outcome(self, request: Request, deadline: Deadline, figures: Figures) -> _Outcome:
         try:
@@ -107,6 +109,8 @@ class Receiver:
         except SenderError as error:
             answer = problem(error.status, error.title, error, error.headers, **_position(error))
             return _Outcome(answer, error.detail, error.code, logging.WARNING)
+        except Busy as error:
+            return _Outcome(_busy(error), str(error), error.code, logging.WARNING)
         except SinkError as error:
             answer = problem(503, "Sink not available", error, RETRY_SOON)
             return _Outcome(answer, str(error), error.code, logging.ERROR)
@@ -143,15 +147,26 @@ class Receiver:
         cluster = auth.authorize(request.headers, request.peer, asked, settings.tokens, settings.cluster)
         figures.cluster = cluster
         lines = _is_lines(request.headers.get("content-type", ""))
+        with self._turns.turn(deadline) as turn:
+            text = self._text(request, cluster, deadline, figures, turn)
+            receipt = self.ingest.receive(text, cluster, deadline, figures, Form(lines=lines))
+        return _accepted(receipt)
+
+    def _text(self, request: Request, cluster: str, deadline: Deadline, figures: Figures, turn: Turn) -> bytes:
+        """Return the body, decompressed. A large body waits for its turn, unread if its length was announced."""
+        most, announced = self.settings.max_body_bytes, _content_length(request.headers)
+        if announced is not None and announced <= most:
+            turn.expect(announced)
         with figures.phase("read"):
-            raw = body.read(request.stream, settings.max_body_bytes, _content_length(request.headers))
+            raw = body.read(request.stream, most, announced)
             figures.bytes_in = len(raw)
+            turn.expect(len(raw))
             try:
-                text = compression.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
+                text = compression.decompress(raw, request.headers.get("content-encoding", ""), most)
             except Undecodable as error:
                 raise self.ingest.reject(error, raw, cluster, deadline, figures) from error
-        receipt = self.ingest.receive(text, cluster, deadline, figures, Form(lines=lines))
-        return _accepted(receipt)
+        turn.expect(len(text))
+        return text
 
     def _readiness(self, deadline: Deadline) -> Response:
         now = time.monotonic()
@@ -179,6 +194,10 @@ class _Outcome(NamedTuple):
     code: str = "ok"
     level: int = logging.INFO
     fault: Exception | None = None
+
+
+def _busy(error: Busy) -> Response:
+    return problem(503, "Busy", error, RETRY_LATER)
 
 
 def _accepted(receipt: Receipt) -> _Outcome:

@@ -6,7 +6,7 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 from auditsplit.deadline import Deadline
@@ -44,6 +44,14 @@ class Sink(Protocol):
 
     def check(self, deadline: Deadline, /) -> None:
         """Return if the sink would accept a batch now."""
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A sink that can tell at once whether it holds a batch, so that a retry need not be decoded."""
+
+    def remembers(self, batch_id: str, deadline: Deadline, /) -> bool:
+        """Return whether `Sink.write` of the batch would find it stored. False where the sink is not sure."""
 
 
 class _Kind(NamedTuple):

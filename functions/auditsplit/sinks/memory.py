@@ -57,6 +57,11 @@ class MemorySink:
         self._stored.add(batch.id)
         return Written(new=True, size_bytes=size_bytes)
 
+    def remembers(self, batch_id: str, deadline: Deadline) -> bool:
+        """See `auditsplit.sinks.Remembers`."""
+        self.check(deadline)
+        return batch_id in self._stored
+
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
         """See `Sink.reject`."""
         self.check(deadline)

@@ -13,7 +13,7 @@ from typing import Any
 
 from elasticsearch import ApiError, Elasticsearch
 
-from auditsplit.policy.cut import MARK
+from auditsplit.policy.parts import MARK
 from auditsplit.sinks.elasticsearch.answers import ROOTS, explain
 from auditsplit.sinks.elasticsearch.cleaning import MAX_DEPTH, MAX_TERM_CHARACTERS
 from auditsplit.sinks.elasticsearch.streams import Streams

@@ -106,7 +106,7 @@ class FileSink:
         """See `Sink.write`."""
         groups = self._template.group(batch.events, batch.origin)
         chunks = {key: self._render(key, lines.render(events, self._format)) for key, events in groups.items()}
-        known_as = hashlib.sha256(self._shape + bytes.fromhex(batch.id)).digest()
+        known_as = self._known_as(batch.id)
         with self._held(deadline):
             if known_as in self._journal.seen:
                 return Written(new=False, size_bytes=0)
@@ -114,6 +114,11 @@ class FileSink:
                 self._clusters.note(batch.origin.cluster)
                 self._append(known_as, chunks)
             return Written(new=True, size_bytes=sum(map(len, chunks.values())))
+
+    def remembers(self, batch_id: str, deadline: Deadline) -> bool:
+        """See `auditsplit.sinks.Remembers`."""
+        with self._held(deadline):
+            return self._known_as(batch_id) in self._journal.seen
 
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
         """See `Sink.reject`."""
@@ -140,6 +145,9 @@ class FileSink:
     def mixed_with(self, cluster: str) -> list[str]:
         """Return the other clusters whose events are in the files that those of ``cluster`` go to."""
         return [] if self._template.has_cluster else sorted(self._clusters.read() - {cluster})
+
+    def _known_as(self, batch_id: str) -> bytes:
+        return hashlib.sha256(self._shape + bytes.fromhex(batch_id)).digest()
 
     def _render(self, key: str, text: bytes) -> bytes:
         return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
