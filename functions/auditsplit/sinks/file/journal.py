@@ -8,15 +8,21 @@ batches of the last minutes, so a batch that is sent again is not stored again.
 Layout: records, each ``_HEADER``, a MessagePack `Record`, the data. The first record of a file has no data: it has the
 machine's boot and the remembered batches. Within one boot, the system's cache has all that a killed process wrote, so
 only an unfinished record is replayed. After another boot, all records since the last sync are replayed.
+
+Every record is checked by its CRC when it is read. What is damaged is set aside in a file of its own, and reading goes
+on at the next whole record. A journal that was damaged or removed doesn't say which files it named, so then the whole
+file system is synced.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +39,11 @@ MAX_REMEMBERED = 200_000
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"asj1"
-_HEADER = struct.Struct(">4s?3xIIQ")  # magic, done, CRC-32 and length of what follows: the record, then its data
-_DONE_OFFSET = 4
+_HEADER = struct.Struct(">4s4sIIQ")  # magic, status, CRC-32 and lengths of what follows: the record, then its data
+_STATUS_OFFSET = 4
+_NOT_DONE, _DONE = b"\0\0\0\0", b"done"  # no flipped bit makes a record done, and a done one may be replayed
+_CANDIDATE = re.compile(_MAGIC + rb"[\s\S]{8}\0[\s\S]{3}\0{3}")  # JSON text has no NUL, so hardly an event is one
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -61,6 +70,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 
 
+class _Found(NamedTuple):
+    """A whole record in the journal: its data, whether that is in its places, and its size in bytes."""
+
+    record: Record
+    data: bytes
+    done: bool
+    size: int
+
+
 class Journal:
     """The journal file ``path``. Every method requires the sink's lock, and may raise ``OSError``."""
 
@@ -77,42 +95,80 @@ class Journal:
         """
         self.path = path
         self.seen: dict[bytes, float] = {}
-        self.touched: set[str] = set()
+        self.touched: set[str] | None = set()
+        """The files that must be synced before the journal begins anew; None where they are not known."""
         self.size = 0
         self._sync, self._replay, self._sync_all = sync, replay, sync_all
+        self._folder = -1
         self._file: int | None = None
         self._inode = 0
         self._last = 0
-        self._unfinished = self._rebooted = False
+        self._pending, self._rebooted = b"", False
 
-    def catch_up(self) -> None:
-        """Read the records that other processes wrote, and finish a record that its writer could not."""
-        if not self.path.exists():
-            self.begin_anew()
-        if self._file is None or self._unfinished or self.path.stat().st_ino != self._inode:
-            self._open()
-        while (read := self._read()) is not None:
-            self._accept(*read)
-        if (torn := os.fstat(self._descriptor()).st_size - self.size) > 0:
+    def catch_up(self, folder: int) -> None:
+        """Read the records that other processes wrote, and finish a record that its writer could not.
+
+        ``folder`` is the open folder of the journal, for this call and those that follow while the lock is held.
+        """
+        self._folder = folder
+        inode = self._current_inode()
+        if self._file is None or self._pending or inode != self._inode:
+            self._drain()
+            if inode is None:
+                self.touched = None
+                self._sync_all()
+            else:
+                self._open()
+        end = disk.size(self._descriptor())
+        while self.size < end:
+            if found := self._read(self.size, end):
+                self._accept(found)
+            else:
+                end = self._drop(end)
+        if self._rebooted or self.touched is None or not self.size:
+            self._sync_all()
+
+    def _accept(self, found: _Found) -> None:
+        """Take over the record at `size`, which is done or must be replayed."""
+        if not self.size:
+            self._rebooted = not found.record.boot or found.record.boot != _boot_id()
+        self._last = self.size
+        if found.record.pieces and (self._rebooted or not found.done):
+            self._replay(found.record, found.data)
+            self.mark_done()
+        self._remember(found.record)
+        self.size += found.size
+
+    def _drop(self, end: int) -> int:
+        """Pass over what is not a record, from `size` to the next record or to the ``end``. Return the file's new end.
+
+        What a killed writer left incomplete is cut off. Anything else is damaged, and is set aside in a file.
+        """
+        file, start = self._descriptor(), self.size
+        rest = disk.read(file, end - start, start)
+        length = next((at for at in _candidates(rest) if self._read(start + at, end)), len(rest))
+        self.touched = None
+        if length == len(rest) and _is_torn(rest):
             _log.warning(
                 "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
                 self.path,
-                torn,
+                length,
             )
-            os.ftruncate(self._descriptor(), self.size)
-        if self._rebooted or not self.size:
-            self._sync_all()
-
-    def _accept(self, record: Record, data: Callable[[], bytes], done: bool, size: int) -> None:  # noqa: FBT001
-        """Take over the record at `size`, which is ``done`` or must be replayed."""
-        if not self.size:
-            self._rebooted = not record.boot or record.boot != _boot_id()
-        self._last = self.size
-        if record.pieces and (self._rebooted or not done):
-            self._replay(record, data())
-            self.mark_done()
-        self._remember(record)
-        self.size += size
+            os.ftruncate(file, start)
+            return start
+        aside = f"damaged-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}-{start}"
+        disk.replace(aside, rest[:length], aside + ".new", self._folder, self._folder, really=self._sync)
+        _log.error(
+            "journal %s: %d bytes from byte %d on are damaged; they are set aside in %s. A batch in them is lost if "
+            "the machine stopped before its files were synced; every other batch is whole. Check the disk",
+            self.path,
+            length,
+            start,
+            self.path.with_name(aside),
+        )
+        self._rebooted = self._rebooted or not start  # the first record would have said which boot this is
+        self.size += length
+        return end
 
     def append(self, batch: bytes, pieces: list[Piece], chunks: Sequence[bytes]) -> None:
         """Write a batch to the journal, durably. After an ``OSError`` the journal does not have it."""
@@ -124,36 +180,33 @@ class Journal:
         except OSError:
             os.ftruncate(file, self.size)
             raise
-        self._unfinished = True
+        self._pending = batch
         self._last = self.size
         self.size += size
         self._remember(record)
 
     def mark_done(self) -> None:
         """Mark the last record: its data is in its places."""
-        os.pwrite(self._descriptor(), b"\x01", self._last + _DONE_OFFSET)
-        self._unfinished = False
+        os.pwrite(self._descriptor(), _DONE, self._last + _STATUS_OFFSET)
+        self._pending = b""
 
     def withdraw(self, batch: bytes) -> None:
         """Remove the last record, of ``batch``. Its data was removed from its places before."""
         os.ftruncate(self._descriptor(), self._last)
-        self._unfinished = False
+        self._pending = b""
         self.size = self._last
         self.seen.pop(batch, None)
 
     def begin_anew(self) -> None:
         """Replace the file by one that has only the remembered batches. All `touched` files must be synced before."""
-        oldest = time.time() - REMEMBERED_S
-        recent = {batch: at for batch, at in self.seen.items() if at >= oldest}
-        for batch in list(recent)[: max(0, len(recent) - MAX_REMEMBERED)]:
-            del recent[batch]
-        new = self.path.with_name(self.path.name + ".new")
-        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        recent = self._recent()
+        new = self.path.name + ".new"
+        file = os.open(new, _OPEN | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=self._folder)
         try:
             size = self._write(file, 0, Record(boot=_boot_id(), seen=recent), (), done=True)
             disk.sync(file, really=self._sync)
-            new.replace(self.path)
-            disk.sync_folder(self.path.parent, really=self._sync)
+            os.replace(new, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            disk.sync_folder(self._folder, really=self._sync)
         except OSError:
             os.close(file)
             raise
@@ -161,15 +214,42 @@ class Journal:
         self._file, self._inode = file, os.fstat(file).st_ino
         self.seen, self.touched = recent, set()
         self.size, self._last = size, 0
-        self._unfinished = self._rebooted = False
+        self._pending, self._rebooted = b"", False
+
+    def _recent(self) -> dict[bytes, float]:
+        """Return the newest of the remembered batches."""
+        oldest = time.time() - REMEMBERED_S
+        recent = {batch: at for batch, at in self.seen.items() if at >= oldest}
+        for batch in list(recent)[: max(0, len(recent) - MAX_REMEMBERED)]:
+            del recent[batch]
+        return recent
+
+    def _current_inode(self) -> int | None:
+        try:
+            return os.stat(self.path.name, dir_fd=self._folder, follow_symlinks=False).st_ino
+        except FileNotFoundError:
+            return None
+
+    def _drain(self) -> None:
+        """Remember the batches at the end of the open file, which another process has replaced, or somebody removed.
+
+        Nothing is replayed: its places may have been written since.
+        """
+        self.seen.pop(self._pending, None)
+        if self._file is None or self._pending:
+            return
+        end = disk.size(self._file)
+        while (found := self._read(self.size, end)) and found.done:
+            self._remember(found.record)
+            self.size += found.size
 
     def _open(self) -> None:
         self._close()
-        self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self._file = os.open(self.path.name, _OPEN, dir_fd=self._folder)
         self._inode = os.fstat(self._file).st_ino
-        self.seen, self.touched = {}, set()
+        self.seen, self.touched = self._recent(), set()
         self.size = self._last = 0
-        self._unfinished = self._rebooted = False
+        self._pending, self._rebooted = b"", False
 
     def _descriptor(self) -> int:
         if self._file is None:
@@ -185,30 +265,27 @@ class Journal:
         self.seen.update(record.seen)
         if record.batch:
             self.seen[record.batch] = record.at
-        self.touched.update(piece.path for piece in record.pieces)
+        if self.touched is not None:
+            self.touched.update(piece.path for piece in record.pieces)
 
-    def _read(self) -> tuple[Record, Callable[[], bytes], bool, int] | None:
-        """Return the record at `size`, a function that reads its data, whether it is done, its size; None if none."""
+    def _read(self, offset: int, end: int) -> _Found | None:
+        """Return the record at ``offset`` of the file, which ends at ``end``; None where no whole record is there."""
         file = self._descriptor()
-        header = os.pread(file, _HEADER.size, self.size)
+        header = os.pread(file, _HEADER.size, offset)
         if len(header) < _HEADER.size:
             return None
-        magic, done, crc, meta_length, data_length = _HEADER.unpack(header)
-        size = _HEADER.size + meta_length + data_length
-        if magic != _MAGIC or self.size + size > os.fstat(file).st_size:
+        magic, status, crc, meta_length, data_length = _HEADER.unpack(header)
+        length = meta_length + data_length
+        if magic != _MAGIC or offset + _HEADER.size + length > end:
             return None
-        meta = disk.read(file, meta_length, self.size + _HEADER.size)
-        data_offset = self.size + _HEADER.size + meta_length
-
-        def data() -> bytes:
-            return disk.read(file, data_length, data_offset)
-
-        if (self._rebooted or not done) and isal_zlib.crc32(data(), isal_zlib.crc32(meta)) != crc:
+        body = disk.read(file, length, offset + _HEADER.size)
+        if isal_zlib.crc32(body) != crc:
             return None
         try:
-            return _decode(meta), data, done, size
+            record = _decode(memoryview(body)[:meta_length])
         except msgspec.DecodeError:
             return None
+        return _Found(record, body[meta_length:], status == _DONE, _HEADER.size + length)
 
     def _write(self, file: int, offset: int, record: Record, chunks: Sequence[bytes], *, done: bool = False) -> int:
         """Write the record at ``offset``, and return its size in bytes."""
@@ -217,9 +294,23 @@ class Journal:
         for chunk in chunks:
             crc = isal_zlib.crc32(chunk, crc)
         length = sum(map(len, chunks))
-        header = _HEADER.pack(_MAGIC, done, crc, len(meta), length)
+        header = _HEADER.pack(_MAGIC, _DONE if done else _NOT_DONE, crc, len(meta), length)
         disk.write(file, [header, meta, *chunks], offset)
         return len(header) + len(meta) + length
+
+
+def _candidates(data: bytes) -> Iterable[int]:
+    """Return where in ``data`` a record may begin, but for the beginning."""
+    return (match.start() for match in _CANDIDATE.finditer(data, 1))
+
+
+def _is_torn(data: bytes) -> bool:
+    """Return whether ``data`` is the beginning of a record. With a wrong length it would have the right CRC."""
+    if len(data) < _HEADER.size:
+        return data[: len(_MAGIC)] == _MAGIC[: len(data)]
+    magic, _, crc, meta_length, data_length = _HEADER.unpack_from(data)
+    body = memoryview(data)[_HEADER.size :]
+    return bool(magic == _MAGIC and meta_length + data_length > len(body) and isal_zlib.crc32(body) != crc)
 
 
 def _boot_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -71,7 +72,8 @@ class FileSink:
         """Name the sink. The first use touches the disk. Without ``sync`` a power cut may lose batches."""
         self.name = f"file:{root}"
         self.root = root
-        self._tree = Tree(root)
+        self._tree = Tree()
+        self._gzip = template.text.endswith(".gz")  # not the key: a user may have the name bob.gz
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
@@ -82,9 +84,9 @@ class FileSink:
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """See `Sink.write`."""
         groups = self._template.group(batch.events, batch.origin)
-        chunks = {key: self._render(key, lines.render(events, self._format)) for key, events in groups.items()}
+        chunks = {key: self._render(lines.render(events, self._format)) for key, events in groups.items()}
         known_as = hashlib.sha256(self._shape + bytes.fromhex(batch.id)).digest()
-        with self._held(deadline):
+        with self._held(deadline, chunks):
             if known_as in self._journal.seen:
                 return Written(new=False, size_bytes=0)
             if chunks:
@@ -94,27 +96,35 @@ class FileSink:
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
         """See `Sink.reject`."""
         place = f"_rejected/{cluster}/{digest}"
-        path = self.root / place
-        with self._held(deadline):
-            if not path.exists():
-                disk.make_folder(path.parent, really=self._sync)
-                disk.replace(path, body, self.root / _OWN_FOLDER / "rejected.new", really=self._sync)
+        folders = (f"_rejected/{cluster}", "_rejected", "")
+        with self._held(deadline) as own:
+            if self._tree.status(place) is None:
+                folder = self._tree.folder(folders[0], make=True)
+                disk.replace(digest, body, "rejected.new", folder, own, really=self._sync)
+                for name in folders:
+                    disk.sync_folder(self._tree.folder(name), really=self._sync)
         return place
 
     def recover(self) -> None:
         """See `Sink.recover`; does not make the folder."""
+        if self._rotation.max_backups:
+            _log.warning(
+                "%s: maxbackup=%d removes the oldest rotated files of a key, also of a user who fills them on purpose; "
+                "keep all with maxbackup=0, or bound them by time with maxage",
+                self.name,
+                self._rotation.max_backups,
+            )
         if self._journal.path.exists():
             with self._held(Deadline.after(TIMEOUT_S)):
                 pass
 
     def check(self, deadline: Deadline) -> None:
         """See `Sink.check`; writes and syncs a byte beside the journal, and finishes what a killed process left."""
-        with self._held(deadline):
-            probe = self.root / _OWN_FOLDER / "probe"
-            disk.replace(probe, b"\n", probe.with_suffix(".new"), really=self._sync)
+        with self._held(deadline) as own:
+            disk.replace("probe", b"\n", "probe.new", own, own, really=self._sync)
 
-    def _render(self, key: str, text: bytes) -> bytes:
-        return igzip.compress(text, mtime=0) if key.endswith(".gz") else text
+    def _render(self, text: bytes) -> bytes:
+        return igzip.compress(text, mtime=0) if self._gzip else text
 
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
         statuses = {key: self._tree.status(key) for key in chunks}
@@ -153,8 +163,11 @@ class FileSink:
         if due:
             self._sync_all()
         for key in due:
-            self._rotation.rotate(self.root / key)
+            folder, _, name = key.rpartition("/")
+            self._rotation.rotate(self._tree.folder(folder), name)
             statuses[key] = None
+        if due:
+            self._tree.close()  # they are open under their old names
 
     def _sync_all(self) -> None:
         """Sync every file that the journal names, and begin the journal anew."""
@@ -181,16 +194,53 @@ class FileSink:
             self._tree.write(piece.path, chunk, offset)
 
     @contextlib.contextmanager
-    def _held(self, deadline: Deadline) -> Iterator[None]:
-        """Hold the sink's lock, with the journal read to its end and what other processes left finished."""
+    def _held(self, deadline: Deadline, keys: Iterable[str] = ()) -> Iterator[int]:
+        """Hold the sink's lock, with the journal read to its end and what other processes left finished.
+
+        Before that, make the folders of ``keys``. Give the open folder `_OWN_FOLDER`.
+        """
         deadline = deadline.within(TIMEOUT_S)
         try:
-            if not self._lock.path.exists():
-                disk.make_folder(self._lock.path.parent, really=self._sync)
-            with self._lock.hold(deadline):
-                self._journal.catch_up()
-                yield
+            with _closing(self._open_root()) as root:
+                self._tree.prepare(root, keys)
+                with (
+                    _closing(_open_own(root)) as own,
+                    self._lock.hold(deadline, beside=root),
+                    self._tree.inside(root),
+                ):
+                    self._expect_current(root, own)
+                    self._journal.catch_up(own)
+                    yield own
         except TimeoutError as error:
             raise SinkFailure(Failure.SLOW, f"{self.name}: {error.strerror or error}") from error
         except OSError as error:
             raise SinkFailure(Failure.DISK, f"{self.name}: {error.strerror or error}") from error
+
+    def _open_root(self) -> int:
+        try:
+            return disk.open_root(self.root)
+        except FileNotFoundError:
+            disk.make_root(self.root, really=self._sync)
+            return disk.open_root(self.root)
+
+    def _expect_current(self, root: int, own: int) -> None:
+        """Raise ``OSError`` if somebody removed or replaced the folders while this thread waited for the lock."""
+        now = self.root.stat(), os.stat(_OWN_FOLDER, dir_fd=root, follow_symlinks=False)
+        if not all(map(os.path.samestat, now, (os.fstat(root), os.fstat(own)))):
+            raise OSError(errno.ESTALE, "its folder was removed or replaced meanwhile; the next try finds the new one")
+
+
+def _open_own(root: int) -> int:
+    try:
+        return disk.open_folder(_OWN_FOLDER, root)
+    except FileNotFoundError:
+        disk.make_folder(_OWN_FOLDER, root)
+        return disk.open_folder(_OWN_FOLDER, root)
+
+
+@contextlib.contextmanager
+def _closing(file: int) -> Iterator[int]:
+    try:
+        yield file
+    finally:
+        os.close(file)
