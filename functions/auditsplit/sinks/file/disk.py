@@ -11,12 +11,15 @@ import errno
 import os
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 _sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FOLDER = (
+    getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+)  # O_PATH takes half the time
 _LINUX_5_8 = (5, 8)  # from here on syncfs reports what could not be written
 
 
@@ -37,6 +40,8 @@ _syncfs = _find_syncfs()
 
 def write(file: int, chunks: Sequence[bytes], offset: int) -> None:
     """Write all of ``chunks``, one after the other, from ``offset`` on."""
+    if len(chunks) == 1 and os.pwrite(file, chunks[0], offset) == len(chunks[0]):
+        return  # as nearly always
     for first in range(0, len(chunks), _IOV_MAX):
         some: list[bytes | memoryview] = list(chunks[first : first + _IOV_MAX])
         while some:
@@ -67,7 +72,14 @@ def sync(file: int, *, really: bool) -> None:
 def sync_folder(folder: int, *, really: bool) -> None:
     """Sync an open folder's entries to the disk, if ``really``."""
     if really:
-        os.fsync(folder)
+        with closing(os.open(".", _READ_FOLDER, dir_fd=folder)) as file:
+            os.fsync(file)
+
+
+def names_in(folder: int) -> list[str]:
+    """Return the names of what an open folder has."""
+    with closing(os.open(".", _READ_FOLDER, dir_fd=folder)) as file:
+        return os.listdir(file)  # noqa: PTH208 - pathlib has no folders that are open
 
 
 def sync_file_system(folder: int) -> bool:
@@ -89,16 +101,13 @@ def make_root(root: Path, *, really: bool) -> None:
     missing = [path for path in (root, *root.parents) if not path.exists()]
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in missing:
-        file = os.open(path.parent, _FOLDER)
-        try:
+        with closing(open_root(path.parent)) as file:
             sync_folder(file, really=really)
-        finally:
-            os.close(file)
 
 
 def open_root(root: Path) -> int:
     """Open the folder. Only here symbolic links are followed: the deployer chose this path."""
-    return os.open(root, _FOLDER)
+    return os.open(root, _READ_FOLDER)
 
 
 def open_folder(name: str, above: int) -> int:
@@ -106,7 +115,7 @@ def open_folder(name: str, above: int) -> int:
     if name in ("", ".", ".."):
         raise Foreign(errno.EINVAL, f"{name!r} is not the name of a folder")
     try:
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+        return os.open(name, _FOLDER, dir_fd=above)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             raise Foreign(error.errno, f"{name} is a symbolic link or not a folder; move it away") from error
@@ -126,15 +135,21 @@ def replace(name: str, data: bytes, new: str, folder: int, new_folder: int, *, r
     """
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(new, flags, 0o600, dir_fd=new_folder)
-        try:
+        with closing(os.open(new, flags, 0o600, dir_fd=new_folder)) as file:
             write(file, [data], 0)
             sync(file, really=really)
-        finally:
-            os.close(file)
         os.replace(new, name, src_dir_fd=new_folder, dst_dir_fd=folder)
     except OSError:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new, dir_fd=new_folder)
         raise
     sync_folder(folder, really=really)
+
+
+@contextlib.contextmanager
+def closing(file: int) -> Iterator[int]:
+    """Give the open file, and close it at the end of the block."""
+    try:
+        yield file
+    finally:
+        os.close(file)

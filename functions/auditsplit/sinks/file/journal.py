@@ -5,9 +5,9 @@ synced the batch is durable, and the files need no sync of their own until the j
 holds the sink's lock finds a record that its writer did not finish, and finishes it. The journal also remembers the
 batches of the last minutes, so a batch that is sent again is not stored again.
 
-Layout: records, each ``_HEADER``, a MessagePack `Record`, the data. The first record of a file has no data: it has the
-machine's boot and the remembered batches. Within one boot, the system's cache has all that a killed process wrote, so
-only an unfinished record is replayed. After another boot, all records since the last sync are replayed.
+Its file has records, see `record`. The first one has no data: it has the machine's boot and the remembered batches.
+Within one boot, the system's cache has all that a killed process wrote, so only an unfinished record is replayed. After
+another boot, all records since the last sync are replayed.
 
 Every record is checked by its CRC when it is read. What is damaged is set aside in a file of its own, and reading goes
 on at the next whole record. A journal that was damaged or removed doesn't say which files it named, so then the whole
@@ -18,18 +18,13 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-from isal import isal_zlib
-
-from auditsplit.sinks.file import disk
+from auditsplit.sinks.file import disk, record
+from auditsplit.sinks.file.record import Found, Piece, Record
 
 REMEMBERED_S = 15 * 60
 """How long a batch is remembered. kube-apiserver gives a batch up after some 250 s at the latest."""
@@ -38,45 +33,8 @@ MAX_REMEMBERED = 200_000
 """The most batches that are remembered, the newest ones (some 40 MB of memory)."""
 
 _log = logging.getLogger(__name__)
-_MAGIC = b"asj1"
-_HEADER = struct.Struct(">4s4sIIQ")  # magic, status, CRC-32 and lengths of what follows: the record, then its data
-_STATUS_OFFSET = 4
-_NOT_DONE, _DONE = b"\0\0\0\0", b"done"  # no flipped bit makes a record done, and a done one may be replayed
-_CANDIDATE = re.compile(_MAGIC + rb"[\s\S]{8}\0[\s\S]{3}\0{3}")  # JSON text has no NUL, so hardly an event is one
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class Piece(NamedTuple):
-    """The place of a part of the data: ``length`` bytes at ``offset`` of the file ``path``, which is ``inode``."""
-
-    path: str
-    inode: int
-    offset: int
-    length: int
-
-
-class Record(msgspec.Struct):
-    """A batch in the journal. With ``seen`` it is the journal's first record."""
-
-    batch: bytes = b""
-    at: float = 0.0
-    pieces: list[Piece] = []
-    boot: str = ""
-    seen: dict[bytes, float] = {}
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Record).decode
-
-
-class _Found(NamedTuple):
-    """A whole record in the journal: its data, whether that is in its places, and its size in bytes."""
-
-    record: Record
-    data: bytes
-    done: bool
-    size: int
 
 
 class Journal:
@@ -121,14 +79,14 @@ class Journal:
                 self._open()
         end = disk.size(self._descriptor())
         while self.size < end:
-            if found := self._read(self.size, end):
+            if found := record.read(self._descriptor(), self.size, end):
                 self._accept(found)
             else:
                 end = self._drop(end)
         if self._rebooted or self.touched is None or not self.size:
             self._sync_all()
 
-    def _accept(self, found: _Found) -> None:
+    def _accept(self, found: Found) -> None:
         """Take over the record at `size`, which is done or must be replayed."""
         if not self.size:
             self._rebooted = not found.record.boot or found.record.boot != _boot_id()
@@ -146,9 +104,9 @@ class Journal:
         """
         file, start = self._descriptor(), self.size
         rest = disk.read(file, end - start, start)
-        length = next((at for at in _candidates(rest) if self._read(start + at, end)), len(rest))
+        length = next((at for at in record.candidates(rest) if record.read(file, start + at, end)), len(rest))
         self.touched = None
-        if length == len(rest) and _is_torn(rest):
+        if length == len(rest) and record.is_torn(rest):
             _log.warning(
                 "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
                 self.path,
@@ -173,9 +131,9 @@ class Journal:
     def append(self, batch: bytes, pieces: list[Piece], chunks: Sequence[bytes]) -> None:
         """Write a batch to the journal, durably. After an ``OSError`` the journal does not have it."""
         file = self._descriptor()
-        record = Record(batch, time.time(), pieces)
+        entry = Record(batch, time.time(), pieces)
         try:
-            size = self._write(file, self.size, record, chunks)
+            size = record.write(file, self.size, entry, chunks)
             disk.sync(file, really=self._sync)
         except OSError:
             os.ftruncate(file, self.size)
@@ -183,11 +141,11 @@ class Journal:
         self._pending = batch
         self._last = self.size
         self.size += size
-        self._remember(record)
+        self._remember(entry)
 
     def mark_done(self) -> None:
         """Mark the last record: its data is in its places."""
-        os.pwrite(self._descriptor(), _DONE, self._last + _STATUS_OFFSET)
+        record.mark_done(self._descriptor(), self._last)
         self._pending = b""
 
     def withdraw(self, batch: bytes) -> None:
@@ -203,7 +161,7 @@ class Journal:
         new = self.path.name + ".new"
         file = os.open(new, _OPEN | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=self._folder)
         try:
-            size = self._write(file, 0, Record(boot=_boot_id(), seen=recent), (), done=True)
+            size = record.write(file, 0, Record(boot=_boot_id(), seen=recent), (), done=True)
             disk.sync(file, really=self._sync)
             os.replace(new, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
             disk.sync_folder(self._folder, really=self._sync)
@@ -239,7 +197,7 @@ class Journal:
         if self._file is None or self._pending:
             return
         end = disk.size(self._file)
-        while (found := self._read(self.size, end)) and found.done:
+        while (found := record.read(self._descriptor(), self.size, end)) and found.done:
             self._remember(found.record)
             self.size += found.size
 
@@ -261,56 +219,12 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _remember(self, record: Record) -> None:
-        self.seen.update(record.seen)
-        if record.batch:
-            self.seen[record.batch] = record.at
+    def _remember(self, entry: Record) -> None:
+        self.seen.update(entry.seen)
+        if entry.batch:
+            self.seen[entry.batch] = entry.at
         if self.touched is not None:
-            self.touched.update(piece.path for piece in record.pieces)
-
-    def _read(self, offset: int, end: int) -> _Found | None:
-        """Return the record at ``offset`` of the file, which ends at ``end``; None where no whole record is there."""
-        file = self._descriptor()
-        header = os.pread(file, _HEADER.size, offset)
-        if len(header) < _HEADER.size:
-            return None
-        magic, status, crc, meta_length, data_length = _HEADER.unpack(header)
-        length = meta_length + data_length
-        if magic != _MAGIC or offset + _HEADER.size + length > end:
-            return None
-        body = disk.read(file, length, offset + _HEADER.size)
-        if isal_zlib.crc32(body) != crc:
-            return None
-        try:
-            record = _decode(memoryview(body)[:meta_length])
-        except msgspec.DecodeError:
-            return None
-        return _Found(record, body[meta_length:], status == _DONE, _HEADER.size + length)
-
-    def _write(self, file: int, offset: int, record: Record, chunks: Sequence[bytes], *, done: bool = False) -> int:
-        """Write the record at ``offset``, and return its size in bytes."""
-        meta = _encode(record)
-        crc = isal_zlib.crc32(meta)
-        for chunk in chunks:
-            crc = isal_zlib.crc32(chunk, crc)
-        length = sum(map(len, chunks))
-        header = _HEADER.pack(_MAGIC, _DONE if done else _NOT_DONE, crc, len(meta), length)
-        disk.write(file, [header, meta, *chunks], offset)
-        return len(header) + len(meta) + length
-
-
-def _candidates(data: bytes) -> Iterable[int]:
-    """Return where in ``data`` a record may begin, but for the beginning."""
-    return (match.start() for match in _CANDIDATE.finditer(data, 1))
-
-
-def _is_torn(data: bytes) -> bool:
-    """Return whether ``data`` is the beginning of a record. With a wrong length it would have the right CRC."""
-    if len(data) < _HEADER.size:
-        return data[: len(_MAGIC)] == _MAGIC[: len(data)]
-    magic, _, crc, meta_length, data_length = _HEADER.unpack_from(data)
-    body = memoryview(data)[_HEADER.size :]
-    return bool(magic == _MAGIC and meta_length + data_length > len(body) and isal_zlib.crc32(body) != crc)
+            self.touched.update(piece.path for piece in entry.pieces)
 
 
 def _boot_id() -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from auditsplit.sinks.file import disk
+
 _MEGABYTE = 1024 * 1024
 _STAMP = "%Y-%m-%dT%H-%M-%S.%f"
 _MILLISECONDS = -3
@@ -35,7 +37,7 @@ class Rotation(msgspec.Struct, frozen=True):
     def rotate(self, folder: int, name: str, now: datetime | None = None) -> None:
         """Give a file of the open folder a rotated name that no other file has, and `prune` its rotated files."""
         now = now or datetime.now(UTC)
-        at, names = now, set(os.listdir(folder))
+        at, names = now, set(disk.names_in(folder))
         while (backup := _backup_name(name, at)) in names:
             at += timedelta(milliseconds=1)
         os.rename(name, backup, src_dir_fd=folder, dst_dir_fd=folder)
@@ -58,7 +60,7 @@ def backups(folder: int, name: str) -> list[tuple[datetime, str]]:
     rotated = re.compile(re.escape(stem) + r"~(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3})" + re.escape(suffix))
     return [
         (datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC), entry)
-        for entry in os.listdir(folder)
+        for entry in disk.names_in(folder)
         if (match := rotated.fullmatch(entry))
     ]
 

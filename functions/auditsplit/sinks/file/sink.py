@@ -7,7 +7,7 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +20,8 @@ from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks import Sink, Written, lines, options
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.file import disk
-from auditsplit.sinks.file.journal import Journal, Piece, Record
+from auditsplit.sinks.file.journal import Journal
+from auditsplit.sinks.file.record import Piece, Record
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.file.tree import Tree
 from auditsplit.sinks.lock import TIMEOUT_S, SinkLock
@@ -79,6 +80,7 @@ class FileSink:
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
         self._lock = SinkLock(root / _OWN_FOLDER / "lock")
         self._journal = Journal(root / _OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
+        self._made: set[str] = set()
         self._remade: dict[tuple[str, int], int] = {}
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
@@ -129,15 +131,14 @@ class FileSink:
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
         statuses = {key: self._tree.status(key) for key in chunks}
         self._rotate(chunks, statuses)
-        created: list[str] = []
-        pieces: list[Piece] = []
+        created = [key for key in self._made if (status := statuses[key]) and not status.st_size]
+        created += [key for key, status in statuses.items() if status is None]
         try:
-            for key, chunk in chunks.items():
-                status = statuses[key]
-                if status is None:
-                    created.append(key)
-                    status = self._tree.create(key)
-                pieces.append(Piece(key, status.st_ino, status.st_size, len(chunk)))
+            pieces = [
+                Piece(key, status.st_ino, status.st_size, len(chunk))
+                for key, chunk in chunks.items()
+                for status in [statuses[key] or self._tree.create(key)]
+            ]
             self._journal.append(known_as, pieces, list(chunks.values()))
         except OSError:
             self._tree.remove(created)
@@ -146,14 +147,18 @@ class FileSink:
             for piece, chunk in zip(pieces, chunks.values(), strict=True):
                 self._tree.write(piece.path, chunk, piece.offset)
         except OSError:
-            for piece in pieces:
-                self._tree.truncate(piece.path, piece.offset)
-            self._tree.remove(created)
-            self._journal.withdraw(known_as)
+            self._take_back(known_as, pieces, created)
             raise
         self._journal.mark_done()
         if self._journal.size > _JOURNAL_BYTES:
             self._sync_all()
+
+    def _take_back(self, known_as: bytes, pieces: Sequence[Piece], created: Iterable[str]) -> None:
+        """Remove a batch that the disk had no room for from its files and from the journal."""
+        for piece in pieces:
+            self._tree.truncate(piece.path, piece.offset)
+        self._tree.remove(created)
+        self._journal.withdraw(known_as)
 
     def _rotate(self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None]) -> None:
         """Rotate the files that would grow too big; the journal names no file across its rotation."""
@@ -194,21 +199,21 @@ class FileSink:
             self._tree.write(piece.path, chunk, offset)
 
     @contextlib.contextmanager
-    def _held(self, deadline: Deadline, keys: Iterable[str] = ()) -> Iterator[int]:
+    def _held(self, deadline: Deadline, keys: Collection[str] = ()) -> Iterator[int]:
         """Hold the sink's lock, with the journal read to its end and what other processes left finished.
 
-        Before that, make the folders of ``keys``. Give the open folder `_OWN_FOLDER`.
+        Before that, make the folders of ``keys``, as `Tree.prepare` does. Give the open folder `_OWN_FOLDER`.
         """
-        deadline = deadline.within(TIMEOUT_S)
         try:
-            with _closing(self._open_root()) as root:
-                self._tree.prepare(root, keys)
+            with disk.closing(self._open_root()) as root:
+                made = self._tree.prepare(root, keys)
                 with (
-                    _closing(_open_own(root)) as own,
-                    self._lock.hold(deadline, beside=root),
+                    disk.closing(_open_own(root)) as own,
+                    self._lock.hold(deadline.within(TIMEOUT_S), beside=root),
                     self._tree.inside(root),
                 ):
                     self._expect_current(root, own)
+                    self._made = made
                     self._journal.catch_up(own)
                     yield own
         except TimeoutError as error:
@@ -236,11 +241,3 @@ def _open_own(root: int) -> int:
     except FileNotFoundError:
         disk.make_folder(_OWN_FOLDER, root)
         return disk.open_folder(_OWN_FOLDER, root)
-
-
-@contextlib.contextmanager
-def _closing(file: int) -> Iterator[int]:
-    try:
-        yield file
-    finally:
-        os.close(file)

@@ -10,13 +10,14 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from auditsplit.sinks.file import disk
 
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _MAX_OPEN = 128  # beside 512 connections; some systems give a process 1024 open files
 _MAX_KNOWN = 50_000
+_MANY = 256
 _MAX_SYNCS = 64  # then a sync of the whole file system is faster: 20,000 files took 21 s one by one, and 0.2 s at once
 
 
@@ -44,10 +45,11 @@ class Tree:
             os.close(file)
         self._open.clear()
 
-    def prepare(self, root: int, keys: Iterable[str]) -> None:
-        """Make the folders of ``keys`` that were not made before. Any number of threads may do so, without the lock.
+    def prepare(self, root: int, keys: Collection[str]) -> set[str]:
+        """Make the folders of ``keys`` that were not made before, and where there are many keys, their files too.
 
-        To make a folder is the slowest part of a new user's first batch.
+        Any number of threads may do so, without the lock: to make folders and files is the slowest part of a batch of
+        many new users. Return the files that were made. They are empty, and stay so if the lock is not free in time.
         """
         missing = {_folder_of(key) for key in keys} - self._known
         for folder in missing:
@@ -55,6 +57,7 @@ class Tree:
         if len(self._known) + len(missing) > _MAX_KNOWN:
             self._known = set()
         self._known |= missing
+        return {key for key in keys if _make_file(root, key)} if len(keys) > _MANY else set()
 
     def status(self, key: str) -> os.stat_result | None:
         """Return the file's status, None where there is no such file."""
@@ -120,14 +123,14 @@ class Tree:
             return self._root
         if make:
             _make_folders(self._root, key)
-        if key in self._open:
-            return self._open[key]
+        if (found := self._open.get(key)) is not None:
+            return found
         above, _, name = key.rpartition("/")
         return self._keep(key, disk.open_folder(name, self.folder(above)))
 
     def _file(self, key: str, flags: int = 0) -> int:
-        if key in self._open:
-            return self._open[key]
+        if (found := self._open.get(key)) is not None:
+            return found
         folder, _, name = key.rpartition("/")
         try:
             file = os.open(name, _OPEN | flags, 0o600, dir_fd=self.folder(folder))
@@ -157,14 +160,35 @@ def _above(key: str) -> Iterator[str]:
 
 def _make_folders(root: int, key: str) -> None:
     """Make the folder and the missing folders above it, each in the open folder above."""
-    folders = [root]
-    *parts, last = key.split("/")
+    above, _, name = key.rpartition("/")
+    if above:
+        _make_folders(root, above)
+    if name:
+        with _opened(root, above) as folder:
+            disk.make_folder(name, folder)
+
+
+def _make_file(root: int, key: str) -> bool:
+    """Make an empty file if there is nothing of that name. Return whether it was made."""
+    above, _, name = key.rpartition("/")
+    with _opened(root, above) as folder:
+        try:
+            os.close(os.open(name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder))
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _opened(root: int, key: str) -> Iterator[int]:
+    """Give the folder, opened part by part; the root for an empty key."""
+    folder = root
     try:
-        for name in parts:
-            disk.make_folder(name, folders[-1])
-            folders.append(disk.open_folder(name, folders[-1]))
-        if last:
-            disk.make_folder(last, folders[-1])
+        for name in key.split("/") if key else ():
+            above, folder = folder, disk.open_folder(name, folder)
+            if above != root:
+                os.close(above)
+        yield folder
     finally:
-        for folder in folders[1:]:
+        if folder != root:
             os.close(folder)
