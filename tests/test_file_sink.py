@@ -383,16 +383,92 @@ def test_a_batch_without_events_touches_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == {}
 
 
-def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
-    """Whoever can plant a link in the folder can't have events appended elsewhere."""
-    (tmp_path / "kube-audit-alice").mkdir()
-    (tmp_path / "secret").write_text("")
-    (tmp_path / "kube-audit-alice" / "audit").symlink_to(tmp_path / "secret")
+@pytest.mark.parametrize("part", ["a", "a/kube-audit-alice", "a/kube-audit-alice/audit", ".auditsplit", "_rejected"])
+@pytest.mark.parametrize("running", [False, True])
+def test_symbolic_links_are_not_followed(tmp_path: Path, part: str, *, running: bool) -> None:
+    """A link in any part of a path is refused, also one that replaces a folder while the sink runs."""
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "log"
+    sink = FileSink(root, KeyTemplate("a/kube-audit-{user}/audit"))
+    if running:
+        write(sink, make_batch(1, ("alice",)))
+        sink.reject("prod", "0a" * 32, b"x", soon())
+        (root / part).rename(elsewhere)
+    else:
+        (root / part).parent.mkdir(parents=True)
+        elsewhere.write_text("") if part.endswith("/audit") else elsewhere.mkdir()
+    before = tree(elsewhere), elsewhere.stat().st_size
+    (root / part).symlink_to(elsewhere)
 
-    with pytest.raises(SinkError):
-        write(make_sink(tmp_path), make_batch(1, ("alice",)))
+    with pytest.raises(SinkError, match="move it away"):
+        sink.reject("prod", "0b" * 32, b"y", soon()) if part == "_rejected" else write(sink, make_batch(2, ("alice",)))
 
-    assert (tmp_path / "secret").read_text() == ""
+    assert (tree(elsewhere), elsewhere.stat().st_size) == before
+
+
+def test_the_root_may_be_a_link(tmp_path: Path) -> None:
+    """The deployer chose its path."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "log").symlink_to(tmp_path / "disk")
+
+    assert write(make_sink(tmp_path / "log"), make_batch(1))
+    assert audit_ids(tmp_path / "disk") == ids_of(make_batch(1))
+
+
+def test_a_name_that_ends_in_gz_is_not_compressed(tmp_path: Path) -> None:
+    """Whether files are compressed is the template's choice, not a user's."""
+    write(FileSink(tmp_path, KeyTemplate("audit/{user}")), make_batch(1, ("bob.gz",)))
+
+    [text] = tree(tmp_path).values()
+    assert json.loads(text)["auditID"] == "1-bob.gz"
+
+
+def test_a_batch_of_many_new_users_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their files are made before the lock is taken, and removed if the batch does not fit."""
+    sink, batch = make_sink(tmp_path), make_batch(1, [f"user-{number}" for number in range(600)], size=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write", failing(disk.write, 300, errno.ENOSPC))
+        with pytest.raises(SinkError, match="No space left"):
+            write(sink, batch)
+    left = list(tmp_path.glob("kube-audit-*/*"))
+
+    assert left == []
+    assert write(sink, batch)
+    assert audit_ids(tmp_path) == ids_of(batch)
+
+
+def test_the_lock_is_free_while_folders_and_files_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making them is the slowest part of a batch of many new users, so other batches do not wait for it."""
+    sink, other = make_sink(tmp_path), make_sink(tmp_path)
+    real, stored = disk.make_folder, []
+
+    def slow(name: str, above: int) -> None:
+        if name == "kube-audit-user-7":
+            stored.append(write(other, make_batch(2)))
+        real(name, above)
+
+    monkeypatch.setattr(disk, "make_folder", slow)
+    write(sink, make_batch(1, [f"user-{number}" for number in range(20)]))
+
+    assert stored == [True]
+
+
+@pytest.mark.parametrize("syncfs", [None, 0, -1])
+def test_many_files_are_synced_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syncfs: int | None) -> None:
+    """By one call for the file system; one by one where its errors would be hidden; an error is the sink's."""
+    sink = make_sink(tmp_path)
+    sink.check(soon())
+    write(sink, make_batch(1, [f"user-{number}" for number in range(100)], size=10))
+    synced: list[int] = []
+    monkeypatch.setattr(disk, "_syncfs", None if syncfs is None else lambda _: syncfs)
+    monkeypatch.setattr(disk, "_sync_data", synced.append)
+    monkeypatch.setattr(file_sink, "_JOURNAL_BYTES", 1)
+
+    if syncfs == -1:
+        with pytest.raises(SinkError):
+            write(sink, make_batch(2))
+    else:
+        write(sink, make_batch(2))
+        assert len(synced) == (2 if syncfs == 0 else 2 + 107)
 
 
 def test_every_write_syncs_unless_told_not_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

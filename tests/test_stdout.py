@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from auditsplit.sinks.stdout import StdoutSink
 
 WRITER = """
 import sys
+import tempfile
 from support.eventlists import event, eventlist
 from support.requests import soon
 from auditsplit.decode import batch as batches
@@ -336,3 +338,40 @@ def test_a_torn_line_is_ended_by_any_process() -> None:
         text = torn + drained(output.reader)
         assert not torn.endswith(b"\n")
         assert text.splitlines()[-2:] == [line("bob", auditID="id-0"), line("bob", auditID="id-1")]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_lock_file_that_is_removed_tears_no_line(tmp_path: Path, kind: str) -> None:
+    """A clean-up job of the temporary folder removes it while two processes write, and while it is held."""
+    reader, writer = (
+        os.pipe() if kind == "pipe" else (-1, os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT | os.O_APPEND))
+    )
+    status = os.fstat(writer)
+    lock = Path(tempfile.gettempdir()) / f"auditsplit-{os.getuid()}-{status.st_dev}-{status.st_ino}.lock"
+    done, removed = threading.Event(), []
+
+    def clean_up() -> None:
+        while not done.wait(0.001):
+            with contextlib.suppress(FileNotFoundError):
+                lock.unlink()
+                removed.append(lock)
+
+    cleaner = threading.Thread(target=clean_up)
+    cleaner.start()
+    with writing(writer, "alice", count=15, size=20_000) as one, writing(writer, "bob", count=15, size=20_000) as other:
+        os.close(writer)
+        for process in (one, other):
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+        if kind == "pipe":
+            with open(reader, "rb") as pipe:  # noqa: PTH123 - a descriptor
+                text = pipe.read()
+        codes = [one.wait(), other.wait()]
+    done.set()
+    cleaner.join()
+    found = [json.loads(each) for each in (text if kind == "pipe" else (tmp_path / "out").read_bytes()).splitlines()]
+    names = [document["user"]["username"] for document in found]
+
+    assert (codes, len(names)) == ([0, 0], 90)
+    assert removed
+    assert all(len(set(names[at : at + 3])) == 1 for at in range(0, 90, 3))

@@ -59,6 +59,7 @@ def install(busy: Callable[[], Response]) -> None:
     Worker.busy = staticmethod(busy)
     config.WorkerClass.default = Worker
     config.WorkerConnections.default = CONNECTIONS
+    config.ControlSocketDisable.default = True  # all servers of a user would share its path, below HOME
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types

@@ -5,10 +5,11 @@ Standard output has no memory, so the events of a retry are printed again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from auditsplit.sinks.lock import TIMEOUT_S, SinkLock
 from auditsplit.sinks.options import Target
 
 _STDOUT = 1
+_REOPENED = f"/proc/self/fd/{_STDOUT}"
 
 
 class Options(options.Options, frozen=True, kw_only=True):
@@ -82,7 +84,7 @@ class StdoutSink:
         """Print whole lines. A mark in the lock file says that the last writer was killed within a line."""
         deadline = deadline.within(self._timeout_s)
         try:
-            with self._lock.hold(deadline) as lock:
+            with _reopened() as output, self._lock.hold(deadline, output) as lock:
                 torn = os.fstat(lock).st_size > 0
                 self._await_reader(deadline)
                 os.pwrite(lock, b"writing", 0)
@@ -101,5 +103,25 @@ class StdoutSink:
             rest = rest[os.write(_STDOUT, rest[: select.PIPE_BUF]) :]
 
     def _await_reader(self, deadline: Deadline) -> None:
-        if not select.select([], [_STDOUT], [], deadline.left_s())[1]:
+        writable = select.poll()  # select takes no descriptor above 1023
+        writable.register(_STDOUT, select.POLLOUT)
+        if not writable.poll(1000 * deadline.left_s()):
             raise TimeoutError(f"nobody read for {self._timeout_s:g} s, or until the request's deadline")
+
+
+@contextlib.contextmanager
+def _reopened() -> Iterator[int | None]:
+    """Give standard output opened once more, None where it can't be, as a socket can't.
+
+    The workers inherit one open file, which they can't lock against each other. The one in the temporary folder may be
+    removed by a clean-up job while it is held.
+    """
+    try:
+        output = os.open(_REOPENED, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield output
+    finally:
+        os.close(output)

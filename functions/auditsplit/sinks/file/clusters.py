@@ -15,14 +15,17 @@ class Clusters:
         self._path, self._sync = path, sync
         self._noted: frozenset[str] = frozenset()
 
-    def note(self, cluster: str) -> None:
-        """Add ``cluster`` to the file if it is not there. Raises ``OSError`` where that fails."""
+    def note(self, cluster: str, folder: int) -> None:
+        """Add ``cluster`` to the file if it is not there. ``folder`` is the open folder of the file.
+
+        Raises ``OSError`` where that fails.
+        """
         if cluster in self._noted:
             return
         noted = self.read()
         if cluster not in noted:
             text = "".join(f"{name}\n" for name in sorted(noted | {cluster}))
-            disk.replace(self._path, text.encode(), self._path.with_suffix(".new"), really=self._sync)
+            disk.replace(self._path.name, text.encode(), "clusters.new", folder, folder, really=self._sync)
         self._noted = noted | {cluster}
 
     def read(self) -> frozenset[str]:

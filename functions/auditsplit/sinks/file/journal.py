@@ -5,12 +5,13 @@ synced the batch is durable, and the files need no sync of their own until the j
 holds the sink's lock finds a record that its writer did not finish, and finishes it. The journal also remembers the
 batches of the last minutes, so a batch that is sent again is not stored again.
 
-The first record of a file has no data: it has the machine's boot and the remembered batches. Within one boot, the
-system's cache has all that a killed process wrote, so only an unfinished record is replayed. After another boot, all
-records since the last sync are replayed.
+Its file has records, see `record`. The first one has no data: it has the machine's boot and the remembered batches.
+Within one boot, the system's cache has all that a killed process wrote, so only an unfinished record is replayed. After
+another boot, all records since the last sync are replayed.
 
-Records are checked when they are read (`records`). A damaged one is set aside in a file of its own, with a line in the
-log, and the records behind it are read as usual.
+Every record is checked by its CRC when it is read. What is damaged is set aside in a file of its own, and reading goes
+on at the next whole record. A journal that was damaged or removed doesn't say which files it named, so then the whole
+file system is synced.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from auditsplit.sinks.file import disk, records
-from auditsplit.sinks.file.records import Piece, Record, Stored
+from auditsplit.sinks.file import disk, record
+from auditsplit.sinks.file.record import Found, Piece, Record
 
 REMEMBERED_S = 15 * 60
 """How long a batch is remembered. kube-apiserver gives a batch up after some 250 s at the latest."""
@@ -31,6 +33,7 @@ MAX_REMEMBERED = 200_000
 """The most batches that are remembered, the newest ones (some 40 MB of memory)."""
 
 _log = logging.getLogger(__name__)
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -38,13 +41,7 @@ class Journal:
     """The journal file ``path``. Every method requires the sink's lock, and may raise ``OSError``."""
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        sync: bool,
-        replay: Callable[[Record, bytes], None],
-        undo: Callable[[Record], None],
-        sync_all: Callable[[], None],
+        self, path: Path, *, sync: bool, replay: Callable[[Record, bytes], None], sync_all: Callable[[], None]
     ) -> None:
         """Name the file.
 
@@ -52,131 +49,126 @@ class Journal:
             path: the file.
             sync: whether records are synced to the disk.
             replay: writes a record's data to its places.
-            undo: removes what an unfinished record may have written to its places.
             sync_all: syncs all `touched` files, and calls `begin_anew`.
         """
         self.path = path
         self.seen: dict[bytes, float] = {}
-        self.touched: set[str] = set()
+        self.touched: set[str] | None = set()
+        """The files that must be synced before the journal begins anew; None where they are not known."""
         self.size = 0
-        self._sync, self._replay, self._undo, self._sync_all = sync, replay, undo, sync_all
+        self._sync, self._replay, self._sync_all = sync, replay, sync_all
+        self._folder = -1
         self._file: int | None = None
         self._inode = 0
         self._last = 0
-        self._unfinished = self._rebooted = False
+        self._pending, self._rebooted = b"", False
 
-    def catch_up(self) -> None:
-        """Read the records that other processes wrote, and finish a record that its writer could not."""
-        if not self.path.exists():
-            self.begin_anew()
-        if self._file is None or self._unfinished or self.path.stat().st_ino != self._inode:
-            self._open()
-        damaged = self._read_on()
-        if damaged or self._rebooted or not self.size:
+    def __del__(self) -> None:
+        """Close the file, which the sink holds open between batches."""
+        self._close()
+
+    def catch_up(self, folder: int) -> None:
+        """Read the records that other processes wrote, and finish a record that its writer could not.
+
+        ``folder`` is the open folder of the journal, for this call and those that follow while the lock is held.
+        """
+        self._folder = folder
+        inode = self._current_inode()
+        if self._file is None or self._pending or inode != self._inode:
+            self._drain()
+            if inode is None:
+                self.touched = None
+                self._sync_all()
+            else:
+                self._open()
+        end = disk.size(self._descriptor())
+        while self.size < end:
+            if found := record.read(self._descriptor(), self.size, end):
+                self._accept(found)
+            else:
+                end = self._drop(end)
+        if self._rebooted or self.touched is None or not self.size:
             self._sync_all()
 
-    def _read_on(self) -> bool:
-        """Read the records from `size` to the file's end. Return whether any of them was damaged."""
-        file = self._descriptor()
-        damaged = False
-        while self.size < (end := os.fstat(file).st_size):
-            stored = records.read(file, self.size, end)
-            if stored:
-                damaged |= not self._accept(stored)
-                continue
-            following = records.find_next(file, self.size, end)
-            if following == end and records.is_torn(file, self.size, end):
-                _log.warning(
-                    "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
-                    self.path,
-                    end - self.size,
-                )
-                os.ftruncate(file, self.size)
-            else:
-                damaged = True
-                self._set_aside(following - self.size)
-        return damaged
-
-    def _accept(self, stored: Stored) -> bool:
-        """Take over the record at `size`, replayed where its data may be missing. Return whether its data was whole."""
-        record = stored.record
+    def _accept(self, found: Found) -> None:
+        """Take over the record at `size`, which is done or must be replayed."""
         if not self.size:
-            self._rebooted = not record.boot or record.boot != _boot_id()
+            self._rebooted = not found.record.boot or found.record.boot != _boot_id()
         self._last = self.size
-        if record.pieces and (self._rebooted or not stored.done):
-            data = records.read_data(self._descriptor(), stored)
-            if data is None:
-                if not stored.done:
-                    self._undo(record)
-                self._set_aside(stored.size)
-                return False
-            self._replay(record, data)
+        if found.record.pieces and (self._rebooted or not found.done):
+            self._replay(found.record, found.data)
             self.mark_done()
-        self._remember(record)
-        self.size += stored.size
-        return True
+        self._remember(found.record)
+        self.size += found.size
 
-    def _set_aside(self, length: int) -> None:
-        """Copy ``length`` damaged bytes at `size` to a file of their own, and go on behind them."""
-        if not self.size:
-            self._rebooted = True  # whether it is another boot is in the first record
-        aside = self.path.with_name(f"damaged-{time.time_ns()}")
-        disk.replace(
-            aside,
-            disk.read(self._descriptor(), length, self.size),
-            aside.with_suffix(".new"),
-            really=self._sync,
-        )
+    def _drop(self, end: int) -> int:
+        """Pass over what is not a record, from `size` to the next record or to the ``end``. Return the file's new end.
+
+        What a killed writer left incomplete is cut off. Anything else is damaged, and is set aside in a file.
+        """
+        file, start = self._descriptor(), self.size
+        rest = disk.read(file, end - start, start)
+        length = next((at for at in record.candidates(rest) if record.read(file, start + at, end)), len(rest))
+        self.touched = None
+        if length == len(rest) and record.is_torn(rest):
+            _log.warning(
+                "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
+                self.path,
+                length,
+            )
+            os.ftruncate(file, start)
+            return start
+        aside = f"damaged-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}-{start}"
+        disk.replace(aside, rest[:length], aside + ".new", self._folder, self._folder, really=self._sync)
         _log.error(
-            "journal %s: %d bytes at %d are damaged and were set aside as %s; events of batches in them that had not "
-            "reached their files are missing there. Check the disk",
+            "journal %s: %d bytes from byte %d on are damaged; they are set aside in %s. A batch in them is lost if "
+            "the machine stopped before its files were synced; every other batch is whole. Check the disk",
             self.path,
             length,
-            self.size,
-            aside.name,
+            start,
+            self.path.with_name(aside),
         )
+        self._rebooted = self._rebooted or not start  # the first record would have said which boot this is
         self.size += length
+        return end
 
     def append(self, batch: bytes, pieces: list[Piece], chunks: Sequence[bytes]) -> None:
         """Write a batch to the journal, durably. After an ``OSError`` the journal does not have it."""
         file = self._descriptor()
-        record = Record(batch, time.time(), pieces)
+        entry = Record(batch, time.time(), pieces)
         try:
-            size = records.write(file, self.size, record, chunks)
+            size = record.write(file, self.size, entry, chunks)
             disk.sync(file, really=self._sync)
         except OSError:
             os.ftruncate(file, self.size)
             raise
-        self._unfinished = True
+        self._pending = batch
         self._last = self.size
         self.size += size
-        self._remember(record)
+        self._remember(entry)
 
     def mark_done(self) -> None:
         """Mark the last record: its data is in its places."""
-        records.mark_done(self._descriptor(), self._last)
-        self._unfinished = False
+        record.mark_done(self._descriptor(), self._last)
+        self._pending = b""
 
     def withdraw(self, batch: bytes) -> None:
         """Remove the last record, of ``batch``. Its data was removed from its places before."""
         os.ftruncate(self._descriptor(), self._last)
-        self._unfinished = False
+        self._pending = b""
         self.size = self._last
         self.seen.pop(batch, None)
 
     def begin_anew(self) -> None:
         """Replace the file by one that has only the remembered batches. All `touched` files must be synced before."""
-        oldest = time.time() - REMEMBERED_S
-        recent = {batch: at for batch, at in self.seen.items() if at >= oldest}
-        for batch in list(recent)[: max(0, len(recent) - MAX_REMEMBERED)]:
-            del recent[batch]
-        new = self.path.with_name(self.path.name + ".new")
-        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        recent = self._recent()
+        new = self.path.name + ".new"
+        file = os.open(new, _OPEN | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=self._folder)
         try:
-            size = records.write(file, 0, Record(boot=_boot_id(), seen=recent), (), done=True)
+            size = record.write(file, 0, Record(boot=_boot_id(), seen=recent), (), done=True)
             disk.sync(file, really=self._sync)
-            new.replace(self.path)
-            disk.sync_folder(self.path.parent, really=self._sync)
+            os.replace(new, self.path.name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            disk.sync_folder(self._folder, really=self._sync)
         except OSError:
             os.close(file)
             raise
@@ -184,15 +176,42 @@ class Journal:
         self._file, self._inode = file, os.fstat(file).st_ino
         self.seen, self.touched = recent, set()
         self.size, self._last = size, 0
-        self._unfinished = self._rebooted = False
+        self._pending, self._rebooted = b"", False
+
+    def _recent(self) -> dict[bytes, float]:
+        """Return the newest of the remembered batches."""
+        oldest = time.time() - REMEMBERED_S
+        recent = {batch: at for batch, at in self.seen.items() if at >= oldest}
+        for batch in list(recent)[: max(0, len(recent) - MAX_REMEMBERED)]:
+            del recent[batch]
+        return recent
+
+    def _current_inode(self) -> int | None:
+        try:
+            return os.stat(self.path.name, dir_fd=self._folder, follow_symlinks=False).st_ino
+        except FileNotFoundError:
+            return None
+
+    def _drain(self) -> None:
+        """Remember the batches at the end of the open file, which another process has replaced, or somebody removed.
+
+        Nothing is replayed: its places may have been written since.
+        """
+        self.seen.pop(self._pending, None)
+        if self._file is None or self._pending:
+            return
+        end = disk.size(self._file)
+        while (found := record.read(self._descriptor(), self.size, end)) and found.done:
+            self._remember(found.record)
+            self.size += found.size
 
     def _open(self) -> None:
         self._close()
-        self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        self._file = os.open(self.path.name, _OPEN, dir_fd=self._folder)
         self._inode = os.fstat(self._file).st_ino
-        self.seen, self.touched = {}, set()
+        self.seen, self.touched = self._recent(), set()
         self.size = self._last = 0
-        self._unfinished = self._rebooted = False
+        self._pending, self._rebooted = b"", False
 
     def _descriptor(self) -> int:
         if self._file is None:
@@ -204,11 +223,12 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _remember(self, record: Record) -> None:
-        self.seen.update(record.seen)
-        if record.batch:
-            self.seen[record.batch] = record.at
-        self.touched.update(piece.path for piece in record.pieces)
+    def _remember(self, entry: Record) -> None:
+        self.seen.update(entry.seen)
+        if entry.batch:
+            self.seen[entry.batch] = entry.at
+        if self.touched is not None:
+            self.touched.update(piece.path for piece in entry.pieces)
 
 
 def _boot_id() -> str:

@@ -8,12 +8,15 @@ has the name of a live one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+
+from auditsplit.sinks.file import disk
 
 _MEGABYTE = 1024 * 1024
 _STAMP = "%Y-%m-%dT%H-%M-%S.%f"
@@ -31,42 +34,43 @@ class Rotation(msgspec.Struct, frozen=True):
         """Return whether a file of ``size`` bytes is rotated before ``more`` bytes are appended."""
         return size > 0 and size + more > self.max_size_mb * _MEGABYTE
 
-    def rotate(self, path: Path, now: datetime | None = None) -> None:
-        """Give the file a rotated name that no other file has, and remove rotated files that are too many or old."""
+    def rotate(self, folder: int, name: str, now: datetime | None = None) -> None:
+        """Give a file of the open folder a rotated name that no other file has, and `prune` its rotated files."""
         now = now or datetime.now(UTC)
-        at = now
-        while (backup := _backup_name(path, at)).exists():
+        at, names = now, set(disk.names_in(folder))
+        while (backup := _backup_name(name, at)) in names:
             at += timedelta(milliseconds=1)
-        path.rename(backup)
-        self.prune(path, now)
+        os.rename(name, backup, src_dir_fd=folder, dst_dir_fd=folder)
+        self.prune(folder, name, now)
 
-    def prune(self, path: Path, now: datetime) -> None:
-        """Remove the rotated files of ``path`` beyond the newest ``max_backups``, or over ``max_age_days`` old."""
-        newest_first = sorted(backups(path), reverse=True)
+    def prune(self, folder: int, name: str, now: datetime) -> None:
+        """Remove the rotated files of ``name`` beyond the newest ``max_backups``, or over ``max_age_days`` old."""
+        newest_first = sorted(backups(folder, name), reverse=True)
         too_many = newest_first[self.max_backups :] if self.max_backups else []
         oldest = now - timedelta(days=self.max_age_days)
         too_old = [file for at, file in newest_first if at < oldest] if self.max_age_days else []
         for file in {*too_old, *(file for _, file in too_many)}:
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(file, dir_fd=folder)
 
 
-def backups(path: Path) -> list[tuple[datetime, Path]]:
-    """Return the rotated files of ``path`` with the times in their names."""
-    stem, suffix = _split(path)
-    name = re.compile(re.escape(stem) + r"~(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3})" + re.escape(suffix))
+def backups(folder: int, name: str) -> list[tuple[datetime, str]]:
+    """Return the names of the rotated files of ``name`` in the open folder, with the times in their names."""
+    stem, suffix = _split(name)
+    rotated = re.compile(re.escape(stem) + r"~(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3})" + re.escape(suffix))
     return [
-        (datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC), Path(entry.path))
-        for entry in os.scandir(path.parent)
-        if (match := name.fullmatch(entry.name))
+        (datetime.strptime(match[1], _STAMP).replace(tzinfo=UTC), entry)
+        for entry in disk.names_in(folder)
+        if (match := rotated.fullmatch(entry))
     ]
 
 
-def _backup_name(path: Path, at: datetime) -> Path:
-    stem, suffix = _split(path)
-    return path.with_name(f"{stem}~{at.strftime(_STAMP)[:_MILLISECONDS]}{suffix}")
+def _backup_name(name: str, at: datetime) -> str:
+    stem, suffix = _split(name)
+    return f"{stem}~{at.strftime(_STAMP)[:_MILLISECONDS]}{suffix}"
 
 
-def _split(path: Path) -> tuple[str, str]:
+def _split(name: str) -> tuple[str, str]:
     """Return the name in two parts, between which the time goes; ``.log.gz`` stays together."""
-    suffix = ".log.gz" if path.name.endswith(".log.gz") else path.suffix
-    return path.name.removesuffix(suffix), suffix
+    suffix = ".log.gz" if name.endswith(".log.gz") else Path(name).suffix
+    return name.removesuffix(suffix), suffix
