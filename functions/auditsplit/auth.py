@@ -46,11 +46,13 @@ class TokenHash(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> TokenHash:
         """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError``, which doesn't repeat it, if nothing."""
-        found = _ENTRY.fullmatch(text)
-        if not found or not CLUSTER.fullmatch(found[1]):
-            raise ValueError("expected <cluster>=sha256:<64 hex digits>; 'auditsplit token <cluster>' prints it")
-        cluster, hexadecimal = found.groups()
-        return cls(cluster, bytes.fromhex(hexadecimal))
+        match = _ENTRY.fullmatch(text)
+        try:
+            if match:
+                return cls(check_cluster(match[1]), bytes.fromhex(match[2]))
+        except ValueError:
+            pass
+        raise ValueError("expected <cluster>=sha256:<64 hex digits>; 'auditsplit token <cluster>' prints it")
 
 
 def check_cluster(name: str) -> str:

@@ -14,6 +14,7 @@ from auditsplit.cli.support.environment import open_ingest, read_settings, refus
 from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.errors import SenderError, SinkError
 from auditsplit.settings import Settings
+from auditsplit.sinks import Sink
 
 _FILE = click.Path(path_type=Path)
 _IMPERSONATED = (
@@ -37,23 +38,29 @@ def check(kubeconfig: Path | None, cluster: str | None) -> None:
     if cluster and not kubeconfig:
         raise click.UsageError("--cluster requires --kubeconfig")
     settings = read_settings()
-    failed = False
-    for sink in open_ingest(settings).sinks:
-        try:
-            sink.check(Deadline.after(REQUEST_S))
-            click.echo(f"{sink.name}: accepts events")
-        except SinkError as error:
-            failed = True
-            click.echo(f"{sink.name}: {error}", err=True)
-    clusters = sorted({token.cluster for token in settings.tokens})
-    senders = f"the clusters {', '.join(clusters)}, by token" if clusters else "anyone on this machine, without a token"
-    click.echo(f"senders: {senders}")
+    failed = [sink for sink in open_ingest(settings).sinks if not _accepts(sink)]
+    click.echo(f"senders: {_senders(settings)}")
     click.echo(f"redacted: {settings.redaction}")
     if any(target.user == "impersonated" for target in settings.sinks):
         click.echo(_IMPERSONATED, err=True)
-    if kubeconfig:
-        failed = not _accepted(kubeconfig, cluster, settings) or failed
-    sys.exit(1 if failed else 0)
+    refused = kubeconfig and not _accepted(kubeconfig, cluster, settings)
+    sys.exit(1 if failed or refused else 0)
+
+
+def _senders(settings: Settings) -> str:
+    clusters = sorted({token.cluster for token in settings.tokens})
+    return f"the clusters {', '.join(clusters)}, by token" if clusters else "anyone on this machine, without a token"
+
+
+def _accepts(sink: Sink) -> bool:
+    """Report and return whether the sink would accept events now."""
+    try:
+        sink.check(Deadline.after(REQUEST_S))
+    except SinkError as error:
+        click.echo(f"{sink.name}: {error}", err=True)
+        return False
+    click.echo(f"{sink.name}: accepts events")
+    return True
 
 
 def _accepted(path: Path, expected: str | None, settings: Settings) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -65,6 +65,22 @@ class Items(NamedTuple):
     marks: bytes | bytearray | None = None
     """The body without its strings, if that was needed: see `auditsplit.decode.jsonscan.Scan.marks`."""
 
+    def parts(
+        self, body: bytes, spans: Iterable[Span]
+    ) -> Iterator[tuple[memoryview, memoryview | None, memoryview | None]]:
+        """Yield each item's bytes, with its parts of ``safe`` and of ``marks`` where there are any.
+
+        ``spans`` are where the items are in ``body``, if ``raws`` is None.
+        """
+        if self.raws is not None:
+            yield from ((raw, None, None) for raw in self.raws)
+            return
+        view = memoryview(body)
+        safe = memoryview(self.safe) if self.safe else None
+        marks = memoryview(self.marks) if self.marks else None
+        for start, end in spans:
+            yield view[start:end], safe[start:end] if safe else None, marks[start:end] if marks else None
+
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
@@ -90,6 +106,13 @@ def _parse(body: bytes, text: bytes) -> tuple[Envelope, Items] | None:
     value = members.get("items")
     if value is None:
         return (_decode_envelope(text), Items()) if exact else None
+    return _with_items(body, text, members, value, exact=exact)
+
+
+def _with_items(
+    body: bytes, text: bytes, members: dict[str, msgspec.Raw], value: msgspec.Raw, *, exact: bool
+) -> tuple[Envelope, Items] | None:
+    """Return the envelope and the items in ``value``. With ``exact``, the members are known to fill ``text``."""
     raw = bytes(value)
     start = dict(spans_of(members, 0))["items"].start if exact else text.find(raw)
     end = start + len(raw)

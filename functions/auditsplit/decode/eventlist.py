@@ -89,8 +89,7 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     Raises:
         Undecodable: For any other body, with the position of the first byte that shows it where there is one.
     """
-    if not body or body.isspace():
-        raise Undecodable("the body is empty. Expected an EventList", 0)
+    _expect_text(body, "an EventList")
     several_lines = body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body
     if not several_lines and (events := _split_at_starts(body)):
         return Decoded(events, [])
@@ -122,8 +121,7 @@ def decode_lines(body: bytes, backend: Backend = "webhook", *, recorded: bool = 
     Raises:
         Undecodable: Where all lines of a request's body are malformed.
     """
-    if not body or body.isspace():
-        raise Undecodable("the body is empty. Expected an Event on each line", 0)
+    _expect_text(body, "an Event on each line")
     if body.count(b"\n") > MAX_ITEMS:
         raise Undecodable(f"more than {MAX_ITEMS} lines. Send them in several bodies")
     decoded = Decoded([], [])
@@ -134,6 +132,11 @@ def decode_lines(body: bytes, backend: Backend = "webhook", *, recorded: bool = 
         first = decoded.bad[0]
         raise Undecodable(f"none of the lines is an Event. Line {first.index}: {first.reason}")
     return decoded
+
+
+def _expect_text(body: bytes, expected: str) -> None:
+    if not body or body.isspace():
+        raise Undecodable(f"the body is empty. Expected {expected}", 0)
 
 
 def explain(error: Undecodable) -> str:
@@ -201,23 +204,23 @@ def _read_envelope(body: bytes) -> tuple[Envelope, Items]:
 
 def _decode_items(body: bytes, items: Items, *, several_lines: bool) -> Decoded:
     """Return the items of ``body`` as events and malformed items."""
-    raws, view = items.raws, memoryview(body)
+    raws = items.raws
     spans = list(itertools.islice(items.spans, MAX_ITEMS + 1))
     _check_count(len(spans if raws is None else raws))
-    have_fields = raws and not several_lines and _QUOTE_ONLY.issuperset([raw[1] for raw in raws if len(raw) > 1])
-    if raws and have_fields and (events := _parse_items(raws)) is not None:
+    if raws and not several_lines and _have_fields(raws) and (events := _parse_items(raws)) is not None:
         return Decoded(events, [])
-    safe = memoryview(items.safe) if items.safe else None
-    marks = memoryview(items.marks) if items.marks else None
     decoded = Decoded([], [])
-    for index, raw in enumerate(raws or (view[start:end] for start, end in spans)):
-        span = slice(0) if raws else slice(*spans[index])
+    for index, (raw, safe, marks) in enumerate(items.parts(body, spans)):
         try:
-            event = _decode_item(raw, safe[span] if safe else None, marks[span] if marks else None)
+            event = _decode_item(raw, safe, marks)
             decoded.events.append(_on_one_line(event) if several_lines else event)
         except Undecodable as error:
             decoded.reject(BadItem(index, explain(error), bytes(raw)))
     return decoded
+
+
+def _have_fields(raws: list[memoryview]) -> bool:
+    return _QUOTE_ONLY.issuperset([raw[1] for raw in raws if len(raw) > 1])
 
 
 def _check_count(items: int) -> None:

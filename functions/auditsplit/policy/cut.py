@@ -67,7 +67,13 @@ def _parsed_without(members: dict[str, Raw], text: bytes, parts: Collection[str]
     annotations = bytes(members.get("annotations", b"{}"))
     if not dropped or not _is_plain(annotations):
         return None
-    pieces, end, done = [], 0, 0
+    return _joined(members, text, dropped)
+
+
+def _joined(members: dict[str, Raw], text: bytes, dropped: Collection[str]) -> bytes:
+    """Return ``text`` without the ``dropped`` members, and with the mark in its annotations."""
+    pieces: list[bytes] = []
+    end = done = 0
     for name, value in members.items():
         start, end = end, end + len(name) + len(value) + 4  # a brace or a comma, two quotes, a colon
         if name in dropped:
@@ -182,10 +188,13 @@ class _Cuts:
                 if element.end - element.start >= _MIN_OBJECT_BYTES:  # so that a million of {} take 1 s, not 10 s
                     self.walk(element, shape[0])
         elif isinstance(shape, Mapping) and opening == b"{":
-            for name, value in self.kept(span, shape):
-                inner = shape.get(name)
-                if isinstance(inner, Mapping | list):
-                    self.walk(value, inner)
+            self._walk_members(span, shape)
+
+    def _walk_members(self, span: Span, shape: Mapping[str, object]) -> None:
+        for name, value in self.kept(span, shape):
+            inner = shape.get(name)
+            if isinstance(inner, Mapping | list):
+                self.walk(value, inner)
 
     def edited(self, last: _Edit) -> bytes:
         """Return the text without the parts, and with the edit ``last``."""

@@ -128,27 +128,35 @@ class FileSink:
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
         statuses = {key: self._tree.status(key) for key in chunks}
         self._rotate(chunks, statuses)
-        created = [key for key in self._made if (status := statuses[key]) and not status.st_size]
-        created += [key for key, status in statuses.items() if status is None]
+        created = self._created(statuses)
         try:
-            pieces = [
-                Piece(key, status.st_ino, status.st_size, len(chunk))
-                for key, chunk in chunks.items()
-                for status in [statuses[key] or self._tree.create(key)]
-            ]
+            pieces = [self._piece(key, statuses[key], len(chunk)) for key, chunk in chunks.items()]
             self._journal.append(known_as, pieces, list(chunks.values()))
         except OSError:
             self._tree.remove(created)
             raise
         try:
-            for piece, chunk in zip(pieces, chunks.values(), strict=True):
-                self._tree.write(piece.path, chunk, piece.offset)
+            self._write_pieces(pieces, chunks)
         except OSError:
             self._take_back(known_as, pieces, created)
             raise
         self._journal.mark_done()
         if self._journal.size > _JOURNAL_BYTES:
             self._sync_all()
+
+    def _created(self, statuses: Mapping[str, os.stat_result | None]) -> list[str]:
+        """Return the keys whose files this batch creates, or has created empty."""
+        made = [key for key in self._made if (status := statuses[key]) and not status.st_size]
+        return made + [key for key, status in statuses.items() if status is None]
+
+    def _write_pieces(self, pieces: Iterable[Piece], chunks: Mapping[str, bytes]) -> None:
+        for piece, chunk in zip(pieces, chunks.values(), strict=True):
+            self._tree.write(piece.path, chunk, piece.offset)
+
+    def _piece(self, key: str, status: os.stat_result | None, length: int) -> Piece:
+        """Return the place of the next ``length`` bytes of a file, which is created where it has no status."""
+        status = status or self._tree.create(key)
+        return Piece(key, status.st_ino, status.st_size, length)
 
     def _take_back(self, known_as: bytes, pieces: Sequence[Piece], created: Iterable[str]) -> None:
         """Remove a batch that the disk had no room for from its files and from the journal."""
