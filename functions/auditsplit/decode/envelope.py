@@ -116,14 +116,16 @@ def _with_items(
     raw = bytes(value)
     start = dict(spans_of(members, 0))["items"].start if exact else text.find(raw)
     end = start + len(raw)
-    rest = text[:start] + (b"null" if raw == b"null" else b"[]") + text[end:]
+    is_null = raw == b"null"
+    rest = text[:start] + (raw if is_null else b"[]") + text[end:]
     if len(rest) > _MAX_REST_BYTES or not (exact or _names_are_unique(rest)):
         return None
-    elements = [] if raw == b"null" else decode_array(value)
+    elements = [] if is_null else decode_array(value)
     if text is body:
         return _decode_envelope(rest), Items([memoryview(element) for element in elements])
-    spans = element_spans(elements, Span(start, end)) if exact else None
-    return None if spans is None else (_decode_envelope(rest), Items(spans=spans, safe=text))
+    if not exact or (spans := element_spans(elements, Span(start, end))) is None:
+        return None
+    return _decode_envelope(rest), Items(spans=spans, safe=text)
 
 
 def _names_are_unique(text: bytes) -> bool:
