@@ -118,7 +118,7 @@ def _with_items(
     end = start + len(raw)
     is_null = raw == b"null"
     rest = text[:start] + (raw if is_null else b"[]") + text[end:]
-    if len(rest) > _MAX_REST_BYTES or not (exact or _names_are_unique(rest)):
+    if not _is_small(rest, exact=exact):
         return None
     elements = [] if is_null else decode_array(value)
     if text is body:
@@ -126,6 +126,11 @@ def _with_items(
     if not exact or (spans := element_spans(elements, Span(start, end))) is None:
         return None
     return _decode_envelope(rest), Items(spans=spans, safe=text)
+
+
+def _is_small(rest: bytes, *, exact: bool) -> bool:
+    """Return whether a list without its items is as small as kube-apiserver's, and has no name twice."""
+    return len(rest) <= _MAX_REST_BYTES and (exact or _names_are_unique(rest))
 
 
 def _names_are_unique(text: bytes) -> bool:
