@@ -75,6 +75,7 @@ def test_every_field_is_the_value_of_the_event(field: str) -> None:
         "day": "23",
         "hour": "09",
     }
+    assert field in values, f"add an example of {{{field}}} here"
     user = {"username": values["user"], "uid": values["uid"]}
     [only] = decoded(event(user=user, level=values["level"], stageTimestamp="2026-11-23T09:59:59.999999Z"))
 
