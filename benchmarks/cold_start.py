@@ -21,7 +21,7 @@ from typing import NamedTuple
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # likewise, with their servers and builders
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # so that it finds the tests' servers and builders
 
 from benchmarks.objects import s3_server
 from support import object_places, runtime_api

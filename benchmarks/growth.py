@@ -82,7 +82,7 @@ def of_event_bytes(size: int) -> list[bytes]:
 
 
 def filling(items: Sequence[bytes], limit_bytes: int) -> list[bytes]:
-    """Return as many of the events, by turns, as a body of ``limit_bytes`` can hold."""
+    """Return as many of the events, in turn, as a body of ``limit_bytes`` can hold."""
     sizes = itertools.accumulate(len(item) + 1 for item in itertools.cycle(items))
     count = sum(1 for _ in itertools.takewhile(lambda size: size < limit_bytes - 100, sizes))
     return list(itertools.islice(itertools.cycle(items), count))

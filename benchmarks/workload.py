@@ -36,7 +36,7 @@ def recorded() -> list[bytes]:
 
 
 def mixed(count: int, mean_bytes: int = MEAN_BYTES) -> list[bytes]:
-    """Return ``count`` recorded events; the large ones come again until the mean is near ``mean_bytes``."""
+    """Return ``count`` recorded events; the large ones are repeated until the mean is near ``mean_bytes``."""
     any_size = itertools.cycle(recorded())
     large = itertools.cycle([item for item in recorded() if len(item) >= _LARGE_BYTES])
     items: list[bytes] = []
@@ -71,7 +71,7 @@ def on_secrets(count: int) -> list[bytes]:
 
 
 def of_users(items: Sequence[bytes], users: int) -> list[bytes]:
-    """Return the events with ``users`` different users, by turns."""
+    """Return the events with ``users`` different users, in turn."""
     return [
         _USERNAME.sub(b'"user":{"username":"user-%d@example.com"' % (index % users), item, count=1)
         for index, item in enumerate(items)

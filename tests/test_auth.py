@@ -91,7 +91,7 @@ def test_unknown_and_missing_tokens_are_refused(header: str | None, asked: str |
 @given(st.text(st.characters()), st.sampled_from(["Bearer ", "", "bearer  ", "Basic "]))
 @PROPERTY
 def test_any_header_is_refused(text: str, scheme: str) -> None:
-    """No other text is let in, and none is an error of ours."""
+    """Any other text is refused, and no text is an error of ours."""
     with pytest.raises(Unauthenticated):
         asking(scheme + text)
 

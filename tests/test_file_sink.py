@@ -1,4 +1,4 @@
-"""The file store: whole or not at all, once, by any number of writers, through full disks, kills and power cuts."""
+"""The file sink: whole or not at all, once, by any number of writers, through full disks, kills and power cuts."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_a_file_that_somebody_renamed_goes_on_anew(tmp_path: Path, monkeypatch: 
 
 
 def test_a_removed_journal_is_begun_anew(tmp_path: Path) -> None:
-    """Whoever removes the store's own folder loses the memory of retries, nothing else."""
+    """Without the sink's own folder, the memory of retries is lost, and no event."""
     sink = make_sink(tmp_path)
     write(sink, make_batch(1))
     shutil.rmtree(tmp_path / ".auditsplit")

@@ -1,4 +1,4 @@
-"""Fan-out: all stores hold a batch before it is acknowledged, and a retry finishes what is missing."""
+"""Ingest: all sinks hold a batch before it is acknowledged, and a retry delivers what is missing."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from auditsplit.telemetry.figures import Figures
 DOWN = SinkError("the disk is full")
 
 
-def test_every_store_holds_the_batch() -> None:
-    """The receipt says what was stored, and every store has it."""
+def test_every_sink_holds_the_batch() -> None:
+    """The receipt tells what was stored, and every sink has it."""
     some = memory_sinks(3)
 
     receipt = receive(BODY, "prod", some)
@@ -45,7 +45,7 @@ def test_every_store_holds_the_batch() -> None:
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_retry_finishes_only_the_rest(failing: int) -> None:
-    """One store down fails the whole; the same bytes again go to whoever hasn't them, and to nobody twice."""
+    """If one sink is down, the batch fails. The retry goes to the sink that lacks it, and no sink stores it twice."""
     some = memory_sinks(3)
     some[failing].failure = DOWN
     with pytest.raises(SinkError, match="the disk is full"):
@@ -60,8 +60,8 @@ def test_a_retry_finishes_only_the_rest(failing: int) -> None:
     assert receipt.events == 3
 
 
-def test_every_store_is_tried() -> None:
-    """A store that is down keeps a batch from no other, and all that are down are named."""
+def test_every_sink_is_tried() -> None:
+    """When one sink is down, the others still receive the batch. The error names all that are down."""
     some = memory_sinks(4)
     some[0].failure, some[2].failure = DOWN, SinkError("the bucket is gone")
 
@@ -72,8 +72,8 @@ def test_every_store_is_tried() -> None:
     assert [len(store.rejected) for store in some] == [0, 1, 0, 1]
 
 
-def test_the_same_batch_again_is_known() -> None:
-    """Where every store has it, a retry is acknowledged and changes nothing."""
+def test_a_retry_is_recognised() -> None:
+    """If every sink has the batch, a retry is acknowledged and changes nothing."""
     some = memory_sinks(2)
     first = receive(BODY, "prod", some)
 
@@ -100,8 +100,8 @@ def test_a_cluster_and_a_body_can_t_be_mistaken_for_others() -> None:
     assert batches.digest(b"b", "a") != batches.digest(b"", "ab")
 
 
-def test_bad_items_are_kept_in_every_store() -> None:
-    """What is no event is kept beside the events, everywhere, and the receipt names reason and places."""
+def test_malformed_items_are_written_to_every_sink() -> None:
+    """Malformed items are written to every sink beside the events. The receipt names the reason and the places."""
     some = memory_sinks(2)
 
     receipt = receive(eventlist([event("alice"), b"42", event("bob"), b'{"user":1}']), "prod", some)
@@ -139,8 +139,8 @@ def test_more_bad_items_than_are_told_apart_keep_the_body() -> None:
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_a_bad_item_that_cant_be_kept_fails_the_batch(failing: int) -> None:
-    """A bad item is not thrown away because a store is down; the retry keeps it, once."""
+def test_a_malformed_item_that_no_sink_accepts_fails_the_batch(failing: int) -> None:
+    """A malformed item is not lost when a sink is down. The retry writes it, once."""
     some = memory_sinks(2)
     some[failing].failure = DOWN
     body = eventlist([event("alice"), b"42"])
@@ -154,7 +154,7 @@ def test_a_bad_item_that_cant_be_kept_fails_the_batch(failing: int) -> None:
     assert [store.objects for store in some] == [{"alice": line("alice") + b"\n"}] * 2
 
 
-def test_an_undecodable_body_is_kept_in_every_store() -> None:
+def test_a_malformed_body_is_written_to_every_sink() -> None:
     """The error names the reason, the position and each place."""
     some = memory_sinks(2)
     place = f"_rejected/prod/{batches.digest(b'{]', 'prod')}"
@@ -167,8 +167,8 @@ def test_an_undecodable_body_is_kept_in_every_store() -> None:
     assert caught.value.detail.count(f"memory:/{place}") == 2
 
 
-def test_an_undecodable_body_that_cant_be_kept_is_the_stores_trouble() -> None:
-    """It is not the sender who must act, and the body comes again."""
+def test_a_malformed_body_that_a_sink_refuses_is_a_sink_failure() -> None:
+    """The sender need not act, and retries."""
     some = memory_sinks(2)
     some[1].failure = DOWN
 
@@ -197,8 +197,8 @@ def test_without_events_there_is_nothing_to_store() -> None:
     assert [store.objects for store in some] == [{}, {}]
 
 
-def test_stores_may_differ_in_layout() -> None:
-    """Each store has its own places and lines for the same batch."""
+def test_sinks_may_differ_in_layout() -> None:
+    """Each sink has its own places and lines for the same batch."""
     by_user, by_verb = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{verb}"), "logstash")
 
     receive(eventlist(numbered(3)), "prod", [by_user, by_verb])

@@ -1,4 +1,4 @@
-"""Lambda's events: one request is the same whoever sends it, and each sender gets the answer in its own shape."""
+"""Lambda's events: a request is the same from every source, and each source gets the answer in its own shape."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ every_kind = pytest.mark.parametrize("wrap", KINDS.values(), ids=KINDS)
 @every_kind
 @PROPERTY
 @given(body=st.binary(), in_base64=st.booleans(), path=st.sampled_from(["/", "/clusters/prod", "/healthz"]))
-def test_a_request_is_the_same_whoever_sends_it(wrap: Wrap, body: bytes, path: str, *, in_base64: bool) -> None:
+def test_a_request_is_the_same_from_every_source(wrap: Wrap, body: bytes, path: str, *, in_base64: bool) -> None:
     """Method, path without a stage, headers, sender, and the very bytes of the body."""
     body = body if in_base64 else body.decode(errors="replace").encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}", "X-Empty": ""}
@@ -94,7 +94,7 @@ def test_no_headers_at_all_are_none() -> None:
     ],
 )
 def test_what_is_no_request_is_refused(message: Any, came: str) -> None:
-    """A queue's message is no delivery; the error says what came, and not what was in it."""
+    """A queue's message is not a request. The error describes the event without its values."""
     with pytest.raises(NoRequest, match=came) as caught:
         lambda_events.request_of(message)
 
@@ -205,7 +205,7 @@ def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
     return {**answer.get("headers", {}), **several}
 
 
-def test_no_claimed_address_lets_anyone_in() -> None:
+def test_a_claimed_loopback_address_is_refused() -> None:
     """Who claims to come from this machine, behind a load balancer, does not, even where no token is asked for."""
     receiver = bootstrap.receiver({"AUDIT_SINKS": "memory:"})
     claims = [{"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "127.0.0.1, ::1"}, {"Forwarded": "for=127.0.0.1"}]

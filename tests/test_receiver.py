@@ -1,4 +1,4 @@
-"""HTTP: the answers are the contract with kube-apiserver's webhook client, one by one."""
+"""The routes of ingest: each answer is part of the contract with kube-apiserver's webhook client."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_list_is_stored_and_acknowledged(path: str, cluster: str) -> None:
 
 
 def test_a_retry_is_acknowledged_and_not_stored_twice() -> None:
-    """An answer that got lost makes the same bytes come again."""
+    """A sender whose answer got lost retries with the same bytes."""
     here = receiver()
     ask(here, BODY)
 
@@ -257,7 +257,7 @@ def test_a_broken_connection_is_not_our_fault() -> None:
 
 
 def test_a_reset_while_dropping_a_body_changes_no_answer() -> None:
-    """Whoever hangs up after a refused request has been refused; `handle` never raises."""
+    """A sender that hangs up after a refused request is refused, and `handle` does not raise."""
     answer = ask(receiver(tokens=True), Reset(ConnectionResetError("gone")))
 
     problem(answer, 401)
@@ -310,7 +310,7 @@ def test_a_token_of_another_cluster_is_refused() -> None:
 
 
 def test_without_tokens_others_are_refused_with_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
-    """403 for whoever is not on this machine, and the log says what to set."""
+    """The answer is 403 for senders on other machines, and the log tells what to set."""
     here = receiver()
 
     answer = ask(here, BODY, peer="203.0.113.7")
@@ -495,8 +495,8 @@ def test_after_the_trouble_the_same_batch_is_stored() -> None:
     assert sink_of(here).objects == LINES
 
 
-def test_all_stores_must_hold() -> None:
-    """One store of two in trouble is a 503; then the retry stores it once in each."""
+def test_all_sinks_must_hold() -> None:
+    """If one of two sinks fails, the answer is 503. The retry stores the batch once in each."""
     one, other = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))
     here = receiver(one, other)
     other.failure = SinkError("down")
@@ -562,7 +562,7 @@ def test_a_fault_in_a_check_is_not_ready() -> None:
 
 
 def test_readiness_is_checked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks all the time can't make the stores work; a second later they are asked again."""
+    """A client that asks all the time can't make the sinks work. A second later the sinks are checked again."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr("auditsplit.serve.receiver.time", SimpleNamespace(monotonic=lambda: clock.now))
     here = receiver()

@@ -110,7 +110,7 @@ def test_pieces_lose_nothing(lines: list[bytes], piece_bytes: int) -> None:
 
     good = [one for one in [LOG[3], *lines] if one in events]
     kept = set(b"\n".join(sink.rejected.values()).split(b"\n")) - {b""}
-    again = totals(done)["duplicate"]  # a piece of the same bytes is taken for the same batch
+    again = totals(done)["duplicate"]  # a piece of the same bytes counts as the same batch
     assert totals(done)["events"] == len(good)
     assert len(stored(sink)) == len(good) - again
     assert again or stored(sink) == [line("alice") if one == event("alice") else one for one in good]

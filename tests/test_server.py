@@ -112,7 +112,7 @@ def test_a_users_events_keep_their_order(serve: START, recorded: list[bytes]) ->
 
 
 def test_a_retry_is_answered_200_and_stored_once(serve: START, recorded: list[bytes]) -> None:
-    """A batch whose answer got lost comes again, to any worker, also after a restart."""
+    """A batch whose answer got lost is sent again, to any worker, also after a restart."""
     server = serve(WORKERS="2")
     answers = [server.post(recorded[0]) for _ in range(5)]
     server.kill()

@@ -123,8 +123,8 @@ def test_presets(preset: str, expected: tuple[str, str, str]) -> None:
     assert preset in PRESETS
 
 
-def test_what_is_said_more_closely_counts_more() -> None:
-    """A URL's own option outdoes the shared one, and that one the preset."""
+def test_the_most_specific_option_counts() -> None:
+    """An option in a URL overrides the shared one, which overrides the preset."""
     sinks = opened(
         AUDIT_PRESET="logstash",
         AUDIT_KEY="{user}/shared",

@@ -138,7 +138,7 @@ def test_events_are_lines(
 
 
 def test_the_same_batch_is_printed_again(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Standard output can't be asked what it has, so a batch that comes again is new."""
+    """Standard output can't be asked what it has, so a retry is new to it."""
     sink = StdoutSink()
 
     assert [write(sink, batch_of(event())), write(sink, batch_of(event()))] == [True, True]

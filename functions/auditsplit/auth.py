@@ -1,6 +1,6 @@
 """Who may send: bearer tokens, of which only SHA-256 hashes are configured, each bound to one cluster.
 
-A token is 32 random bytes, so a plain hash of it tells nothing; a password would want a slow one.
+A token is 32 random bytes, so a plain hash of it reveals nothing. A password would require a slow hash.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class TokenHash(NamedTuple):
     sha256: bytes
 
     def __str__(self) -> str:
-        """Return it as ``AUDIT_TOKENS`` has it."""
+        """Return the entry as ``AUDIT_TOKENS`` has it."""
         return f"{self.cluster}=sha256:{self.sha256.hex()}"
 
     @classmethod
     def of(cls, cluster: str, token: str) -> TokenHash:
-        """Return the hash of a ``token`` that is there already."""
+        """Return the hash of an existing ``token``."""
         return cls(cluster, _sha256(token))
 
     @classmethod
     def parse(cls, text: str) -> TokenHash:
-        """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError``, which doesn't repeat it, if nothing."""
+        """Return the hash in ``cluster=sha256:<64 hex digits>``. ``ValueError`` for other text does not repeat it."""
         match = _ENTRY.fullmatch(text)
         try:
             if match:

@@ -96,7 +96,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         within=6 * 50,
         listens_at=3.5,
     ),
-    "asks to come again": Scenario([LoadPeriod(6, 500)], QUICK, away(Behaviour.RETRY_AFTER, 1.0, 5.0)),
+    "asks for a retry": Scenario([LoadPeriod(6, 500)], QUICK, away(Behaviour.RETRY_AFTER, 1.0, 5.0)),
     "hangs": Scenario([LoadPeriod(3, 500)], QUICK, away(Behaviour.HANGS, 1.0, 2.0)),
 }
 

@@ -152,7 +152,7 @@ def test_the_same_input_makes_the_same_bytes(build: Build) -> None:
 
 
 def test_a_bundle_is_for_the_processor_and_python_that_it_says(build: Build) -> None:
-    """Each library in it, by its name and by its first bytes: this machine's are none of them."""
+    """Each library in it has that architecture's name and first bytes, not this machine's."""
     machine, number = {"lambda-arm64": ("aarch64", 183), "lambda-x86_64": ("x86_64", 62)}[ELSEWHERE]
     with zipfile.ZipFile(for_elsewhere(build)) as bundle:
         libraries = {name: bundle.read(name)[:20] for name in bundle.namelist() if name.endswith(".so")}

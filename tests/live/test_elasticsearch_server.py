@@ -69,7 +69,7 @@ TAKEN: dict[str, dict[str, Any]] = {
         "user": {"username": "alice", "extra": {"a.b/c": ["x"], "a": ["y"], "a.b": ["z"], "": []}}
     },
     "null timestamps": {"stageTimestamp": None, "requestReceivedTimestamp": None},
-    "timestamps that are none": {"stageTimestamp": "soon", "requestReceivedTimestamp": ""},
+    "invalid timestamps": {"stageTimestamp": "soon", "requestReceivedTimestamp": ""},
     "10,000 keys": {"requestObject": {f"key-{number}": number for number in range(10_000)}},
     "a megabyte": {"responseObject": {"items": [{"name": f"pod-{number}", "x": "y" * 80} for number in range(9000)]}},
     "a schema 200 deep": {"requestObject": json.loads('{"properties":' * 200 + "{}" + "}" * 200)},

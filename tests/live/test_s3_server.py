@@ -167,7 +167,7 @@ def test_duckdb_reads_the_layout_by_its_folders(request: pytest.FixtureRequest, 
 
 
 def failure_of(sink: sinks.Sink) -> SinkFailure:
-    """Return the failure of a check; a write must fail likewise."""
+    """Return the failure of a check. A write must fail in the same way."""
     with pytest.raises(SinkFailure) as checked:
         sink.check(soon())
     with pytest.raises(SinkFailure) as written:

@@ -89,7 +89,7 @@ class Redaction:
         return redacted
 
     def _suspects(self, events: list[Event]) -> Sequence[int]:
-        """Return the indices of the events that a rule may apply to. It is quick, since most events are none."""
+        """Return the indices of the events that a rule may apply to. It is quick: it only looks up each resource."""
         watched = self._watched
         if not watched:
             return ()

@@ -57,7 +57,9 @@ _BLOCK = "cluster_block_exception"
 _BLOCKED = 403  # of a block that an operator set; that of the flood-stage watermark is 429, of a missing master 503
 _UNAUTHENTICATED = 401
 _ONE_OPERATION = "operation of size"  # a 429 that stays: a document larger than a node ever accepts
-_OPERATION_BYTES = re.compile(r"(\d+), max_[a-z]+_bytes=(\d+)")  # likewise, where the first is the larger
+_OPERATION_BYTES = re.compile(
+    r"(\d+), max_[a-z]+_bytes=(\d+)"
+)  # a 429 that stays too, if the first number is the larger
 
 
 def classify(status: int, kind: str, reason: str = "") -> Failure:

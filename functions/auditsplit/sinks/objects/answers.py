@@ -29,5 +29,5 @@ def unanswered(failure: Failure, error: Exception, key: str) -> SinkFailure:
 
 
 def ends_batch(failure: Failure) -> bool:
-    """Return whether the other puts of the batch can only fail likewise, so that trying them is a waste."""
+    """Return whether the other puts of the batch can only fail in the same way, so that trying them is a waste."""
     return failure.action is not Action.RETRY or failure is Failure.UNREACHABLE
