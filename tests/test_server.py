@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -270,6 +271,32 @@ def test_a_kill_under_load_loses_nothing_acknowledged(serve: START) -> None:
     assert {str(batch) for batch in acknowledged} <= set(whole)
     last = max(acknowledged)
     assert again.post(bodies[last]).json()["alreadyStored"]
+
+
+def test_a_full_disk_of_the_metrics_changes_no_answer(serve: START, tmp_path: Path) -> None:
+    """The metrics' files are mapped, so a write to a full disk would kill the worker. Here it stops counting."""
+    disk = tmp_path / "temporary"
+    disk.mkdir()
+    made = [auth.new_token(f"cluster-{number}") for number in range(60)]
+    tokens = " ".join(str(hashed) for _, hashed in made)
+    server = serve(
+        before=(*SMALL_DISK, str(disk)),
+        TMPDIR=str(disk),
+        AUDIT_SINKS=f"file:{tmp_path}/log?key={{cluster}}/{{user}}",
+        AUDIT_TOKENS=tokens,
+    )
+    headers = [{"Authorization": f"Bearer {token}"} for token, _ in made]
+    first = server.post(event_list(event("alice", 0)), **headers[0])
+    filler = Path(f"/proc/{server.process.pid}/root") / disk.relative_to("/") / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+    answers = [server.post(event_list(event("alice", 0)), **each) for each in headers]
+
+    assert [answer.status for answer in (first, *answers)] == [200] * 61
+    assert server.log.read_text().count("this process counts nothing more for /metrics") == 1
+    assert len(list((tmp_path / "log").glob("cluster-*/alice"))) == 60
 
 
 def test_a_full_disk_is_503_and_nothing_is_half_stored(serve: START, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from auditsplit.telemetry import logs
 
 if TYPE_CHECKING:  # imported by those functions alone that need it
     from auditsplit.ingest import Destination, Ingest
-    from auditsplit.serve.receiver import Metrics, Receiver
+    from auditsplit.serve.counting import Metrics
+    from auditsplit.serve.receiver import Receiver
     from auditsplit.settings import Settings
     from auditsplit.sinks.options import Options, Target
 
@@ -109,8 +110,11 @@ def _metrics(environ: Mapping[str, str]) -> Metrics | None:
     """Return what counts for Prometheus, if it is installed. On Cloud Run nobody can ask a single instance."""
     if "K_SERVICE" in environ or not importlib.util.find_spec("prometheus_client"):
         return None
-    from auditsplit.telemetry import metrics  # noqa: PLC0415 - costs 70 ms
-
+    try:
+        from auditsplit.telemetry import metrics  # noqa: PLC0415 - costs 70 ms
+    except OSError as error:
+        _log.error("no metrics until the next start: no folder for them can be made: %s", error)
+        return None
     main_process = os.getpid()
     atexit.register(lambda: metrics.forget() if os.getpid() == main_process else None)
     return metrics

@@ -12,8 +12,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Collection, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from auditsplit import auth
 from auditsplit.deadline import REQUEST_S, Deadline
@@ -32,6 +32,7 @@ from auditsplit.errors import (
 from auditsplit.ingest import Ingest, Receipt
 from auditsplit.serve import body
 from auditsplit.serve.admission import Turn, Turns
+from auditsplit.serve.counting import Counting, Metrics
 from auditsplit.serve.messages import RETRY_LATER, RETRY_SOON, Request, Response, fault, json_response, problem
 from auditsplit.settings import Settings
 from auditsplit.telemetry.figures import Figures
@@ -45,18 +46,6 @@ _READY_S = 1.0  # for which an answer of /readyz is given again: nobody can make
 _log = logging.getLogger(__name__)
 
 
-class Metrics(Protocol):
-    """What counts requests; the module `auditsplit.telemetry.metrics` has these members."""
-
-    CONTENT_TYPE: str
-
-    def count(self, figures: Figures, status: int, clusters: Collection[str], /) -> None:
-        """Count one answered request."""
-
-    def text(self) -> bytes:
-        """Return the metrics, of `CONTENT_TYPE`."""
-
-
 class Receiver:
     """Answers requests by the settings. Any number of threads may use one at once."""
 
@@ -64,8 +53,8 @@ class Receiver:
         """Keep the settings, the use case, and the counter of requests where there is one."""
         self.settings = settings
         self.ingest = ingest
-        self._metrics = metrics
-        self._clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
+        clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
+        self._counting = Counting(metrics, clusters)
         self._turns = Turns()
         self._ready: tuple[float, Response] | None = None
 
@@ -91,16 +80,15 @@ class Receiver:
         if outcome.message:
             fields = {"status": status, "code": outcome.code, "peer": request.peer, **figures.fields()}
             _log.log(outcome.level, outcome.message, extra={FIELDS: fields}, exc_info=outcome.fault)
-        if self._metrics and _INGEST.fullmatch(request.path):
-            self._metrics.count(figures, status, self._clusters)
+        if _INGEST.fullmatch(request.path):
+            self._counting.count(figures, status)
         return outcome.response
 
     def busy(self) -> Response:
         """Return the answer to a request that no thread has time to read. It is logged, and counted as no cluster's."""
         error = Busy("every thread is busy, for longer than a request should wait; send it again")
         _log.warning("refused unread: busy", extra={FIELDS: {"status": 503, "code": error.code}})
-        if self._metrics:
-            self._metrics.count(Figures(), 503, self._clusters)
+        self._counting.count(Figures(), 503)
         return _busy(error)
 
     def _outcome(self, request: Request, deadline: Deadline, figures: Figures) -> _Outcome:
@@ -133,9 +121,10 @@ class Receiver:
         if request.path == "/readyz":
             return self._readiness(deadline)
         auth.expect_watcher(request.headers, request.peer, self.settings.metrics_sha256)
-        if self._metrics is None:
+        metrics = self._counting.metrics
+        if metrics is None:
             raise NotFound("this server keeps no metrics; install the extra 'metrics', and it does")
-        return Response(200, {"Content-Type": self._metrics.CONTENT_TYPE}, self._metrics.text())
+        return Response(200, {"Content-Type": metrics.CONTENT_TYPE}, metrics.text())
 
     def _post(self, request: Request, asked: str | None, deadline: Deadline, figures: Figures) -> _Outcome:
         settings = self.settings

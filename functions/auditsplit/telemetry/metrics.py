@@ -24,6 +24,10 @@ if _FOLDER not in os.environ:  # the client looks at it when it is imported
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
+from auditsplit.telemetry import metric_files  # noqa: E402
+
+metric_files.install()
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 OTHER = "other"
 """The cluster label of a sender that is not one of the configured clusters."""
@@ -54,7 +58,10 @@ _delays = Histogram(
 
 
 def count(figures: Figures, status: int, clusters: Collection[str]) -> None:
-    """Count one answered request; a cluster that is not in ``clusters`` counts as `OTHER`."""
+    """Count one answered request; a cluster that is not in ``clusters`` counts as `OTHER`.
+
+    After an error, of a full disk for example, some figures are not counted, and later ones may fail too.
+    """
     cluster = figures.cluster if figures.cluster in clusters else OTHER
     _start_at_zero(cluster)
     _requests.labels(cluster, str(status)).inc()
