@@ -15,6 +15,7 @@ from auditsplit import bootstrap
 from auditsplit.auth import TokenHash, new_token
 from auditsplit.errors import SettingsError
 from auditsplit.settings import NAMES, PRESETS, Settings
+from auditsplit.sinks import SCHEMES
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.file.sink import FileSink
 from auditsplit.sinks.memory import MemorySink
@@ -174,7 +175,7 @@ def test_all_mistakes_at_once() -> None:
     text = "\n".join(found)
     for part in (
         "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
-        "'ftp'; write one of az, elasticsearch+http, elasticsearch+https, file, gs, memory, s3, stdout",
+        f"'ftp'; write one of {', '.join(SCHEMES)}",
         "AUDIT_SINKS: ftp:bucket: ",
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
