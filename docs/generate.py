@@ -143,8 +143,8 @@ def main(into: Path) -> None:
     made = tables()
     missing = set(made) - {match[1] for page in PAGES for match in _BLOCK.finditer(page.read_text())}
     if missing:
-        places = "".join(f"\n<!-- generated: {name} -->\n<!-- end -->" for name in sorted(missing))
-        raise click.ClickException(f"no page has these tables. Write where each table goes:{places}")
+        comments = "\n".join(f"<!-- generated: {name} -->\n<!-- end -->" for name in sorted(missing))
+        raise click.ClickException(f"no page has a place for a table; add to README.md or a page in docs/:\n{comments}")
     for page in PAGES:
         text, name = render(page, made), page.relative_to(ROOT)
         if text != page.read_text():

@@ -464,7 +464,7 @@ def test_split_shows_a_progress_bar_on_a_terminal(tmp_path: Path) -> None:
 # help
 
 
-@pytest.mark.parametrize("command", [[], ["check"], ["token"], ["split"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in main.commands)], ids=" ".join)
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_prints_the_usage(command: list[str], option: str) -> None:
     """Of the program and of each command, with ``-h`` too."""

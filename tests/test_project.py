@@ -12,6 +12,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from support.places import PLACES
 
 from auditsplit import sinks
 from auditsplit.policy.profiles import PROFILES
@@ -189,6 +190,17 @@ def test_the_module_of_a_sink_has_what_its_protocol_names(scheme: str) -> None:
     assert len(inspect.signature(module.mistakes).parameters) == 1
     assert len(inspect.signature(module.build).parameters) == 2
     assert inspect.get_annotations(module.build, eval_str=True)["return"] is sinks.Sink
+
+
+WITHOUT_PLACE = {"stdout"}
+"""Sinks that a test can't read back. Each has a test file of its own."""
+
+
+def test_the_contract_suite_has_a_place_for_every_sink() -> None:
+    """Else a new sink would pass without one test of the promises in `Sink`."""
+    kinds = {scheme.partition("+")[0] for scheme in sinks.SCHEMES}
+
+    assert kinds - WITHOUT_PLACE == set(PLACES)
 
 
 OTHER_KIND = """

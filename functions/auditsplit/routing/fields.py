@@ -31,9 +31,12 @@ class Field(NamedTuple):
     """A field of templates. A batch has few different values, so each value is encoded once for all its events."""
 
     value: Callable[[Any, Origin], Any]
-    """Returns the value in an event, of its `Head` or of the `Event`. Fields with the same function share the value."""
+    """Returns the value in an event, of its `Head` or of the `Event`: None where the event does not have the value.
+
+    Fields with the same function share the value.
+    """
     name: Callable[[Any], str]
-    """Returns the name for a value."""
+    """Returns the name for a value, which must be safe in a path. `_name` does it for any text, and for None."""
     help: str
     """The value, in words for the docs."""
     fixed_bytes: int = 0
@@ -59,6 +62,18 @@ def _authenticated_user(head: Head, _: Origin) -> str | None:
 def _impersonated_user(head: Head, origin: Origin) -> str | None:
     user = head.impersonatedUser
     return (user and user.username) or _authenticated_user(head, origin)
+
+
+def _verb(head: Head, _: Origin) -> str | None:
+    return head.verb
+
+
+def _level(head: Head, _: Origin) -> str | None:
+    return head.level
+
+
+def _stage(head: Head, _: Origin) -> str | None:
+    return head.stage
 
 
 def _namespace(head: Head, _: Origin) -> str | None:
@@ -144,12 +159,12 @@ FIELDS: Mapping[str, Field] = {
     "uid": _UIDS["authenticated"],
     "namespace": Field(_namespace, _name, "the namespace of the object, `none` if it has none"),
     "cluster": Field(_cluster, _name, "the cluster that sent the event"),
-    "verb": Field(lambda head, _: head.verb, _name, "the verb of the request, such as `get`"),
+    "verb": Field(_verb, _name, "the verb of the request, such as `get`"),
     "resource": Field(
         _resource, _name, "the resource of the object, such as `pods`, `none` if the request has no object"
     ),
-    "level": Field(lambda head, _: head.level, _word, "the audit level, such as `Metadata`"),
-    "stage": Field(lambda head, _: head.stage, _word, "the stage, such as `ResponseComplete`"),
+    "level": Field(_level, _word, "the audit level, such as `Metadata`"),
+    "stage": Field(_stage, _word, "the stage, such as `ResponseComplete`"),
     "date": _time("{:04}-{:02}-{:02}", "the date, such as `2026-11-23`"),
     "year": _time("{:04}", "the year"),
     "month": _time("{1:02}", "the month, `01` to `12`"),

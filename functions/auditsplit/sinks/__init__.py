@@ -81,7 +81,11 @@ class SinkModule(Protocol):
     """The declaration of its options."""
 
     def mistakes(self, target: Target[Any], /) -> Iterable[str]:
-        """Yield what is wrong with the URL's host and path, and options that don't go together."""
+        """Yield what is wrong with the URL's host and path, and options that don't go together.
+
+        Messages show the setting and the URL before each sentence. Begin a sentence about an option with its name and a
+        colon.
+        """
 
     def build(self, target: Target[Any], environ: Mapping[str, str], /) -> Sink:
         """Return the sink without touching it. Credentials come from ``environ``, never from the URL."""
