@@ -15,10 +15,13 @@ PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run test faults infra scan e2e servers check audit lock upload bundle bench load clean
+.PHONY: run quick test faults infra scan e2e servers check docs audit lock upload bundle bench load clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
+
+quick: .venv/ready ## the tests that need no server program, Go, Node.js or Java, in under a minute
+	$(BIN)/pytest -m "not slow" --ignore=tests/live $(or $(TESTS),tests)
 
 test: .venv/ready servers ## all tests, with the coverage gate
 	$(BIN)/coverage erase
@@ -49,6 +52,9 @@ check: .venv/ready ## lint, format, types, and that the upload's requirements ar
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: .venv/ready ## the generated tables in README.md and docs/, written again
+	$(BIN)/python docs/generate.py
 
 audit: .venv/ready ## known vulnerabilities of the locked packages, as far as the registry tells
 	$(BIN)/python .ci/audit.py

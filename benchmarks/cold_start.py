@@ -21,10 +21,10 @@ from typing import NamedTuple
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # likewise, with their servers and builders
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # so that it finds the tests' servers and builders
 
 from benchmarks.objects import s3_server
-from support import places, runtime_api
+from support import object_places, runtime_api
 from support.eventlists import event, eventlist
 from support.lambdaevents import Sent, function_url
 
@@ -143,7 +143,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="auditsplit-bench-") as name, s3_server(name) as url:
         folder = Path(name)
         compiled = unpacked(folder, "compiled", "--compiler", sys.executable)
-        starts(folder, unpacked(folder, "source"), compiled, places.s3_url(url, "bench"))
+        starts(folder, unpacked(folder, "source"), compiled, object_places.s3_url(url, "bench"))
         imports(compiled)
 
 

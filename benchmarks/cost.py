@@ -1,6 +1,7 @@
-"""What auditsplit costs a month on Lambda and Cloud Run, by the CPU time that was measured: docs/cost.md's tables.
+"""What auditsplit costs a month on Lambda and Cloud Run, by the CPU time that was measured: the tables of docs/cost.md.
 
-``.venv/bin/python benchmarks/cost.py`` prints them; nothing is measured here. Change the numbers at the top to yours.
+``.venv/bin/python benchmarks/cost.py`` prints two of them, ``make docs`` writes all to the page. Nothing is measured
+here. Change the numbers at the top to yours.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from auditsplit.telemetry import logs
 
 # Measured, on one core of the machine of benchmarks/README.md.
 CPU_S_PER_MILLION = 11.7
@@ -34,6 +37,7 @@ RETENTION_DAYS = 365
 MONTH_S = 30 * 86_400
 GB = 1e9
 GIB = 2**30
+_TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 class Prices(NamedTuple):
@@ -148,6 +152,64 @@ def by_batch() -> Iterator[str]:
     choices = [("Lambda", 40, 50), ("Lambda", 400, 50), ("Lambda", 400, 1)]
     choices += [("Cloud Run", 400, 50), ("Cloud Run", 2_000, 50), ("Cloud Run", 2_000, 1)]
     return table([(where, sent(1_000, size, users)) for where, size, users in choices])
+
+
+def formula() -> Iterator[str]:
+    """Yield the formula for a batch with its numbers."""
+    yield f"> CPU seconds = n {_TIMES} {CPU_S_PER_MILLION} / 1,000,000 + {CPU_S_PER_BATCH} + u {_TIMES} {CPU_S_PER_PUT}"
+    yield ">"
+    yield (
+        f"> seconds on Lambda = CPU seconds / ({LAMBDA_MB} / {LAMBDA_MB_PER_VCPU:,}) "
+        f"+ ⌈u / {PUTS_AT_ONCE}⌉ {_TIMES} {PUT_S}"
+    )
+
+
+def numbers() -> Iterator[str]:
+    """Yield the table of the numbers that are measured or assumed."""
+    yield "| number | value | from |"
+    yield "| --- | --- | --- |"
+    yield (
+        f"| CPU for a million events | {CPU_S_PER_MILLION} s | `server.py`: the file sink, 400 events of 2.2 kB a "
+        "batch, on a quiet machine; its own figures went up to 17.2 |"
+    )
+    yield (
+        f"| CPU for a batch, for a put | {CPU_S_PER_BATCH * 1000:g} ms, {CPU_S_PER_PUT * 1000:g} ms "
+        "| `growth.py`, `objects.py` |"
+    )
+    yield (
+        f"| bytes an event in an object store | {STORED_BYTES} | gzip of the benchmarks' events: 252 with 5 users in "
+        "400 events, 500 with 50, 497 with 5 in 40 |"
+    )
+    yield f"| bytes of log a request | {LOG_BYTES} | a line of ours is some 600; the platform's own are guessed |"
+    yield f"| a put's time | {PUT_S * 1000:g} ms | **assumed** |"
+    yield "| a vCPU | as fast as the core of the benchmarks | **assumed**; Lambda's and Google's were not measured |"
+    yield f"| metrics in CloudWatch, a cluster | {len(logs.UNITS)} | `auditsplit.telemetry.logs`; not in the tables |"
+
+
+def prices() -> Iterator[str]:
+    """Yield the table of prices."""
+    yield "| what | US dollars | where | to be checked at |"
+    yield "| --- | --- | --- | --- |"
+    yield (
+        f"| Lambda, arm64 | {LAMBDA_GB_S:.10f} a GB-second, {LAMBDA.request * 1e6:.2f} a million requests | us-east-1 "
+        "| aws.amazon.com/lambda/pricing |"
+    )
+    yield (
+        f"| S3 Standard | {LAMBDA.put * 1000} for 1,000 puts, {LAMBDA.stored_gb_month} a GB and month | us-east-1; the "
+        "price of a GB was found in no copy, so check it first | aws.amazon.com/s3/pricing |"
+    )
+    yield f"| CloudWatch Logs | {LAMBDA.logged_gb:.2f} a GB | us-east-1 | aws.amazon.com/cloudwatch/pricing |"
+    yield (
+        f"| Cloud Run, billed by request | {RUN_VCPU_S:.6f} a vCPU-second, {RUN_GIB_S:.7f} a GiB-second, "
+        f"{RUN.request * 1e6:.2f} a million requests | tier 1 | cloud.google.com/run/pricing |"
+    )
+    yield (
+        f"| Cloud Storage, Standard | {RUN.put * 1000} for 1,000 operations of class A, {RUN.stored_gb_month:.3f} a GB "
+        "and month | one region, such as us-east1, europe-west1 | cloud.google.com/storage/pricing |"
+    )
+    yield (
+        f"| Cloud Logging | {RUN.logged_gb * GIB / GB:.2f} a GiB | everywhere | cloud.google.com/stackdriver/pricing |"
+    )
 
 
 if __name__ == "__main__":

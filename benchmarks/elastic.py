@@ -1,4 +1,4 @@
-"""The Elasticsearch store against the official client's own bulk helper, in turns on one server.
+"""The Elasticsearch sink against the official client's own bulk helper, in turns on one server.
 
 Both index the same recorded events into the same mappings and wait for each batch. The helper gets like documents,
 built as its users do: the list parsed, dicts made, and the client writes them as JSON. The server shares the cores,
@@ -25,6 +25,7 @@ from elasticsearch import Elasticsearch, helpers
 from support import elastic_server
 
 from auditsplit import sinks
+from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.elasticsearch import template
 from auditsplit.sinks.elasticsearch.streams import Streams
@@ -35,11 +36,11 @@ _CHUNK_BYTES = 5_000_000
 
 
 def ours(url: str) -> Callable[[bytes], None]:
-    """Return the store's way for a body."""
-    sink = sinks.from_url(url, {}, "authenticated")
+    """Return the sink's way for a body."""
+    sink = sinks.from_url(url)
 
     def write(body: bytes) -> None:
-        if not sink.write(batches.read(body, "default")):
+        if not sink.write(batches.read(body, "default"), Deadline.after(REQUEST_S)).new:
             raise RuntimeError("these events were there before")
 
     return write
@@ -94,8 +95,8 @@ def main() -> None:
         template.install(client, Streams("bench-{user}"))
         url = f"elasticsearch+{node.url}?timeout=25&target=bench-"
         ways = {
-            "the store": ours(f"{url}store"),
-            "the store, `compress=0`": ours(f"{url}plain&compress=0"),
+            "the sink": ours(f"{url}store"),
+            "the sink, `compress=0`": ours(f"{url}plain&compress=0"),
             "`helpers.streaming_bulk`": theirs(client, "bench-helper"),
         }
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

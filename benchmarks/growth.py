@@ -22,9 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 from benchmarks import serving, workload
 from benchmarks.workload import Batches
 
-from auditsplit import ingest
+from auditsplit.deadline import REQUEST_S, Deadline
+from auditsplit.ingest import Destination, Ingest
+from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.template import KeyTemplate
-from auditsplit.sinks.file.store import DEFAULT_KEY, FileSink
+from auditsplit.sinks.file.sink import DEFAULT_KEY, FileSink
+from auditsplit.telemetry.figures import Figures
 
 _EVENTS = (1, 10, 100, 1000, 10_000)
 _USERS = (1, 10, 100, 1000)
@@ -50,11 +53,11 @@ def cost(batches: Batches) -> Cost:
     walls: list[float] = []
     cpus: list[float] = []
     with tempfile.TemporaryDirectory(prefix="auditsplit-bench-") as folder:
-        stores = [FileSink(Path(folder) / "log", KeyTemplate(DEFAULT_KEY))]
+        receiving = Ingest([Destination(FileSink(Path(folder) / "log", KeyTemplate(DEFAULT_KEY)))], [Redaction()])
         for number in range(_WARM_UP + count):
             body = batches.body(number)
             wall, cpu = time.perf_counter(), time.process_time()
-            ingest.receive(body, "default", stores)
+            receiving.receive(body, "default", Deadline.after(REQUEST_S), Figures())
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
     return Cost(statistics.median(walls[_WARM_UP:]), statistics.median(cpus[_WARM_UP:]))
@@ -79,7 +82,7 @@ def of_event_bytes(size: int) -> list[bytes]:
 
 
 def filling(items: Sequence[bytes], limit_bytes: int) -> list[bytes]:
-    """Return as many of the events, by turns, as a body of ``limit_bytes`` can hold."""
+    """Return as many of the events, in turn, as a body of ``limit_bytes`` can hold."""
     sizes = itertools.accumulate(len(item) + 1 for item in itertools.cycle(items))
     count = sum(1 for _ in itertools.takewhile(lambda size: size < limit_bytes - 100, sizes))
     return list(itertools.islice(itertools.cycle(items), count))

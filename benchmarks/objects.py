@@ -1,4 +1,4 @@
-"""The S3 store against the file store, and its cold start against bare boto3.
+"""The S3 sink against the file sink, and its cold start against bare boto3.
 
 The S3 server is a real one on this machine, which shares the cores, so its figures are a floor and no promise.
 """
@@ -18,10 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # their servers and builders, from anywhere
 
-from support import places, servers
+from support import object_places, servers
 from support.eventlists import event, eventlist
 
 from auditsplit import sinks
+from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.sinks import Sink
 
@@ -40,40 +41,42 @@ boto3.client("s3", region_name="us-east-1", endpoint_url=os.environ["S3"]).put_o
 _OURS = """
 import os
 from auditsplit import sinks
+from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode import batch
 url = "s3://audit/{NAME}?region=us-east-1&endpoint_url={S3}".format_map(os.environ)
-sinks.from_url(url, {}, "authenticated").write(batch.read(open(os.environ["BODY"], "rb").read(), "default"))
+read = batch.read(open(os.environ["BODY"], "rb").read(), "default")
+sinks.from_url(url).write(read, Deadline.after(25))
 """
 _STEPS = {
     "Python alone": "pass",
     "import boto3": "import boto3",
-    "import the S3 store": "import auditsplit.sinks.objects.s3, auditsplit.decode.batch",
+    "import the S3 sink": "import auditsplit.sinks.objects.s3, auditsplit.decode.batch",
     "import google.cloud.storage": "import google.cloud.storage",
     "import azure.storage.blob": "import azure.storage.blob",
     "bare boto3: import, client, one put": _BARE,
-    "the S3 store: import, client, one batch": _OURS,
+    "the S3 sink: import, client, one batch": _OURS,
 }
 
 
 def body_of(name: str, users: int) -> bytes:
-    """Return an EventList of `_EVENTS` events by ``users``; another ``name``, other events."""
+    """Return an EventList of `_EVENTS` events by ``users``; another ``name`` gives other events."""
     return eventlist(event(f"user-{number % users}", auditID=f"{name}-{number}") for number in range(_EVENTS))
 
 
 def write(sink: Sink, bodies: list[bytes]) -> float:
-    """Return how many events a second ``sink`` takes from `_SENDERS` senders."""
+    """Return how many events a second ``sink`` accepts from `_SENDERS` senders."""
     began = time.perf_counter()
     with ThreadPoolExecutor(_SENDERS) as pool:
-        list(pool.map(lambda body: sink.write(batches.read(body, "default")), bodies))
+        list(pool.map(lambda body: sink.write(batches.read(body, "default"), Deadline.after(REQUEST_S)), bodies))
     return len(bodies) * _EVENTS / (time.perf_counter() - began)
 
 
 def throughput(url: str, folder: str) -> None:
-    """Print the table of events a second; the stores take turns."""
+    """Print the table of events a second; the sinks take turns."""
     stores = {
-        "file": sinks.from_url(f"file:{folder}/log", {}, "authenticated"),
-        "file, fsync=0": sinks.from_url(f"file:{folder}/unsynced?fsync=0", {}, "authenticated"),
-        "s3": sinks.from_url(places.s3_url(url, "bench"), {}, "authenticated"),
+        "file": sinks.from_url(f"file:{folder}/log"),
+        "file, fsync=0": sinks.from_url(f"file:{folder}/unsynced?fsync=0"),
+        "s3": sinks.from_url(object_places.s3_url(url, "bench")),
     }
     print(f"Batches of {_EVENTS} events, {_SENDERS} senders, one process:\n")
     print("| users in a batch |", " | ".join(f"{name}, events/s" for name in stores), "| s3, puts/s |")
@@ -116,7 +119,7 @@ def s3_server(folder: str) -> Iterator[str]:
     data.mkdir()
     os.environ |= {"AWS_ACCESS_KEY_ID": "admin", "AWS_SECRET_ACCESS_KEY": servers.secret("admin")}
     with servers.seaweed(data) as url:
-        places.s3_client(url).create_bucket(Bucket=servers.BUCKET)
+        object_places.s3_client(url).create_bucket(Bucket=servers.BUCKET)
         yield url
 
 

@@ -20,14 +20,15 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a scrip
 from benchmarks import server, workload
 from benchmarks.workload import Batches
 
+from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode import batch, eventlist
-from auditsplit.decode.eventlist import Event
+from auditsplit.event import Event
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.serve import process
 from auditsplit.sinks import lines
-from auditsplit.sinks.file.store import FileSink
-from auditsplit.telemetry.observation import Observation
+from auditsplit.sinks.file.sink import FileSink
+from auditsplit.telemetry.figures import Figures
 
 _ROUNDS = 60
 _SERVER_ROUNDS = 7
@@ -47,10 +48,10 @@ def parts(batches: Batches, folder: Path) -> Iterator[tuple[str, float]]:
             "find the events and their heads": partial(eventlist.decode, body),
             "the batch's id (BLAKE3)": partial(batch.digest, body, "bench"),
             "redaction": partial(Redaction().apply, whole.events),
-            "figures": partial(Observation().take, whole),
+            "figures": partial(Figures().decoded, whole),
             "group by user": partial(_TEMPLATE.group, whole.events, whole.origin),
             "lines": partial(_render, groups),
-            _WRITE: partial(store.write, whole),
+            _WRITE: partial(store.write, whole, Deadline.after(REQUEST_S)),
         }
         for name, work in works.items():
             start = time.process_time()

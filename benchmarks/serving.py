@@ -111,14 +111,25 @@ def serve(source: Path, target: str, settings: Mapping[str, str], log: IO[bytes]
 
 def post(connection: http.client.HTTPConnection, body: bytes, encoding: str | None = None) -> None:
     """Post a body, with its Content-Encoding if it has one; ``RuntimeError`` unless it is answered 200."""
+    response, text = _answer(connection, body, encoding)
+    if response.status != http.client.OK:
+        raise RuntimeError(f"expected 200, came {response.status}: {text[:500]!r}")
+
+
+def status(connection: http.client.HTTPConnection, body: bytes) -> int:
+    """Post a body, and return the answer's status."""
+    return _answer(connection, body, None)[0].status
+
+
+def _answer(
+    connection: http.client.HTTPConnection, body: bytes, encoding: str | None
+) -> tuple[http.client.HTTPResponse, bytes]:
     headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/json"}
     if encoding:
         headers["Content-Encoding"] = encoding
     connection.request("POST", "/", body, headers)
     response = connection.getresponse()
-    text = response.read()
-    if response.status != http.client.OK:
-        raise RuntimeError(f"expected 200, came {response.status}: {text[:500]!r}")
+    return response, response.read()
 
 
 def _free_port() -> int:

@@ -36,7 +36,7 @@ def recorded() -> list[bytes]:
 
 
 def mixed(count: int, mean_bytes: int = MEAN_BYTES) -> list[bytes]:
-    """Return ``count`` recorded events; the large ones come again until the mean is near ``mean_bytes``."""
+    """Return ``count`` recorded events; the large ones are repeated until the mean is near ``mean_bytes``."""
     any_size = itertools.cycle(recorded())
     large = itertools.cycle([item for item in recorded() if len(item) >= _LARGE_BYTES])
     items: list[bytes] = []
@@ -60,8 +60,18 @@ def sized(size_bytes: int) -> bytes:
     return b'%s,"requestObject":{"items":[%s],"pad":"%s"}}' % (item, b",".join(inner), b"x" * max(0, room))
 
 
+def on_secrets(count: int) -> list[bytes]:
+    """Return ``count`` events of 2.2 kB on Secrets, with both bodies, in the order in which kube-apiserver has them."""
+    item = min(recorded(), key=len)[:-1].partition(b',"annotations":')[0]
+    metadata = b'"metadata":{"name":"s"},"type":"Opaque"'
+    secret = b'{"kind":"Secret","apiVersion":"v1",%b,"data":{"key":"%b"}}' % (metadata, b"eHg=" * 160)
+    reason = b'"authorization.k8s.io/decision":"allow","authorization.k8s.io/reason":"RBAC: allowed by RoleBinding"'
+    end = b',"objectRef":{"resource":"secrets"},"requestObject":%b,"responseObject":%b,"annotations":{%b}}'
+    return [item + end % (secret, secret, reason)] * count
+
+
 def of_users(items: Sequence[bytes], users: int) -> list[bytes]:
-    """Return the events with ``users`` different users, by turns."""
+    """Return the events with ``users`` different users, in turn."""
     return [
         _USERNAME.sub(b'"user":{"username":"user-%d@example.com"' % (index % users), item, count=1)
         for index, item in enumerate(items)

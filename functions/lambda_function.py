@@ -1,37 +1,32 @@
-"""AWS Lambda's entry point: the handler ``lambda_function.ingest``.
-
-Translates between Lambda's events and `auditsplit.serve.receiver`, nothing else; functions-framework is not needed.
-"""
+"""AWS Lambda's entry point: the handler ``lambda_function.ingest``. It does not need functions-framework."""
 
 from __future__ import annotations
 
 import os
 from typing import Any, Protocol
 
-from auditsplit import deadline
+from auditsplit import bootstrap
+from auditsplit.deadline import Deadline
 from auditsplit.errors import SettingsError
-from auditsplit.serve import lambda_events, receiver
-from auditsplit.settings import Settings
-from auditsplit.telemetry import logs
+from auditsplit.serve import lambda_events
 
-_ANSWER_S = 1.0  # what of the function's time is kept for the answer
+_ANSWER_S = 1.0  # of the function's time, kept for the answer
 
-logs.configure()
 try:
-    _receiver = receiver.Receiver(Settings.read(os.environ))
+    _receiver = bootstrap.receiver(os.environ)
 except SettingsError as error:
     raise SettingsError("auditsplit can't start with these settings:", *error.mistakes) from None
-_receiver.recover()
 
 
 class Context(Protocol):
-    """What of Lambda's context object is used."""
+    """The part of Lambda's context object that is used."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Return how long the function may still take."""
 
 
 def ingest(event: lambda_events.Event, context: Context) -> dict[str, Any]:
-    """Answer one request; see `auditsplit.serve.receiver`. Sinks get the time that Lambda leaves: 503 beats its end."""
-    with deadline.within(context.get_remaining_time_in_millis() / 1000 - _ANSWER_S):
-        return lambda_events.answer_to(event, _receiver.handle(lambda_events.request_of(event)))
+    """Answer one request. The sinks get the time that Lambda leaves, so that a 503 comes before Lambda's own end."""
+    deadline = Deadline.after(context.get_remaining_time_in_millis() / 1000 - _ANSWER_S)
+    request = lambda_events.request_of(event)
+    return lambda_events.answer_to(event, _receiver.handle(request, deadline))

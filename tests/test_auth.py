@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY
 
 from auditsplit import auth
-from auditsplit.auth import CLUSTER, TokenHash, authorize, new_token
+from auditsplit.auth import CLUSTER, TokenHash, authorize, expect_watcher, new_token
 from auditsplit.errors import Forbidden, Unauthenticated
 
 FIRST, OLD, OTHER = "first-Token", "old-Token", "other-Token"
@@ -91,7 +91,7 @@ def test_unknown_and_missing_tokens_are_refused(header: str | None, asked: str |
 @given(st.text(st.characters()), st.sampled_from(["Bearer ", "", "bearer  ", "Basic "]))
 @PROPERTY
 def test_any_header_is_refused(text: str, scheme: str) -> None:
-    """No other text is let in, and none is an error of ours."""
+    """Any other text is refused, and no text is an error of ours."""
     with pytest.raises(Unauthenticated):
         asking(scheme + text)
 
@@ -150,12 +150,106 @@ def test_without_tokens_nobody_else_may_send(peer: str) -> None:
         authorize({}, peer, None, (), "default")
 
 
-@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-real-ip", "via", "origin"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cf-connecting-ip",
+        "cf-ray",
+        "forwarded",
+        "origin",
+        "referer",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-forwarded",
+        "x-forwarded-by",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-forwarded-proto",
+        "x-forwarded-server",
+        "x-original-forwarded-for",
+        "x-real-ip",
+    ],
+)
 @pytest.mark.parametrize("value", ["", "127.0.0.1", "null"])
 def test_without_tokens_a_proxys_guest_may_not_send(name: str, value: str) -> None:
-    """What came through a proxy, or from a page in a browser, is from elsewhere, whatever it says."""
-    with pytest.raises(Forbidden, match="auditsplit token"):
-        authorize({name: value}, "127.0.0.1", None, (), "default")
+    """A request through a proxy, or from a page in a browser, is refused, whatever the header's value is."""
+    headers = {"host": "localhost", name: value}
+
+    with pytest.raises(Forbidden, match=f"header '{name}'.*auditsplit token"):
+        authorize(headers, "127.0.0.1", None, (), "default")
+    with pytest.raises(Forbidden, match=f"header '{name}'.*AUDIT_METRICS_TOKEN"):
+        expect_watcher(headers, "127.0.0.1", None)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LocalHost:8888",
+        "127.0.0.1",
+        "127.0.0.1:8888",
+        "127.8.8.8:1",
+        "[::1]",
+        "[::1]:65535",
+        "[0:0:0:0:0:0:0:1]:80",
+    ],
+)
+def test_without_tokens_a_loopback_host_may_send(host: str) -> None:
+    """kube-apiserver and curl on the same machine name it so, with the port and without."""
+    headers = {"host": host, "user-agent": "kube-apiserver-admission", "accept-encoding": "gzip", "traceparent": "00-1"}
+
+    assert authorize(headers, "127.0.0.1", None, (), "default") == "default"
+    expect_watcher(headers, "::1", None)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        " localhost",
+        "0.0.0.0:8888",
+        "10.0.0.1",
+        "127.0.0.1.evil.example",
+        "127.0.0.1,evil.example",
+        "127.0.0.1:80:80",
+        "127.0.0.1@evil.example",
+        "127.1",
+        "2130706433",
+        "::1",
+        "[::1",
+        "[::1].evil.example",
+        "[fe80::1]",
+        "audit.localhost",
+        "evil.example",
+        "evil.example:8888",
+        "localhost.evil.example",
+        "localhost:",
+        "localhost:99999999",
+        "localhost\n",
+        "localhost, localhost",
+        "x@localhost",
+    ],
+)
+def test_without_tokens_another_host_may_not_send(host: str) -> None:
+    """A proxy passes its guests' Host on. A browser sends the page's, also if it resolves to 127.0.0.1."""
+    with pytest.raises(Forbidden, match=r"Host .* AUDIT_TOKENS"):
+        authorize({"host": host}, "127.0.0.1", None, (), "default")
+    with pytest.raises(Forbidden, match=r"Host .* AUDIT_METRICS_TOKEN"):
+        expect_watcher({"host": host}, "127.0.0.1", None)
+
+
+def test_with_tokens_host_and_proxies_make_no_difference() -> None:
+    """The token decides alone."""
+    headers = {"host": "audit.example.com", "x-forwarded-for": "203.0.113.7", "authorization": f"Bearer {FIRST}"}
+
+    assert authorize(headers, "10.0.0.1", None, HASHES, "default") == "prod"
+    expect_watcher(headers, "10.0.0.1", hashlib.sha256(FIRST.encode()).digest())
 
 
 def test_without_tokens_a_token_helps_nobody() -> None:
@@ -240,3 +334,18 @@ def test_a_token_in_the_place_of_its_hash_is_not_repeated(text: str) -> None:
             TokenHash.parse(text.format(token=token))
 
         assert token not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "A", "a b", "a/b", "..", "-a", "a.", "a" * 64, "ä", "a\n"])
+def test_an_invalid_cluster_name_is_refused_with_what_to_write(name: str) -> None:
+    """The message repeats at most 63 characters of the name."""
+    with pytest.raises(ValueError, match=r"is not a valid cluster name. Write a-z 0-9 - . and at most 63") as caught:
+        auth.check_cluster(name)
+
+    assert len(str(caught.value)) < 160
+
+
+@pytest.mark.parametrize("name", ["a", "0", "prod-1", "prod.eu", "a" * 63])
+def test_a_valid_cluster_name_is_returned(name: str) -> None:
+    """A DNS label or name."""
+    assert auth.check_cluster(name) == name

@@ -1,4 +1,4 @@
-"""Azure Blob Storage apart from any server: settings, and what answers and exceptions mean."""
+"""Azure Blob Storage without a server: options, and what each put sends and accepts as success."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
 
 from auditsplit import sinks
+from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.objects import azure
 from auditsplit.sinks.objects.azure import AzureContainer
-from auditsplit.sinks.objects.failures import Failure, ObjectError
-from auditsplit.sinks.options import Target
 
 
 class FakeContainer:
-    """Answers uploads with a status and a code, or an exception; keeps what was asked."""
+    """Answers uploads with a status and a code, or an exception; records what was asked."""
 
     def __init__(self, answer: tuple[int, str] | Exception | None = None) -> None:
         """Take the answer."""
@@ -42,49 +41,8 @@ def container(fake: FakeContainer, **options: Any) -> AzureContainer:
     return AzureContainer(cast("ContainerClient", fake), options)
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "message", "failure"),
-    [
-        (404, "ContainerNotFound", "", Failure.WRONG_BUCKET),
-        (409, "ContainerBeingDeleted", "", Failure.WRONG_BUCKET),
-        (404, "ResourceNotFound", "", Failure.WRONG_BUCKET),
-        (403, "AuthorizationPermissionMismatch", "", Failure.NOT_ALLOWED),
-        (403, "AuthorizationFailure", "", Failure.NOT_ALLOWED),
-        (403, "AuthenticationFailed", "Signature not valid in the specified time frame", Failure.CREDENTIALS),
-        (401, "InvalidAuthenticationInfo", "Lifetime validation failed. The token is expired.", Failure.CREDENTIALS),
-        (403, "AuthenticationFailed", "Request date header too old: 'Mon, 01 Jan'", Failure.CLOCK),
-        (503, "ServerBusy", "", Failure.THROTTLED),
-        (429, "TooManyRequests", "", Failure.THROTTLED),
-        (409, "OperationConflict", "", Failure.THROTTLED),
-        (500, "InternalError", "", Failure.BROKEN),
-        (500, "OperationTimedOut", "", Failure.SLOW),
-        (408, "", "", Failure.SLOW),
-        (400, "InvalidHeaderValue", "", Failure.REFUSED),
-    ],
-)
-def test_an_answer_is_classified(status: int, code: str, message: str, failure: Failure) -> None:
-    """By Azure's code, else by the status; see Azure's common and blob error codes."""
-    assert azure.classify(status, code, message) is failure
-
-
-@pytest.mark.parametrize(
-    ("error", "failure"),
-    [
-        (azure_errors.ClientAuthenticationError("x"), Failure.CREDENTIALS),
-        (azure_errors.ServiceRequestError("refused"), Failure.UNREACHABLE),
-        (azure_errors.ServiceRequestTimeoutError("x"), Failure.SLOW),
-        (azure_errors.ServiceResponseTimeoutError("x"), Failure.SLOW),
-        (azure_errors.ServiceResponseError("reset"), Failure.BROKEN),
-        (azure_errors.HttpResponseError("x"), Failure.BROKEN),
-    ],
-)
-def test_an_exception_is_classified(error: Exception, failure: Failure) -> None:
-    """By its kind."""
-    assert azure.classify_error(error) is failure
-
-
 def test_a_put_is_for_creation_only() -> None:
-    """With the options of the store."""
+    """With the options of the sink."""
     fake = FakeContainer()
 
     assert container(fake, standard_blob_tier="Cool").put("k", b"x", "application/gzip")
@@ -95,16 +53,16 @@ def test_a_put_is_for_creation_only() -> None:
 
 @pytest.mark.parametrize("answer", [(409, "BlobAlreadyExists"), (403, "UnauthorizedBlobOverwrite")])
 def test_a_blob_that_exists_is_success(answer: tuple[int, str]) -> None:
-    """Who may create and not replace is told that he may not replace."""
+    """Credentials that may create and not replace get a 403."""
     assert not container(FakeContainer(answer)).put("k", b"x", "")
 
 
 @pytest.mark.parametrize("call", ["put", "probe"])
 def test_another_answer_is_an_error(call: str) -> None:
-    """With its class."""
+    """With its class of failures."""
     bucket = container(FakeContainer((403, "AuthorizationPermissionMismatch")))
 
-    with pytest.raises(ObjectError, match="403 AuthorizationPermissionMismatch to the put of k") as caught:
+    with pytest.raises(SinkFailure, match="403 AuthorizationPermissionMismatch to the put of k") as caught:
         bucket.put("k", b"x", "") if call == "put" else bucket.probe("k")
 
     assert caught.value.failure is Failure.NOT_ALLOWED
@@ -112,35 +70,30 @@ def test_another_answer_is_an_error(call: str) -> None:
 
 def test_an_exceptions_words_are_not_repeated() -> None:
     """They may hold a SAS's signature."""
-    with pytest.raises(ObjectError, match="ServiceRequestError at the put of k") as caught:
+    with pytest.raises(SinkFailure, match="ServiceRequestError at the put of k") as caught:
         container(FakeContainer(azure_errors.ServiceRequestError("sig=hunter2"))).put("k", b"x", "")
 
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_key_a_signature_or_an_identity_is_the_credential(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first that there is."""
-    monkeypatch.delenv("AZURE_STORAGE_KEY", raising=False)
-    monkeypatch.delenv("AZURE_STORAGE_SAS_TOKEN", raising=False)
-    found = [azure._credential("account")]
-    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sp=c&sig=x")
-    found.append(azure._credential("account"))
-    monkeypatch.setenv("AZURE_STORAGE_KEY", "a2V5")
-    found.append(azure._credential("account"))
-
-    assert [type(credential) for credential in found] == [
-        DefaultAzureCredential,
-        AzureSasCredential,
-        AzureNamedKeyCredential,
-    ]
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, DefaultAzureCredential),
+        ({"AZURE_STORAGE_SAS_TOKEN": "sp=c&sig=x"}, AzureSasCredential),
+        ({"AZURE_STORAGE_SAS_TOKEN": "sp=c&sig=x", "AZURE_STORAGE_KEY": "a2V5"}, AzureNamedKeyCredential),
+    ],
+)
+def test_a_key_a_signature_or_an_identity_is_the_credential(environ: dict[str, str], expected: type) -> None:
+    """The first of them that exists."""
+    assert type(azure._credential("account", environ)) is expected
 
 
-def test_options_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its names; what isn't set is the account's own default."""
-    monkeypatch.setenv("AZURE_STORAGE_KEY", "a2V5")
+def test_options_are_the_librarys() -> None:
+    """By its names. An option that is not set leaves the account's own default."""
     url = "az://container/p?account=account&tier=Cold&tags=team=sec&encryption_scope=audit"
 
-    bucket = cast("Any", azure.from_target(Target(url, {}, "authenticated"))._connect(7))
+    bucket = cast("Any", sinks.from_url(url, environ={"AZURE_STORAGE_KEY": "a2V5"}))._connect(7)
 
     assert bucket._options == {"encryption_scope": "audit", "standard_blob_tier": "Cold", "tags": {"team": "sec"}}
     assert bucket._client.url == "https://account.blob.core.windows.net/container"
@@ -151,11 +104,11 @@ def test_options_are_the_librarys(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("az:container", "names no container; write az://container/prefix"),
         ("az://Container?account=account", "names no container"),
-        ("az://container", "account: '' is no storage account"),
-        ("az://container?account=a.b", "account: 'a.b' is no storage account"),
+        ("az://container", "account: '' is not a valid storage account"),
+        ("az://container?account=a.b", "account: 'a.b' is not a valid storage account"),
     ],
 )
-def test_mistakes_are_named(url: str, mistake: str) -> None:
-    """A deployer reads what is wrong before the first event comes."""
+def test_mistakes_in_a_url_are_reported(url: str, mistake: str) -> None:
+    """A deployer reads what is wrong before the first event arrives."""
     with pytest.raises(ValueError, match=re.escape(mistake)):
-        sinks.from_url(url, {}, "authenticated")
+        sinks.from_url(url)

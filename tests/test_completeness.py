@@ -1,4 +1,4 @@
-"""Completeness: a loss, a gap and a duplicate are each noticed, and nothing else is."""
+"""Completeness: losses, gaps and duplicates are found, and complete events have no finding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(*arguments: str | Path) -> Result:
 
 
 def apiserver(made: int, **lost: int) -> str:
-    """Return what an apiserver's /metrics says."""
+    """Return an apiserver's /metrics."""
     errors = "".join(f'apiserver_audit_error_total{{plugin="{plugin}"}} {count}\n' for plugin, count in lost.items())
     return (
         "# HELP apiserver_audit_event_total Counter\n# TYPE apiserver_audit_event_total counter\n"
@@ -35,37 +35,37 @@ def apiserver(made: int, **lost: int) -> str:
 
 
 def receiver(**stored: int) -> str:
-    """Return what the receiver's /metrics says of clusters."""
+    """Return the receiver's /metrics, with the stored events of some clusters."""
     lines = "".join(f'auditsplit_events_stored_total{{cluster="{name}"}} {count}.0\n' for name, count in stored.items())
     return f"# TYPE auditsplit_events_stored_total counter\n{lines}"
 
 
-def test_all_that_was_made_is_stored() -> None:
-    """Two apiservers, one cluster of two; what was there before does not count."""
+def test_nothing_is_missing_if_all_events_are_stored() -> None:
+    """Of two apiservers and one of two clusters. Earlier events and losses do not count."""
     before = apiserver(1000) + apiserver(50, webhook=3) + receiver(prod=900, test=5)
     after = apiserver(1400) + apiserver(150, webhook=3) + receiver(prod=1400, test=77)
 
-    found = completeness.balance(before, after, "prod")
+    balance = completeness.balance(before, after, "prod")
 
-    assert (found.made, found.stored, found.missing, found.lost) == (500, 500, 0, {})
+    assert (balance.made, balance.stored, balance.missing, balance.lost) == (500, 500, 0, {})
 
 
-def test_what_was_given_up_is_told_apart_from_what_is_missing() -> None:
-    """By the apiserver's plugin."""
+def test_lost_events_are_not_counted_as_missing() -> None:
+    """They are counted by the apiserver's plugin."""
     before = apiserver(0) + receiver(prod=0)
     after = apiserver(1000, buffered=20, webhook=400) + receiver(prod=573)
 
-    found = completeness.balance(before, after, "prod")
+    balance = completeness.balance(before, after, "prod")
 
-    assert found.lost == {"buffered": 20, "webhook": 400}
-    assert found.missing == 7
+    assert balance.lost == {"buffered": 20, "webhook": 400}
+    assert balance.missing == 7
 
 
-def test_a_server_that_was_started_anew_counts_from_nothing() -> None:
-    """Its counter is lower than before."""
-    found = completeness.balance(apiserver(9000) + receiver(prod=9000), apiserver(40) + receiver(prod=40), "prod")
+def test_a_reset_counter_counts_from_0() -> None:
+    """It is lower than before, because its server was restarted."""
+    balance = completeness.balance(apiserver(9000) + receiver(prod=9000), apiserver(40) + receiver(prod=40), "prod")
 
-    assert (found.made, found.stored, found.missing) == (40, 40, 0)
+    assert (balance.made, balance.stored, balance.missing) == (40, 40, 0)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_server_that_was_started_anew_counts_from_nothing() -> None:
         (10, 8, ("--on-the-way", "1"), 1),
     ],
 )
-def test_the_command_tells_by_its_exit(
+def test_the_exit_code_tells_if_events_are_missing(
     made: int, stored: int, more: tuple[str, ...], code: int, tmp_path: Path
 ) -> None:
-    """0 where nothing is missing, 1 where something is, or more was stored than made."""
+    """0 if none is missing. 1 if events are missing, or more were stored than made."""
     before, after = tmp_path / "before", tmp_path / "after"
     before.write_text(apiserver(0) + receiver(prod=0))
     after.write_text(apiserver(made) + receiver(prod=stored))
@@ -93,22 +93,32 @@ def test_the_command_tells_by_its_exit(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("", "no apiserver_audit_event_total"), (apiserver(1), "no auditsplit_events_stored"), ("{", "Usage")],
 )
-def test_a_reading_of_something_else_is_misuse(text: str, told: str, tmp_path: Path) -> None:
-    """Exit 2 says which side is missing."""
+def test_a_reading_without_both_sides_is_misuse(text: str, message: str, tmp_path: Path) -> None:
+    """Exit 2, with the metric that is missing."""
     reading = tmp_path / "reading"
     reading.write_text(text)
 
     result = run("counters", reading, reading)
 
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
 
 
-def test_the_receivers_own_metrics_are_understood(serve: Callable[..., Server]) -> None:
-    """From the real server; a batch that is posted twice is stored once."""
+def test_an_invalid_cluster_name_is_misuse(tmp_path: Path) -> None:
+    """Exit 2, before the readings are compared."""
+    (tmp_path / "reading").touch()
+
+    result = run("counters", tmp_path / "reading", tmp_path / "reading", "--cluster", "Prod")
+
+    assert result.exit_code == 2
+    assert "'Prod' is not a valid cluster name" in result.stderr
+
+
+def test_the_real_servers_metrics_are_read(serve: Callable[..., Server]) -> None:
+    """A batch that is posted twice is stored once and counted as a duplicate once."""
     server = serve()
     body = eventlist([event("alice"), event("bob")])
     server.post(eventlist([event("carol")]))
@@ -117,44 +127,44 @@ def test_the_receivers_own_metrics_are_understood(serve: Callable[..., Server]) 
         server.post(body)
     after = apiserver(3) + server.request("GET", "/metrics").body.decode()
 
-    found = completeness.balance(before, after, "default")
+    balance = completeness.balance(before, after, "default")
 
-    assert (found.made, found.stored, found.again, found.missing) == (2, 2, 2, 0)
+    assert (balance.made, balance.stored, balance.duplicates, balance.missing) == (2, 2, 2, 0)
 
 
 def at(minute: float, **fields: object) -> bytes:
-    """Return a line ``minute`` minutes after ten."""
+    """Return a line ``minute`` minutes after 10:00."""
     time = datetime(2026, 1, 31, 10, tzinfo=UTC) + timedelta(minutes=minute)
     return line("alice", stageTimestamp=time.isoformat(timespec="microseconds").replace("+00:00", "Z"), **fields)
 
 
-def test_lines_without_a_gap() -> None:
-    """Whatever their order, and hostile ones too."""
+def test_complete_lines_have_no_gap() -> None:
+    """In any order, and with hostile bodies."""
     some = [at(minute, auditID=str(minute)) for minute in (8, 0, 4, 12)]
     hostile = at(6, auditID="h")[:-1] + b',"requestObject":' + HOSTILE_BODY + b"}"
 
-    found = completeness.inspect([*some, hostile], *ALWAYS, FIVE_MINUTES)
+    result = completeness.inspect([*some, hostile], *ALWAYS, FIVE_MINUTES)
 
-    assert (found.events, found.twice, found.broken, found.unended, found.silences) == (5, 0, 0, 0, [])
-    assert (found.first, found.last) == (
+    assert (result.events, result.duplicates, result.malformed, result.unended, result.silences) == (5, 0, 0, 0, [])
+    assert (result.first, result.last) == (
         datetime(2026, 1, 31, 10, tzinfo=UTC),
         datetime(2026, 1, 31, 10, 12, tzinfo=UTC),
     )
 
 
-def test_a_gap_a_duplicate_and_a_broken_line() -> None:
-    """Each is told; two events alike but for a byte are no duplicate."""
+def test_a_gap_a_duplicate_and_a_malformed_line_are_found() -> None:
+    """Two events that differ in one byte are not duplicates."""
     first = at(0, auditID="a")
 
-    found = completeness.inspect([first, at(0, auditID="b"), first, b"42", at(7, auditID="c")], *ALWAYS, FIVE_MINUTES)
+    result = completeness.inspect([first, at(0, auditID="b"), first, b"42", at(7, auditID="c")], *ALWAYS, FIVE_MINUTES)
 
     begin = datetime(2026, 1, 31, 10, tzinfo=UTC)
-    assert (found.events, found.twice, found.broken) == (4, 1, 1)
-    assert found.silences == [(begin, begin + timedelta(minutes=7))]
+    assert (result.events, result.duplicates, result.malformed) == (4, 1, 1)
+    assert result.silences == [(begin, begin + timedelta(minutes=7))]
 
 
-def test_a_request_without_an_end() -> None:
-    """One that began long before the last event; one that may go on is none."""
+def test_a_request_without_an_end_is_found() -> None:
+    """It began long before the last event. A request that began later may still go on."""
     some = [
         at(0, auditID="a", stage="RequestReceived"),
         at(0, auditID="b", stage="RequestReceived"),
@@ -166,23 +176,23 @@ def test_a_request_without_an_end() -> None:
         at(6, auditID="e"),
     ]
 
-    found = completeness.inspect(some, *ALWAYS, FIVE_MINUTES)
+    result = completeness.inspect(some, *ALWAYS, FIVE_MINUTES)
 
-    assert found.unended == 1
+    assert result.unended == 1
 
 
-def test_only_the_time_that_is_asked_for() -> None:
-    """From the first moment on, before the last."""
+def test_only_the_given_time_counts() -> None:
+    """From its first moment, and before its last."""
     hour = datetime(2026, 1, 31, 10, tzinfo=UTC)
     some = [at(minute, auditID=str(minute)) for minute in range(5)]
 
-    found = completeness.inspect(some, hour + timedelta(minutes=1), hour + timedelta(minutes=3), FIVE_MINUTES)
+    result = completeness.inspect(some, hour + timedelta(minutes=1), hour + timedelta(minutes=3), FIVE_MINUTES)
 
-    assert found.events == 2
+    assert result.events == 2
 
 
 def test_files_and_folders_are_read(tmp_path: Path) -> None:
-    """Packed and plain, but for the stores' own places; exit 1 says that there is something to look at."""
+    """Plain and compressed, except for the sinks' own folders. Exit 1 reports a finding."""
     (tmp_path / "alice").mkdir()
     (tmp_path / "_rejected").mkdir()
     (tmp_path / "_rejected" / "x").write_bytes(b"42")
@@ -195,11 +205,35 @@ def test_files_and_folders_are_read(tmp_path: Path) -> None:
 
     assert (whole.exit_code, gap.exit_code, part.exit_code) == (0, 1, 0)
     assert "events: 2, from 2026-01-31T10:00:00Z to 2026-01-31T10:01:00Z\n" in whole.stdout
-    assert "  nothing between 2026-01-31T10:01:00Z and 2026-01-31T11:00:00Z\n" in gap.stdout
+    assert "  no event between 2026-01-31T10:01:00Z and 2026-01-31T11:00:00Z\n" in gap.stdout
 
 
-def test_a_torn_file_is_told(tmp_path: Path) -> None:
-    """It can't be read to its end; exit 2."""
+@pytest.mark.parametrize("arguments", [(), ("--since", "2027-01-01"), ("--until", "2025-01-01")])
+def test_without_an_event_there_is_no_all_clear(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """An empty folder, or no event in the time: exit 1, with the reason."""
+    if arguments:
+        (tmp_path / "audit").write_bytes(at(0, auditID="a") + b"\n")
+
+    result = run("lines", tmp_path, *arguments)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("events: 0\n")
+    assert "no event has a time from --since until --until" in result.stderr
+
+
+def test_an_event_without_a_time_is_in_no_time() -> None:
+    """It makes no gap, is not the first or last event, and is no duplicate."""
+    untimed = line("alice", stageTimestamp=None, requestReceivedTimestamp="yesterday")
+
+    result = completeness.inspect([untimed, at(0, auditID="a"), untimed], *ALWAYS, FIVE_MINUTES)
+
+    assert (result.events, result.untimed, result.duplicates, result.silences) == (1, 2, 0, [])
+    assert result.first == result.last == datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert result.is_complete
+
+
+def test_a_torn_file_is_misuse(tmp_path: Path) -> None:
+    """It cannot be read to its end."""
     (tmp_path / "x.gz").write_bytes(gzip.compress(at(0))[:-9])
 
     result = run("lines", tmp_path / "x.gz")

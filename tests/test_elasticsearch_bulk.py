@@ -1,4 +1,4 @@
-"""Bulk: bodies of a bounded size, and what an answer's items say."""
+"""Bulk: bodies of a bounded size, and what an answer's items mean."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY
 
 from auditsplit.sinks.elasticsearch import bulk
-from auditsplit.sinks.elasticsearch.bulk import Done, Refused
-from auditsplit.sinks.elasticsearch.delivery import KeptItem
-from auditsplit.sinks.elasticsearch.failures import Failure
+from auditsplit.sinks.elasticsearch.bulk import ItemFailure, Outcome, Stored
+from auditsplit.sinks.elasticsearch.delivery import RenderedItem
+from auditsplit.sinks.failures import Failure
 
 
-def items_of(sizes: list[int]) -> list[KeptItem]:
+def items_of(sizes: list[int]) -> list[RenderedItem]:
     """Return items with documents of these sizes."""
-    return [KeptItem("logs-x", str(number), b'"%b"' % (b"x" * size)) for number, size in enumerate(sizes)]
+    return [RenderedItem("logs-x", str(number), b'"%b"' % (b"x" * size)) for number, size in enumerate(sizes)]
 
 
 def test_a_body_has_an_action_and_a_document_for_each_item() -> None:
     """On lines of their own."""
-    ((items, body),) = bulk.bodies([KeptItem("logs-x", "id-1", b'{"a":1}'), KeptItem("logs-y", "id-2", b"{}")])
+    ((items, body),) = bulk.bodies(
+        [RenderedItem("logs-x", "id-1", b'{"a":1}'), RenderedItem("logs-y", "id-2", b"{}")], 1000
+    )
 
     assert [item.id for item in items] == ["id-1", "id-2"]
     assert body == (
@@ -34,12 +36,12 @@ def test_a_body_has_an_action_and_a_document_for_each_item() -> None:
 @PROPERTY
 @given(sizes=st.lists(st.integers(0, 400)), max_bytes=st.integers(1, 1000))
 def test_bodies_are_bounded_and_hold_all(sizes: list[int], max_bytes: int) -> None:
-    """In order; only a document that is larger alone makes a larger body."""
-    found = list(bulk.bodies(items_of(sizes), max_bytes))
+    """In order. Only a document that is larger by itself makes a larger body."""
+    parts = list(bulk.bodies(items_of(sizes), max_bytes))
 
-    assert [item.id for items, _ in found for item in items] == [str(number) for number in range(len(sizes))]
-    assert all(len(body) <= max_bytes or len(items) == 1 for items, body in found)
-    assert all(len(body.splitlines()) == 2 * len(items) for items, body in found)
+    assert [item.id for items, _ in parts for item in items] == [str(number) for number in range(len(sizes))]
+    assert all(len(body) <= max_bytes or len(items) == 1 for items, body in parts)
+    assert all(len(body.splitlines()) == 2 * len(items) for items, body in parts)
 
 
 DOCUMENT = {
@@ -50,13 +52,13 @@ DOCUMENT = {
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict"),
+    ("answer", "outcome"),
     [
-        ({"status": 201}, Done.CREATED),
-        ({"status": 409, "error": {"type": "version_conflict_engine_exception"}}, Done.EXISTED),
+        ({"status": 201}, Stored.CREATED),
+        ({"status": 409, "error": {"type": "version_conflict_engine_exception"}}, Stored.DUPLICATE),
         (
             {"status": 400, "error": DOCUMENT},
-            Refused(
+            ItemFailure(
                 Failure.DOCUMENT,
                 "document_parsing_exception",
                 f"{DOCUMENT['reason']}: exceeds the maximum depth limit of [20].",
@@ -64,15 +66,15 @@ DOCUMENT = {
         ),
         (
             {"status": 403, "error": {"type": "security_exception", "reason": "no"}},
-            Refused(Failure.NOT_ALLOWED, "security_exception", "no"),
+            ItemFailure(Failure.NOT_ALLOWED, "security_exception", "no"),
         ),
         (
             {"status": 201, "failure_store": "used"},
-            Refused(Failure.DOCUMENT, "failure_store", "it went to the failure store"),
+            ItemFailure(Failure.DOCUMENT, "failure_store", "it went to the failure store"),
         ),
-        ({"status": 500}, Refused(Failure.BROKEN, "", "")),
+        ({"status": 500}, ItemFailure(Failure.BROKEN, "", "")),
     ],
 )
-def test_an_items_answer_is_read(answer: dict[str, Any], verdict: Done | Refused) -> None:
-    """Created, there already, or refused with whose fault it is."""
-    assert bulk.verdict(json.loads(json.dumps(answer))) == verdict
+def test_an_items_answer_is_read(answer: dict[str, Any], outcome: Outcome) -> None:
+    """Created, a duplicate, or refused with what to do."""
+    assert bulk.outcome(json.loads(json.dumps(answer))) == outcome

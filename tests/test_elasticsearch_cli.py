@@ -1,4 +1,4 @@
-"""``auditsplit elasticsearch`` apart from any server: what it would send, and misuse."""
+"""``auditsplit elasticsearch`` without a server: what it would send, and misuse."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def run(*arguments: str, sinks: str = URL) -> Result:
 
 def requests(output: str) -> dict[str, object]:
     """Return the documents that were printed, by method and path."""
-    found = (text.partition("\n") for text in output.split("\n\n") if text.strip())
-    return {head: json.loads(document) for head, _, document in found}
+    shown = (text.partition("\n") for text in output.split("\n\n") if text.strip())
+    return {head: json.loads(document) for head, _, document in shown}
 
 
 def test_a_dry_run_prints_the_requests_for_kibanas_console() -> None:
-    """All that would be installed, for every Elasticsearch that is set."""
+    """Everything that it would install, for every Elasticsearch in the setting."""
     result = run("setup", "--dry-run", "--retention", "30d", sinks=f"memory: {URL} {URL}?target=all-audit")
 
-    found = requests(result.output)
+    shown = requests(result.output)
     assert result.exit_code == 0
-    assert list(found) == [
+    assert list(shown) == [
         "PUT /_component_template/auditsplit",
         "PUT /_index_template/auditsplit-kube-audit",
         "PUT /_index_template/auditsplit-all-audit",
     ]
     documents = template.documents(Streams(), "30d")
-    assert found["PUT /_index_template/auditsplit-kube-audit"] == documents["/_index_template/auditsplit-kube-audit"]
+    assert shown["PUT /_index_template/auditsplit-kube-audit"] == documents["/_index_template/auditsplit-kube-audit"]
 
 
-def test_documents_are_kept_for_ever_unless_told_otherwise() -> None:
-    """The retention is Elasticsearch's own, of the data stream."""
+def test_documents_are_kept_for_ever_without_a_retention() -> None:
+    """The retention is that of the data stream, which Elasticsearch applies."""
     lifecycles = [
         template.documents(Streams(), retention)["/_index_template/auditsplit-kube-audit"]["template"]["lifecycle"]
         for retention in (None, "30d")
@@ -51,8 +51,8 @@ def test_documents_are_kept_for_ever_unless_told_otherwise() -> None:
     assert lifecycles == [{"enabled": True}, {"enabled": True, "data_retention": "30d"}]
 
 
-def test_a_key_is_asked_for_with_two_privileges() -> None:
-    """On the template's own names."""
+def test_a_key_gets_two_privileges() -> None:
+    """On the names of the template."""
     result = run("key", "--dry-run", "--name", "prod")
 
     assert requests(result.output) == {
@@ -70,11 +70,11 @@ def test_a_key_is_asked_for_with_two_privileges() -> None:
 
 @pytest.mark.parametrize("command", [("setup", "--dry-run"), ("key", "--dry-run")])
 def test_no_elasticsearch_is_misuse(command: Sequence[str]) -> None:
-    """With what to set."""
+    """The message says what to set."""
     result = run(*command, sinks="memory:")
 
     assert result.exit_code == 2
-    assert "no Elasticsearch in it; set it to elasticsearch+https://host:9200" in result.output
+    assert "must have an Elasticsearch sink, as in elasticsearch+https://host:9200" in result.output
 
 
 @pytest.mark.parametrize("retention", ["30", "0d", "d", "30 d", "-1d", "30y"])
@@ -87,9 +87,9 @@ def test_a_retention_is_a_number_and_a_unit(retention: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["setup", "key"])
-def test_a_server_that_is_not_there_is_told(command: str) -> None:
+def test_a_server_that_is_down_is_reported(command: str) -> None:
     """In a line, with an exit of 1."""
     result = run(command, sinks="elasticsearch+http://127.0.0.1:9")
 
     assert result.exit_code == 1
-    assert "127.0.0.1:9/kube-audit-*: no node can be reached" in result.output
+    assert "127.0.0.1:9/kube-audit-*: the server can't be reached" in result.output

@@ -1,25 +1,26 @@
-"""Client: what a URL and the environment ask for, and what in them is a mistake."""
+"""Client: the arguments from a URL and the environment, and the mistakes in them."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from auditsplit import sinks
 from auditsplit.sinks.elasticsearch import client
-from auditsplit.sinks.options import Target
 
 KEY = {"ELASTICSEARCH_API_KEY": "a2V5"}
 USER = {"ELASTICSEARCH_USERNAME": "elastic", "ELASTICSEARCH_PASSWORD": "secret"}
 PRINT = "AB:" * 31 + "AB"
 
 
-def read(url: str, environ: dict[str, str] | None = None) -> tuple[dict[str, Any], list[str]]:
-    """Return the client's arguments and the mistakes."""
-    target = Target(url, {}, "authenticated")
-    return client.options(target, environ or {}), target.mistakes
+def arguments(url: str, environ: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the client's arguments."""
+    target: Any = sinks.read_target(url, {}, "authenticated")
+    return client.arguments(target, environ or {})
 
 
 @pytest.mark.parametrize(
@@ -47,22 +48,16 @@ def read(url: str, environ: dict[str, str] | None = None) -> tuple[dict[str, Any
     ],
 )
 def test_arguments_are_read(url: str, environ: dict[str, str], expected: dict[str, Any]) -> None:
-    """Another node is tried at once as often as there are others, but not for a status."""
-    found, mistakes = read(url, environ)
-
-    assert mistakes == []
-    assert found == {**expected, "max_retries": len(expected["hosts"]) - 1, "retry_on_status": ()}
+    """The client asks another node at once if a node can't be reached, but not for a status."""
+    assert arguments(url, environ) == {**expected, "max_retries": len(expected["hosts"]) - 1, "retry_on_status": ()}
 
 
 def test_an_authoritys_file_is_read(tmp_path: Path) -> None:
-    """So that one that is none is told at the start."""
+    """A file that is not valid is reported at the start."""
     file = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(file)
 
-    found, mistakes = read(f"elasticsearch+https://one?ca_file={file}")
-
-    assert mistakes == []
-    assert found["ca_certs"] == str(file)
+    assert arguments(f"elasticsearch+https://one?ca_file={file}")["ca_certs"] == str(file)
 
 
 @pytest.mark.parametrize(
@@ -77,27 +72,25 @@ def test_an_authoritys_file_is_read(tmp_path: Path) -> None:
         ("elasticsearch+https://one", {**KEY, **USER}, "not both"),
         ("elasticsearch+https://one", {"ELASTICSEARCH_USERNAME": "elastic"}, "go together"),
         ("elasticsearch+https://one", {"ELASTICSEARCH_PASSWORD": "secret"}, "go together"),
-        ("elasticsearch+http://localhost?ca_file=/x", {}, "no certificate with elasticsearch"),
+        ("elasticsearch+http://localhost?ca_file=/x", {}, "elasticsearch+http uses no certificate"),
         ("elasticsearch+https://one?ca_file=/no/such", {}, "can't be read as a certificate's PEM file"),
         (f"elasticsearch+https://one?ca_file={__file__}", {}, "can't be read as a certificate's PEM file"),
         ("elasticsearch+https://one?fingerprint=abc", {}, "64 hexadecimal digits"),
         (f"elasticsearch+https://one?fingerprint={'g' * 64}", {}, "64 hexadecimal digits"),
     ],
 )
-def test_mistakes_are_told_without_secrets(url: str, environ: dict[str, str], words: str) -> None:
+def test_mistakes_are_reported_without_secrets(url: str, environ: dict[str, str], words: str) -> None:
     """Each in words of its own."""
-    _, mistakes = read(url, environ)
+    with pytest.raises(ValueError, match=re.escape(words)) as caught:
+        arguments(url, environ)
 
-    assert len(mistakes) == 1
-    assert words in mistakes[0]
-    assert "secret" not in mistakes[0]
+    assert len(str(caught.value).splitlines()) == 1
+    assert "secret" not in str(caught.value)
 
 
 def test_a_client_is_made_without_asking_the_server(tmp_path: Path) -> None:
-    """At the first use; a body goes out as the bytes it is, with no line feed after what is compressed."""
-    found, _ = read(f"elasticsearch+http://localhost:9/{tmp_path.name}")
-
-    with client.connect(found) as connected:
+    """At the first use. A body is sent as it is, without a line feed after compressed bytes."""
+    with client.connect(arguments(f"elasticsearch+http://localhost:9/{tmp_path.name}")) as connected:
         serializers = connected.transport.serializers
         sent = [
             serializers.dumps([b"\x1f\x8b"], mimetype)

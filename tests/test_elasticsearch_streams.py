@@ -1,4 +1,4 @@
-"""Streams: names that Elasticsearch takes, one for each user, and templates for them."""
+"""Streams: names that Elasticsearch accepts, one for each user, and templates for them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from hypothesis import example, given
 from support.eventlists import PROPERTY, event, eventlist, names
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import Origin
+from auditsplit.event import Batch, Origin
 from auditsplit.sinks.elasticsearch.streams import MAX_BYTES, Streams
 
 ILLEGAL = re.compile(r'[A-Z\\/*?"<>| ,#:]|\A[-_+.]')
-"""What Elasticsearch allows in no name of an index, or not at its beginning."""
+"""What Elasticsearch forbids in the name of an index, or at its beginning."""
 
 
 def streams_of(batch: Batch, template: str = "kube-audit-{user}") -> list[str]:
@@ -71,19 +70,20 @@ def test_two_users_never_share_a_data_stream(one: str, other: str) -> None:
     [
         ("kube-audit-{user}", "kube-audit-alice", ["kube-audit-*"], "kube-audit-_rejected"),
         (
-            "logs-kubernetes.audit_logs-{cluster}",
-            "logs-kubernetes.audit_logs-prod-1",
-            ["logs-kubernetes.audit_logs-*"],
-            "logs-kubernetes.audit_logs-_rejected",
+            "logs-kubernetes.audit_logs-auditsplit_{cluster}",
+            "logs-kubernetes.audit_logs-auditsplit_prod-1",
+            ["logs-kubernetes.audit_logs-auditsplit_*"],
+            "logs-kubernetes.audit_logs-auditsplit__rejected",
         ),
+        ("log-{cluster}", "log-prod-1", ["log-*"], "log-_rejected"),
         ("k8s/{cluster}/{user}", "k8s=prod-1=alice", ["k8s=*"], "k8s=_rejected"),
         ("audit-{user}-{date}", "audit-alice-2026-11-23", ["audit-*"], "audit-_rejected"),
         ("all-audit", "all-audit", ["all-audit", "all-audit-_rejected"], "all-audit-_rejected"),
         ("audit-{level}", "audit-request", ["audit-*"], "audit-_rejected"),
     ],
 )
-def test_a_template_says_where(template: str, name: str, patterns: list[str], rejected: str) -> None:
-    """And which names a key must be good for."""
+def test_a_template_names_the_data_streams(template: str, name: str, patterns: list[str], rejected: str) -> None:
+    """And the patterns that an API key must cover."""
     streams = Streams(template)
 
     assert list(streams.group(batch_of(event("alice"), cluster="prod-1"))) == [name]
@@ -102,19 +102,26 @@ def test_a_template_says_where(template: str, name: str, patterns: list[str], re
         ("audit-A-{user}", "has a character other than"),
         ("audit:{user}", "has a character other than"),
         ("audit,{user}", "has a character other than"),
-        ("audit-{who}", "there is no field"),
-        ("audit-{user}-{namespace}", "could meet"),
+        ("audit-{who}", "is not a field"),
+        ("audit-{user}-{namespace}", "could get the same key"),
         ("audit-" + "x" * 300, "over 233 bytes"),
+        ("log{user}", "Elastic's integrations"),
+        ("logs-{user}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs{user}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs-{cluster}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs-def{cluster}", "Elastic's integrations"),
+        ("logs-kubernetes.audit_logs-default", "Elastic's integrations"),
+        ("metrics-x-{cluster}", "Elastic's integrations"),
     ],
 )
 def test_a_template_that_gives_illegal_or_shared_names_is_refused(template: str, words: str) -> None:
-    """With what is wrong."""
+    """The message says what is wrong."""
     with pytest.raises(ValueError, match=words):
         Streams(template)
 
 
-def test_the_impersonated_user_may_be_the_one() -> None:
-    """As for every store."""
+def test_the_impersonated_user_may_name_the_stream() -> None:
+    """As for every sink."""
     batch = batch_of(event("alice", impersonatedUser={"username": "bob"}))
 
     assert list(Streams("kube-audit-{user}", "impersonated").group(batch)) == ["kube-audit-bob"]

@@ -1,4 +1,4 @@
-"""``auditsplit flags``: the arithmetic, its bounds, and what it refuses."""
+"""``auditsplit flags``: its arithmetic, the bounds, and the values that it refuses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import DATA
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY
+from support.recording import DATA
 
 from auditsplit.apiserver.flags import forecast
-from auditsplit.apiserver.flags.platforms import MIB, OURS, PLATFORMS, Platform
-from auditsplit.apiserver.flags.simulation import Backend, Phase, Receiver, simulate
+from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, MIB, PLATFORMS, Platform
+from auditsplit.apiserver.flags.simulation import Backend, LoadPeriod, ReceiverPeriod, simulate
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, duration, flags_for, survived
 from auditsplit.cli import main
 from auditsplit.errors import SettingsError
@@ -27,27 +27,27 @@ LOAD = Load(200.0, 400.0, 2000, 2.0, 60.0, 4 * GIB)
 
 
 def flags(load: Load = LOAD, platform: str = "local", sizing: Sizing = "recommended", **chosen: float) -> Flags:
-    """Return the flags for a function with the usual limit of its own."""
-    return flags_for(load, PLATFORMS[platform], OURS, sizing, Chosen(**chosen))  # type: ignore[arg-type]
+    """Return the flags for a function with the default limit of its own."""
+    return flags_for(load, PLATFORMS[platform], DEFAULT_MAX_BODY_BYTES, sizing, Chosen(**chosen))  # type: ignore[arg-type]
 
 
 def run(*arguments: str) -> Result:
-    """Run the command; an exception but its own exit is the test's failure."""
+    """Run the command. Any exception except its own exit fails the test."""
     result = CliRunner().invoke(main, ["flags", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     return result
 
 
 def given_flags(text: str) -> dict[str, str]:
-    """Return the flags of a command line."""
+    """Return the flags of a command line by name."""
     return dict(line.removeprefix("--").split("=", 1) for line in text.splitlines())
 
 
 # the arithmetic
 
 
-def test_the_documented_example_comes_out() -> None:
-    """100 requests a second in two stages, 100 events a batch, 5 s to write: 2 QPS, and 1,000 events buffered."""
+def test_the_documented_sizing_gives_the_documented_example() -> None:
+    """100 requests a second in two stages, 100 events a batch and 5 s to write need 2 QPS and a buffer of 1,000."""
     made = flags(LOAD._replace(rate=100.0 * 2, latency=5.0), sizing="documented", batch_max_size=100)
 
     assert (made.backend.batch_throttle_qps, made.backend.batch_buffer_size) == (2.0, 1000)
@@ -55,26 +55,26 @@ def test_the_documented_example_comes_out() -> None:
     assert any("5 s of a slow receiver x 200 events/s = 1,000" in reason for reason in made.reasons)
 
 
-def test_the_documented_example_has_no_room_for_a_peak() -> None:
-    """It holds its load for ever, and not twice of it."""
+def test_the_documented_sizing_has_no_room_for_a_peak() -> None:
+    """It passes its load for ever, and drops events at twice the load."""
     backend = flags(LOAD._replace(latency=5.0), sizing="documented", batch_max_size=100).backend
 
-    steady, twice = (simulate([Phase(60.0, rate)], backend, [Receiver(0.0)]) for rate in (200.0, 400.0))
+    steady, doubled = (simulate([LoadPeriod(60.0, rate)], backend, [ReceiverPeriod(0.0)]) for rate in (200.0, 400.0))
 
     assert (steady.dropped, steady.lost) == (0, 0)
-    assert twice.dropped > 10_000
+    assert doubled.dropped > 10_000
 
 
 def test_a_usual_load_keeps_the_apiservers_defaults() -> None:
-    """Where they are enough, they are not changed, but for truncation, which is off by default."""
+    """Only truncation differs, which is off by default."""
     made = flags()
 
     assert made.backend == Backend()
     assert made.max_event_bytes == 32 * 1024
 
 
-def test_a_heavy_load_gets_more() -> None:
-    """Each follows from the peak: 40,000 events/s are 100 batches a second, and 2 s of them are 80,000."""
+def test_a_heavy_load_is_sized_by_its_peak() -> None:
+    """40,000 events/s are 100 batches a second, and 2 s of them are 80,000."""
     made = flags(LOAD._replace(rate=20_000.0, peak=40_000.0, outage=5.0))
 
     assert (made.backend.batch_throttle_qps, made.backend.batch_throttle_burst) == (100, 150)
@@ -82,15 +82,15 @@ def test_a_heavy_load_gets_more() -> None:
 
 
 def test_a_longer_outage_gets_longer_pauses() -> None:
-    """The first one so that the last attempt comes after the outage, and a tenth of it to spare."""
+    """The last attempt follows the outage, with a tenth of it to spare."""
     made = flags(LOAD._replace(outage=600.0))
 
     assert made.backend.initial_backoff == 82
     assert survived(82) == 82 * 8.125 >= 660
 
 
-def test_what_is_chosen_is_taken() -> None:
-    """And decides what follows from it."""
+def test_chosen_values_are_used() -> None:
+    """Values that depend on them follow."""
     made = flags(batch_max_size=50, batch_max_wait=5.0, buffer_size=77, max_event_bytes=20_000, initial_backoff=1.5)
 
     assert made.backend == Backend(77, 50, 5.0, True, 10.0, 15, 1.5)  # noqa: FBT003
@@ -98,14 +98,14 @@ def test_what_is_chosen_is_taken() -> None:
     assert made.values()["audit-webhook-initial-backoff"] == "1500ms"
 
 
-def test_names_are_those_of_kube_apiserver() -> None:
-    """As a real v1.37.2 lists them in its help."""
+def test_every_flag_exists_in_kube_apiserver() -> None:
+    """A real v1.37.2 lists them in its help."""
     assert set(flags().values()) <= KUBE_APISERVER
     assert len(KUBE_APISERVER) == 31
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(30.0, "30s"), (1.5, "1500ms"), (3600, "3600s"), (0.001, "1ms")])
-def test_durations_are_gos(seconds: float, text: str) -> None:
+def test_durations_are_in_gos_format(seconds: float, text: str) -> None:
     """Whole seconds, or milliseconds."""
     assert duration(seconds) == text
 
@@ -125,11 +125,11 @@ LOADS = st.builds(
 @given(
     LOADS,
     st.sampled_from(list(PLATFORMS.values())),
-    st.integers(100_000, OURS),
+    st.integers(100_000, DEFAULT_MAX_BODY_BYTES),
     st.sampled_from(["recommended", "documented"]),
 )
 def test_no_list_is_over_the_platforms_limit(load: Load, platform: Platform, max_body: int, sizing: Sizing) -> None:
-    """Even if each event is as large as truncation lets it be, and each byte of them is escaped."""
+    """Even if each event is as large as truncation allows, and each of its bytes is escaped."""
     try:
         made = flags_for(load, platform, max_body, sizing, Chosen())
     except SettingsError:
@@ -147,24 +147,24 @@ def test_no_list_is_over_the_platforms_limit(load: Load, platform: Platform, max
 @PROPERTY
 @given(LOADS, st.sampled_from(["recommended", "documented"]))
 def test_the_throttle_passes_the_load_and_the_pauses_outlast_the_outage(load: Load, sizing: Sizing) -> None:
-    """The numbers as written in the flags, not only as computed."""
+    """By the numbers in the flags, which are rounded."""
     try:
-        values = flags_for(load, PLATFORMS["cloud-run"], OURS, sizing, Chosen()).values()
+        values = flags_for(load, PLATFORMS["cloud-run"], DEFAULT_MAX_BODY_BYTES, sizing, Chosen()).values()
     except SettingsError:
         assume(False)  # noqa: FBT003
 
     passed = float(values["audit-webhook-batch-throttle-qps"]) * int(values["audit-webhook-batch-max-size"])
-    wanted = load.rate if sizing == "documented" else load.peak
+    needed = load.rate if sizing == "documented" else load.peak
 
-    assert passed >= wanted * (1 - 1e-9)
-    assert int(values["audit-webhook-batch-buffer-size"]) >= wanted * load.latency
+    assert passed >= needed * (1 - 1e-9)
+    assert int(values["audit-webhook-batch-buffer-size"]) >= needed * load.latency
     assert survived(float(values["audit-webhook-initial-backoff"].removesuffix("s"))) >= load.outage
 
 
 @PROPERTY
 @given(st.binary(max_size=200).map(lambda data: data.decode("latin-1")), st.text(max_size=100))
 def test_escaping_at_most_doubles_json(hostile: str, other: str) -> None:
-    """So the bound for Lambda holds for any list, hostile ones too."""
+    """So the bound for Lambda holds for hostile lists too."""
     body = json.dumps({hostile: [other]}, ensure_ascii=True)
 
     assert len(json.dumps(body)) - 2 <= PLATFORMS["lambda"].growth * len(body)
@@ -179,7 +179,7 @@ def test_real_lists_grow_less_when_escaped(recorded: list[bytes]) -> None:
     assert 1.03 < min(grown) < max(grown) < 1.145
 
 
-# what can't be
+# impossible values
 
 
 @pytest.mark.parametrize(
@@ -188,23 +188,23 @@ def test_real_lists_grow_less_when_escaped(recorded: list[bytes]) -> None:
         ("lambda", {"event_bytes": 4_000_000}, {}, ["--event-size", "3,112,960", "the policy", "--platform"]),
         ("local", {"event_bytes": 11 * MIB}, {}, ["--event-size", "--max-body"]),
         ("lambda", {}, {"batch_max_size": 400}, ["--batch-max-size", "at most 94", "--max-event-size 7782"]),
-        ("lambda", {}, {"max_event_bytes": 4 * MIB}, ["--max-event-size", "write less"]),
-        ("local", {}, {"max_event_bytes": 1000}, ["--max-event-size", "lose their bodies", "Write more"]),
+        ("lambda", {}, {"max_event_bytes": 4 * MIB}, ["--max-event-size", "must be at most"]),
+        ("local", {}, {"max_event_bytes": 1000}, ["--max-event-size", "lose their bodies", "Write a larger size"]),
         ("local", {"rate": 5000.0, "outage": 3600.0}, {}, ["--outage", "memory", "--memory", "--log-path"]),
     ],
 )
-def test_what_is_impossible_is_refused(
+def test_impossible_values_are_refused(
     platform: str, changed: dict[str, float], chosen: dict[str, float], words: list[str]
 ) -> None:
-    """With what to change."""
+    """The message says what to change."""
     with pytest.raises(SettingsError) as refusal:
         flags(LOAD._replace(**changed), platform, **chosen)  # type: ignore[arg-type]
 
     assert [word for word in words if word not in str(refusal.value)] == []
 
 
-def test_what_a_refusal_says_to_write_is_taken() -> None:
-    """The batch and the event size that it names."""
+def test_the_values_that_a_refusal_suggests_are_accepted() -> None:
+    """The batch size and the event size."""
     by_size, by_batch = (
         flags(platform="lambda", batch_max_size=400, max_event_bytes=7782),
         flags(platform="lambda", batch_max_size=94),
@@ -214,23 +214,25 @@ def test_what_a_refusal_says_to_write_is_taken() -> None:
     assert by_batch.max_event_bytes == 32 * 1024
 
 
-# what will be lost
+# losses
 
 
-def test_losses_are_said_by_the_apiservers_counters() -> None:
-    """Of a full buffer and of exhausted retries; and that nothing is lost, and how late it came."""
+def test_losses_are_reported_by_the_apiservers_counters() -> None:
+    """Those of a full buffer, and those of exhausted retries."""
     small = Backend(100, 50, 1.0, True, 1.0, 1, 0.1)  # noqa: FBT003
 
-    said = "\n".join(forecast.lines(LOAD, small))
+    text = "\n".join(forecast.lines(LOAD, small))
 
     assert re.search(
-        r"^steady, .*LOST [\d,]+ \([\d.]+%\) for a full buffer \(plugin=\"buffered\"\) of 24,000", said, re.MULTILINE
+        r"^steady, .*LOST [\d,]+ \([\d.]+%\) because the buffer was full \(plugin=\"buffered\"\) of 24,000",
+        text,
+        re.MULTILINE,
     )
-    assert re.search(r"^receiver away .* after five attempts \(plugin=\"webhook\"\)", said, re.MULTILINE)
+    assert re.search(r"^receiver down .* after five attempts \(plugin=\"webhook\"\)", text, re.MULTILINE)
 
 
-def test_recommended_flags_lose_nothing_in_the_outage_they_are_for() -> None:
-    """Nor at the peak; but in an outage of twice the pauses, which the last line says."""
+def test_recommended_flags_lose_nothing_in_the_expected_outage() -> None:
+    """Nor at the peak. The last line shows an outage longer than all pauses, and it loses events."""
     *fine, last = forecast.lines(LOAD._replace(outage=120.0), flags(LOAD._replace(outage=120.0)).backend)
 
     assert [line for line in fine if "for 2" not in line and "LOST" in line] == [
@@ -239,18 +241,20 @@ def test_recommended_flags_lose_nothing_in_the_outage_they_are_for() -> None:
     assert "LOST" in last
 
 
-def test_no_outage_is_no_case() -> None:
-    """Only the one that is too long is left."""
-    said = [line for line in forecast.lines(LOAD._replace(outage=0.0), Backend()) if "away" in line or "hangs" in line]
+def test_without_an_outage_only_the_too_long_one_is_simulated() -> None:
+    """There is no case of 0 s."""
+    outages = [
+        line for line in forecast.lines(LOAD._replace(outage=0.0), Backend()) if "down" in line or "hangs" in line
+    ]
 
-    assert len(said) == 1
+    assert len(outages) == 1
 
 
 # the command
 
 
-def test_the_flags_are_alone_on_standard_output() -> None:
-    """One on each line; the reasons and the forecast are comments on standard error."""
+def test_only_the_flags_are_on_standard_output() -> None:
+    """One on each line. The reasons and the losses are comments on standard error."""
     result = run("--rate", "200", "--platform", "lambda", "--policy", "/p.yaml", "--config", "/c.yaml")
 
     assert result.exit_code == 0
@@ -261,8 +265,8 @@ def test_the_flags_are_alone_on_standard_output() -> None:
     assert all(line.startswith("#") for line in result.stderr.splitlines())
 
 
-def test_the_log_is_kept_too_where_it_is_wanted() -> None:
-    """With bounds on what it takes of the disk; standard output needs none."""
+def test_a_log_path_adds_the_logs_flags() -> None:
+    """They bound the log's disk space. Standard output needs no bound."""
     file, stdout = (
         given_flags(run("--rate", "1", "--platform", "local", "--log-path", path).stdout) for path in ("/v/a.log", "-")
     )
@@ -277,7 +281,7 @@ def test_the_log_is_kept_too_where_it_is_wanted() -> None:
 
 
 def test_the_same_load_gives_the_same_text() -> None:
-    """The simulation's dice are seeded."""
+    """The simulation's random numbers are seeded."""
     assert run("--rate", "20", "--platform", "local").output == run("--rate", "20", "--platform", "local").output
 
 
@@ -286,21 +290,29 @@ def test_the_same_load_gives_the_same_text() -> None:
     [
         (["--rate", "200"], "--platform"),
         (["--rate", "0", "--platform", "local"], "--rate"),
+        (["--rate", "nan", "--platform", "local"], "--rate': 'nan' is not a valid number. Write one from 0.001"),
+        (["--rate", "inf", "--platform", "local"], "--rate"),
+        (["--rate", "-inf", "--platform", "local"], "--rate"),
+        (["--rate", "200", "--peak", "NaN", "--platform", "local"], "--peak': 'NaN' is not a valid number. Write"),
+        (["--rate", "200", "--platform", "local", "--outage", "nan"], "Write 30s, 5m, or 0"),
         (["--rate", "200", "--platform", "mainframe"], "lambda"),
-        (["--rate", "200", "--platform", "local", "--peak", "100"], "less than the rate of 200"),
-        (["--rate", "200", "--platform", "local", "--event-size", "two"], "write bytes, 2kB or 100KiB"),
-        (["--rate", "200", "--platform", "local", "--event-size", "0.1"], "is no size"),
-        (["--rate", "200", "--platform", "local", "--latency", "0"], "write 30s, 5m or 1h"),
-        (["--rate", "200", "--platform", "local", "--outage", "5y"], "write 30s, 5m, or 0"),
+        (["--rate", "200", "--platform", "local", "--peak", "100"], "must be at least the rate, 200"),
+        (["--rate", "200", "--platform", "local", "--event-size", "two"], "Write bytes, 2kB or 100KiB"),
+        (["--rate", "200", "--platform", "local", "--event-size", "0.1"], "is not a valid size"),
+        (["--rate", "200", "--platform", "local", "--latency", "0"], "Write 30s, 5m or 1h"),
+        (["--rate", "200", "--platform", "local", "--outage", "5y"], "Write 30s, 5m, or 0"),
         (["--rate", "200", "--platform", "local", "--outage", "2h"], "--log-path"),
-        (["--rate", "200", "--platform", "local", "--config", "webhook.yaml"], "its place on the apiserver's host"),
-        (["--rate", "200", "--platform", "local", "--policy", "-"], "its place on the apiserver's host"),
+        (
+            ["--rate", "200", "--platform", "local", "--config", "webhook.yaml"],
+            "the absolute path on the apiserver's machine",
+        ),
+        (["--rate", "200", "--platform", "local", "--policy", "-"], "the absolute path on the apiserver's machine"),
         (["--rate", "200", "--platform", "local", "--file", "/a", "--file", "b"], "'b' is relative"),
-        (["--rate", "200", "--platform", "lambda", "--event-size", "4MB"], "takes lists of 3,112,960 bytes"),
+        (["--rate", "200", "--platform", "lambda", "--event-size", "4MB"], "accepts lists of 3,112,960 bytes"),
     ],
 )
-def test_misuse_is_told(arguments: list[str], words: str) -> None:
-    """Exit 2, nothing on standard output."""
+def test_misuse_exits_with_2(arguments: list[str], words: str) -> None:
+    """With a message that says what to write, and nothing on standard output."""
     result = run(*arguments)
 
     assert result.exit_code == 2
@@ -310,7 +322,7 @@ def test_misuse_is_told(arguments: list[str], words: str) -> None:
 
 @pytest.mark.parametrize(("size", "read"), [("2kB", 2000), ("2KiB", 2048), ("1.5 MB", 1_500_000), ("3000", 3000)])
 def test_sizes_have_units(size: str, read: int) -> None:
-    """Decimal and binary ones."""
+    """Decimal and binary units, or none."""
     result = run("--rate", "1", "--platform", "local", "--event-size", size)
 
     assert f"usually {read:,} bytes each" in result.stderr

@@ -1,20 +1,23 @@
-"""The worker in the real server: senders who are slow on purpose hold nobody up."""
+"""The worker in the real server: senders that are slow on purpose delay no other sender."""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
+import json
 import socket
 import struct
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import cast
 
 import pytest
 from gunicorn.config import Config
-from gunicorn.workers.gthread import TConn
+from gunicorn.workers.gthread import TConn, ThreadWorker
 from support.eventlists import event, eventlist
 from support.server import Server, answered
 
@@ -23,7 +26,8 @@ from auditsplit.serve import gunicorn_worker
 
 START = Callable[..., Server]
 BODY_BEGUN = b"Content-Length: 9000000\r\n\r\n{"
-HALF_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HALF_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+LIMITED = Path(__file__).parent / "support" / "limited_worker.py"
 MANY = gunicorn_worker.CONNECTIONS + 100
 
 
@@ -40,7 +44,7 @@ def connected(server: Server, count: int, said: bytes = b"") -> Iterator[list[so
 
 
 @pytest.mark.parametrize("said", [b"", HALF_HEAD, b"GET /healthz HTTP/1.0\r\n\r\n"])
-def test_connections_that_others_leave_open_hold_nobody_up(serve: START, said: bytes) -> None:
+def test_idle_connections_delay_no_other_sender(serve: START, said: bytes) -> None:
     """Silent, within a head, and answered but never closed: more than a worker may have, and a batch gets through."""
     server = serve(THREADS="1")
 
@@ -52,7 +56,7 @@ def test_connections_that_others_leave_open_hold_nobody_up(serve: START, said: b
 
 def test_a_head_may_come_in_pieces(serve: START) -> None:
     """Also the second on a connection, and one of which the first half came with the request before."""
-    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     server = serve(THREADS="1")
 
     with connected(server, 1) as [connection]:
@@ -70,7 +74,7 @@ def test_two_requests_in_one_piece(serve: START) -> None:
     """Both are answered, though no more comes that would wake the poller."""
     server = serve(THREADS="1")
 
-    with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2) as [connection]:
+    with connected(server, 1, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2) as [connection]:
         connection.shutdown(socket.SHUT_WR)
         answers = answered(connection)
 
@@ -90,16 +94,43 @@ def test_a_reset_ends_that_connection_alone(serve: START, said: bytes) -> None:
     assert "Traceback" not in server.log.read_text()
 
 
+def test_gunicorn_still_has_the_methods_that_the_worker_overrides() -> None:
+    """A new minor version of gunicorn may rename them, and the worker would lose its protection without an error."""
+    inherited = {
+        name: list(inspect.signature(getattr(ThreadWorker, name)).parameters)
+        for name in vars(gunicorn_worker.Worker)
+        if callable(getattr(ThreadWorker, name, None)) and not name.startswith("__")
+    }
+    own = {name: list(inspect.signature(getattr(gunicorn_worker.Worker, name)).parameters) for name in inherited}
+    with socket.socket() as sock:
+        attributes = vars(TConn(Config(), sock, ("", 0), ("", 0)))
+
+    assert own == inherited, "gunicorn changed a method that auditsplit.serve.gunicorn_worker overrides: compare them"
+    assert own.keys() == {
+        "init_process",
+        "accept",
+        "enqueue_req",
+        "handle",
+        "handle_error",
+        "_keepalive_after",
+        "finish_request",
+        "murder_pending",
+    }
+    assert {"sock", "parser", "timeout", "data_ready"} <= attributes.keys(), "gunicorn's TConn has changed"
+
+
 @pytest.mark.parametrize("read", [True, False])
-def test_a_busy_machine_closes_no_connection_that_was_read_to_its_end(
+def test_a_busy_machine_keeps_a_connection_that_was_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch, *, read: bool
 ) -> None:
-    """However long the thread was away in between; one whose body does not come is given up."""
+    """The thread may have been interrupted for long. A connection whose body is incomplete is closed."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         conn = TConn(Config(), ours, ("", 0), ("", 0))
         conn.init()
-        theirs.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" + (b"12345" if read else b"123"))
+        theirs.sendall(
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n" + (b"12345" if read else b"123")
+        )
         request = next(conn.parser)
         if read:
             request.body.read(5)
@@ -110,8 +141,8 @@ def test_a_busy_machine_closes_no_connection_that_was_read_to_its_end(
     assert kept is read
 
 
-def test_what_the_poller_tells_of_a_connection_that_was_ended_is_past() -> None:
-    """One that made room for another while the poller's news of it were on their way: the worker lives on."""
+def test_events_for_a_closed_connection_are_ignored() -> None:
+    """The connection was closed to make room after the poller had reported it. An error would end the worker."""
     ended = gunicorn_worker.Worker.__new__(gunicorn_worker.Worker)
     ended._lingering, ended.pending_conns = {}, deque()
     ours, theirs = socket.socketpair()
@@ -120,7 +151,7 @@ def test_what_the_poller_tells_of_a_connection_that_was_ended_is_past() -> None:
         theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
 
         ended._drain(conn, ours)
-        ended.on_pending_socket_readable(conn, b"", ours)
+        ended._head_readable(conn, b"", ours)
 
         assert ours.recv(100) == b"GET / HTTP/1.1\r\n\r\n"
 
@@ -135,9 +166,9 @@ def test_a_head_without_end_is_refused(serve: START) -> None:
     assert answer.startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_sender_that_does_not_finish_is_cut_off(serve: START) -> None:
+def test_a_slow_body_is_cut_off(serve: START) -> None:
     """In a head without an answer, in a body with 400; nothing of it is stored."""
-    server = serve(THREADS="2")
+    server = serve(main=LIMITED, LIMITS='{"HEAD_S": 1.0, "READ_S": 1.0}', THREADS="2")
 
     with (
         connected(server, 1, HALF_HEAD) as [head],
@@ -165,9 +196,9 @@ def test_an_unknown_sender_is_answered_before_its_body_has_come(serve: START) ->
     assert all(answer.startswith(b"HTTP/1.1 401 ") for answer in answers)
 
 
-def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None:
-    """503 and when to come again, in the middle of the wait for a thread; the next one is served, all is counted."""
-    server = serve(THREADS="1")
+def test_a_request_without_a_free_thread_is_refused_in_time(serve: START) -> None:
+    """The answer is 503 with Retry-After while the thread is still busy. The next request is served."""
+    server = serve(main=LIMITED, LIMITS='{"READ_S": 3.0, "WAIT_S": 1.0}', THREADS="1")
 
     with connected(server, 1, HALF_HEAD + BODY_BEGUN) as [slow], ThreadPoolExecutor() as senders:
         waiting = [senders.submit(server.post, eventlist([event(auditID=f"{number}")])) for number in range(3)]
@@ -188,21 +219,23 @@ def test_a_request_that_finds_no_thread_is_refused_in_time(serve: START) -> None
     assert server.log.read_text().count('"code":"busy"') == 3
 
 
-def test_requests_for_which_there_is_no_room_are_refused_at_once(serve: START) -> None:
-    """Three times as many as a worker's connections, none of which gets a thread: none waits for others' time."""
+def test_requests_beyond_the_limit_are_refused_at_once(serve: START) -> None:
+    """There are three times as many as a worker's connections, and none of them gets a thread."""
     body = b"x" * 100_000
     request = HALF_HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    server = serve(THREADS="1")
+    connections, wait_s = 64, 1.0
+    limits = json.dumps({"CONNECTIONS": connections, "WAIT_S": wait_s})
+    server = serve(main=LIMITED, LIMITS=limits, THREADS="1")
 
     def answer(_: int) -> bytes:
         with connected(server, 1, request) as [connection]:
             return answered(connection).partition(b"\r\n")[0]
 
-    senders = 3 * gunicorn_worker.CONNECTIONS
+    senders = 3 * connections
     with connected(server, 1, HALF_HEAD + BODY_BEGUN), ThreadPoolExecutor(senders) as pool:
         began = time.monotonic()
         answers = set(pool.map(answer, range(senders)))
         took = time.monotonic() - began
 
     assert answers == {b"HTTP/1.1 503 Service Unavailable"}
-    assert took < 2 * gunicorn_worker.WAIT_S
+    assert took < 3 * wait_s

@@ -1,4 +1,4 @@
-"""infra/, the Dockerfile and docs/deploy.md, as far as they can be held against the function without Terraform."""
+"""infra/, the Dockerfile and docs/deploy.md against the function, without Terraform."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from support.eventlists import event, eventlist
 from support.server import Server
 
-from auditsplit.apiserver.flags.platforms import OURS, PLATFORMS
+from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import LIST_HEAD
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
@@ -72,7 +72,7 @@ def test_the_readmes_outputs_are_the_outputs(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["aws", "gcp"])
 def test_every_variable_that_can_be_wrong_is_validated_with_a_message(module: str) -> None:
-    """All but truth values and free maps; and the message begins with the variable's name."""
+    """Except for truth values and free maps. The message begins with the variable's name."""
     text = (MODULES / module / "variables.tf").read_text()
     found = dict(re.findall(r'^variable "(\w+)" {\n(.*?)^}$', text, re.MULTILINE | re.DOTALL))
 
@@ -116,8 +116,8 @@ def lines_of(server: Server) -> list[dict[str, Any]]:
     return [line for line in lines if line["logger"] == "auditsplit.serve.receiver"]
 
 
-def test_what_is_rejected_is_counted(serve: Callable[..., Server]) -> None:
-    """A body and an item that are no events, and a body that is too large: a line each, and each sets an alarm off."""
+def test_rejected_and_too_large_bodies_set_off_an_alarm(serve: Callable[..., Server]) -> None:
+    """A malformed body, a malformed item and a body that is too large each have a line that counts."""
     server = serve(AUDIT_SINKS="memory:", AUDIT_MAX_BODY_BYTES="2000")
 
     statuses = [
@@ -131,8 +131,8 @@ def test_what_is_rejected_is_counted(serve: Callable[..., Server]) -> None:
     assert [gcp_alerts(line) for line in lines_of(server)] == [{"rejected"}] * 3
 
 
-def test_what_is_not_stored_is_counted(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """A store that takes nothing."""
+def test_a_failing_sink_sets_off_an_alarm(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """By the line of the batch that it did not store."""
     (tmp_path / "file").touch()
     server = serve(AUDIT_SINKS="file:file/log")
     before = len(lines_of(server))
@@ -144,8 +144,8 @@ def test_what_is_not_stored_is_counted(serve: Callable[..., Server], tmp_path: P
     assert [gcp_alerts(line) for line in told] == [{"failures"}]
 
 
-def test_what_is_stored_or_nobodys_business_is_not_counted(serve: Callable[..., Server]) -> None:
-    """A good list, and whoever knocks at a public URL."""
+def test_strangers_at_a_public_url_set_off_no_alarm(serve: Callable[..., Server]) -> None:
+    """Neither without a token nor with other paths or methods."""
     server = serve(AUDIT_SINKS="memory:", AUDIT_TOKENS=f"prod=sha256:{'0' * 64}")
 
     statuses = [
@@ -159,8 +159,8 @@ def test_what_is_stored_or_nobodys_business_is_not_counted(serve: Callable[..., 
     assert {alert for line in lines_of(server) for alert in gcp_alerts(line)} == set()
 
 
-def test_googles_metrics_are_a_lines_figures(serve: Callable[..., Server]) -> None:
-    """What is extracted is in the line of a batch, each figure as a number over 0, so that the filter takes it."""
+def test_metrics_on_google_are_the_figures_of_a_line(serve: Callable[..., Server]) -> None:
+    """The line of a batch has each extracted field. Each figure is a number over 0, as the filter requires."""
     text = (MODULES / "gcp" / "metrics.tf").read_text()
     figures = re.findall(r"^    (\w+) += { unit = ", text, re.MULTILINE)
     labels = set(re.findall(r'"EXTRACT\(jsonPayload\.(\w+)\)"', text))
@@ -171,7 +171,7 @@ def test_googles_metrics_are_a_lines_figures(serve: Callable[..., Server]) -> No
     statuses = [server.post(body).status for _ in range(2)]
 
     first, second = lines_of(server)
-    line = {**first, "again": second["again"]}
+    line = {**first, "duplicates": second["duplicates"]}
     assert statuses == [200, 200]
     assert set(figures) == set(logs._UNITS)
     assert all(line[name] > 0 for name in figures)
@@ -186,18 +186,18 @@ def daemon_set() -> dict[str, Any]:
     return pod
 
 
-def test_the_manifests_settings_are_good() -> None:
-    """The function starts with them, and takes whoever is on that machine, without a token."""
+def test_the_settings_in_the_manifest_are_valid() -> None:
+    """The function accepts senders on that machine without a token."""
     (settings,) = [document["data"] for document in MANIFEST if document["kind"] == "ConfigMap"]
 
     read = Settings.read(settings)
 
-    assert [sink.name for sink in read.sinks] == ["s3://my-bucket/audit"]
+    assert [target.url for target in read.sinks] == ["s3://my-bucket/audit"]
     assert read.tokens == ()
 
 
 def test_the_manifest_serves_its_own_machine_only(serve: Callable[..., Server]) -> None:
-    """By the environment that functions-framework reads; the probes ask where it listens, for what it answers."""
+    """By the environment that functions-framework reads. The probes use its address and paths that it answers."""
     (container,) = daemon_set()["containers"]
     environ = {entry["name"]: entry["value"] for entry in container["env"]}
     probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")]
@@ -229,10 +229,10 @@ def test_the_container_runs_the_function_as_everywhere(serve: Callable[..., Serv
 
 
 def test_the_flags_for_lambda_keep_a_request_below_its_limit() -> None:
-    """Events times their largest size, though all of their bytes were quotes: what `auditsplit flags` reckons with."""
+    """Also if every byte of the largest events were a quote, which JSON within JSON doubles."""
     flags = dict(re.findall(r"^--([a-z-]+)=(\d+)$", DOC, re.MULTILINE))
 
     most = int(flags["audit-webhook-batch-max-size"]) * int(flags["audit-webhook-truncate-max-event-size"])
 
     assert "--audit-webhook-truncate-enabled" in DOC
-    assert most + LIST_HEAD <= PLATFORMS["lambda"].list_bytes(OURS)
+    assert most + LIST_HEAD <= PLATFORMS["lambda"].list_bytes(DEFAULT_MAX_BODY_BYTES)

@@ -1,4 +1,4 @@
-"""The structural scan: it sees what a JSON parser sees, in texts that no parser takes too."""
+"""The scan: it finds the values that a JSON parser finds, also in texts that parsers refuse."""
 
 from __future__ import annotations
 
@@ -32,45 +32,46 @@ plain = st.recursive(
 
 
 def scanned(text: bytes, span: Span | None = None) -> list[Any]:
-    """Return what the scan finds in the object or array ``text``, to its end."""
+    """Return all members or elements of the object or array ``text``."""
     scan = Scan(text)
     span = span or scan.whole
-    found: Iterator[Any] = scan.members(span) if text[span.start : span.start + 1] == b"{" else scan.elements(span)
-    return list(found)
+    if text[span.start : span.start + 1] == b"{":
+        return list(scan.members(span))
+    return list(scan.elements(span))
 
 
 def members(text: bytes) -> Iterator[tuple[bytes, Span]]:
-    """Return the members of the object that ``text`` is."""
+    """Return the members of the object ``text``."""
     scan = Scan(text)
     return scan.members(scan.whole)
 
 
 def elements(text: bytes) -> Iterator[Span]:
-    """Return the elements of the array that ``text`` is."""
+    """Return the elements of the array ``text``."""
     scan = Scan(text)
     return scan.elements(scan.whole)
 
 
-def parts(text: bytes, span: Span) -> Any:
-    """Return what Python's parser makes of the text at ``span``."""
+def parsed(text: bytes, span: Span) -> Any:
+    """Return the text at ``span`` as Python's parser reads it."""
     return json.loads(text[span.start : span.end])
 
 
 @given(st.dictionaries(st.text(max_size=6), json_values), layouts)
 @PROPERTY
 def test_members_are_those_of_json(document: dict[str, Any], layout: dict[str, Any]) -> None:
-    """Every member's name and value are found where `json` finds them, however the text is laid out."""
+    """Every member's name and value are found where `json` finds them, in any layout."""
     text = json.dumps(document, **layout).encode()
 
-    found = [(json.loads(name), parts(text, span)) for name, span in members(text)]
+    pairs = [(json.loads(name), parsed(text, span)) for name, span in members(text)]
 
-    assert found == list(document.items())
+    assert pairs == list(document.items())
 
 
 @given(st.lists(json_values), layouts)
 @PROPERTY
 def test_elements_are_those_of_json(document: list[Any], layout: dict[str, Any]) -> None:
-    """Objects and arrays come one by one, scalars as runs, together just the elements that `json` finds."""
+    """Objects and arrays are found one by one, scalars as runs. Together they are the elements that `json` finds."""
     text = json.dumps(document, **layout).encode()
     runs = [json.loads(b"[" + text[start:end] + b"]") for start, end in elements(text)]
 
@@ -80,39 +81,39 @@ def test_elements_are_those_of_json(document: list[Any], layout: dict[str, Any])
 
 @given(json_texts, st.integers(1, 40), st.integers(1, 40))
 @PROPERTY
-def test_blocks_are_no_concern(text: str, block: int, blanked: int) -> None:
-    """Wherever the blocks end by which a text is read, the same is found."""
+def test_the_sizes_of_blocks_and_windows_do_not_matter(text: str, block: int, blanked: int) -> None:
+    """The same spans are found wherever blocks and windows end."""
     document = f'{{"a":{text},"b":[{text},{text}]}}'.encode()
     expected = scanned(document)
     array = expected[1][1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jsonscan, "_BLOCK_BYTES", block)
-        patch.setattr(jsonscan, "_BLANKED_BYTES", blanked)
+        patch.setattr(jsonscan, "_BLANKING_WINDOW_BYTES", blanked)
 
-        found = scanned(document)
-        elements_found = scanned(document, array)
+        in_blocks = scanned(document)
+        elements_in_blocks = scanned(document, array)
 
-    assert found == expected
-    assert elements_found == scanned(document, array)
+    assert in_blocks == expected
+    assert elements_in_blocks == scanned(document, array)
 
 
 @given(st.lists(json_texts, max_size=5), json_texts, json_texts)
 @PROPERTY
-def test_a_span_is_taken_out_of_a_larger_text(texts: list[str], before: str, behind: str) -> None:
-    """What lies around the span is not looked at, and found spans count from the text's beginning."""
+def test_a_span_may_be_inside_a_larger_text(texts: list[str], before: str, behind: str) -> None:
+    """The text around the span is ignored, and spans count from the beginning of the text."""
     array = f"[{','.join(f'[{text}]' for text in texts)}]"
     text = f"{before},{array},{behind}".encode()
     start = len(before.encode()) + 1
 
-    found = Scan(text).elements(Span(start, start + len(array.encode())))
+    spans = Scan(text).elements(Span(start, start + len(array.encode())))
 
-    assert [text[start:end].decode() for start, end in found] == [f"[{text}]" for text in texts]
+    assert [text[start:end].decode() for start, end in spans] == [f"[{text}]" for text in texts]
 
 
 @given(json_values, layouts)
 @PROPERTY
 def test_compact_is_json_without_white_space(document: Any, layout: dict[str, Any]) -> None:
-    """Only the white space between tokens goes; what strings and numbers look like stays."""
+    """Only the white space between tokens is removed. Strings and numbers keep their spelling."""
     text = json.dumps(document, **layout).encode()
     expected = json.dumps(document, separators=(",", ":"), ensure_ascii=layout["ensure_ascii"]).encode()
 
@@ -122,7 +123,7 @@ def test_compact_is_json_without_white_space(document: Any, layout: dict[str, An
 @given(st.lists(plain, max_size=3) | st.dictionaries(st.text("ab", max_size=2), plain, max_size=3), st.data())
 @PROPERTY
 def test_a_missing_bracket_is_noticed(document: Any, data: st.DataObject) -> None:
-    """One bracket taken out or turned round, or near the outside into another, is refused with its position."""
+    """A bracket that is missing, reversed, or near the outside of another kind, is refused with its position."""
     text = json.dumps(document).encode()
     depths = list(accumulate({"[": 1, "{": 1, "]": -1, "}": -1}.get(mark, 0) for mark in text.decode()))
     at = data.draw(st.sampled_from([at for at, mark in enumerate(text) if mark in b"[]{}"]))
@@ -141,7 +142,7 @@ def test_a_missing_bracket_is_noticed(document: Any, data: st.DataObject) -> Non
 @given(st.dictionaries(st.text("ab", max_size=2), plain, min_size=1, max_size=3), st.data())
 @PROPERTY
 def test_a_missing_quote_is_noticed(document: dict[str, Any], data: st.DataObject) -> None:
-    """One quote taken out is refused with a position inside the text."""
+    """A text without one of its quotes is refused with a position inside the text."""
     text = json.dumps(document).encode()
     at = data.draw(st.sampled_from([at for at, mark in enumerate(text) if mark == ord('"')]))
     broken = text[:at] + text[at + 1 :]
@@ -154,7 +155,7 @@ def test_a_missing_quote_is_noticed(document: dict[str, Any], data: st.DataObjec
 
 
 def outcome(text: bytes) -> list[Any] | Undecodable:
-    """Return what the scan finds, or its refusal; any other error is the test's failure."""
+    """Return what the scan returns or its `Undecodable`. Any other error fails the test."""
     try:
         return scanned(text)
     except Undecodable as error:
@@ -164,13 +165,13 @@ def outcome(text: bytes) -> list[Any] | Undecodable:
 @given(st.binary() | st.text('{}[]",:\\ a1\n').map(str.encode))
 @PROPERTY
 def test_any_bytes_are_scanned_or_refused(text: bytes) -> None:
-    """Every span lies inside the brackets, or the refusal's position inside the text; nothing else happens."""
-    found = outcome(text)
+    """Every span is inside the brackets, or the error's position is inside the text. No other error is raised."""
+    result = outcome(text)
 
-    if isinstance(found, Undecodable):
-        assert found.position in range(len(text) + 1)
+    if isinstance(result, Undecodable):
+        assert result.position in range(len(text) + 1)
     else:
-        spans = [value[1] if text.lstrip().startswith(b"{") else value for value in found]
+        spans = [value[1] if text.lstrip().startswith(b"{") else value for value in result]
         assert all(0 < start <= end < len(text) for start, end in spans)
 
 
@@ -194,7 +195,7 @@ def test_any_bytes_are_scanned_or_refused(text: bytes) -> None:
     ],
 )
 def test_a_broken_text_is_refused_where_it_breaks(text: bytes, position: int, reason: str) -> None:
-    """The error names what is wrong and the byte at which that showed."""
+    """The error names the mistake and the byte that shows it."""
     with pytest.raises(Undecodable, match=reason) as caught:
         scanned(text)
 
@@ -202,8 +203,8 @@ def test_a_broken_text_is_refused_where_it_breaks(text: bytes, position: int, re
 
 
 @pytest.mark.parametrize("text", [b"", b"  ", b"42", b'"{}"', b"null", b"[1]", b"}", b"\xef\xbb\xbf{}", b"\x0b{}"])
-def test_members_wants_an_object(text: bytes) -> None:
-    """What is no object is refused at its first byte."""
+def test_members_requires_an_object(text: bytes) -> None:
+    """Any other value is refused at its first byte."""
     span = Scan(text).whole
 
     with pytest.raises(Undecodable, match=r"expected '\{'") as caught:
@@ -213,8 +214,8 @@ def test_members_wants_an_object(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"42", b'"[]"', b"{}", b"]"])
-def test_elements_wants_an_array(text: bytes) -> None:
-    """What is no array is refused at its first byte."""
+def test_elements_requires_an_array(text: bytes) -> None:
+    """Any other value is refused at its first byte."""
     with pytest.raises(Undecodable, match=r"expected '\['") as caught:
         list(elements(text))
 
@@ -223,45 +224,45 @@ def test_elements_wants_an_array(text: bytes) -> None:
 
 @pytest.mark.parametrize("depth", [9_000, 200_000])
 def test_nesting_has_no_limit(depth: int) -> None:
-    """Depth costs neither recursion nor an error; the value comes as one."""
+    """A deep value has one span. It needs no recursion and raises no error."""
     deep = b"[" * depth + b"]" * depth
     text = b'{"a":' + deep + b',"b":2}'
 
-    found = [(name, text[start:end]) for name, (start, end) in members(text)]
+    pairs = [(name, text[start:end]) for name, (start, end) in members(text)]
 
-    assert found == [(b'"a"', deep), (b'"b"', b"2")]
+    assert pairs == [(b'"a"', deep), (b'"b"', b"2")]
     assert scanned(deep) == [Span(1, 2 * depth - 1)]
     assert compact(text.replace(b"[]", b"[ \n ]")) == text
 
 
 def test_white_space_may_be_long() -> None:
-    """A megabyte of white space anywhere belongs to no value."""
+    """A megabyte of white space anywhere is part of no value."""
     gap = b" \t\r\n" * 262_144
     text = gap.join([b"", b"{", b'"a"', b":", b"1", b",", b'"b"', b":", b"[", b"2", b"]", b"}", b""])
 
-    found = [(name, text[start:end]) for name, (start, end) in members(text)]
+    pairs = [(name, text[start:end]) for name, (start, end) in members(text)]
 
-    assert found == [(b'"a"', b"1"), (b'"b"', gap.join([b"[", b"2", b"]"]))]
+    assert pairs == [(b'"a"', b"1"), (b'"b"', gap.join([b"[", b"2", b"]"]))]
     assert compact(text) == b'{"a":1,"b":[2]}'
 
 
-def test_padding_in_an_array_belongs_to_no_element() -> None:
-    """A megabyte of white space around elements is in none of their spans."""
+def test_padding_in_an_array_is_part_of_no_element() -> None:
+    """The spans of elements exclude a megabyte of white space around them."""
     gap = b" " * 1_048_576
     text = b"[" + gap + b"1" + gap + b",2" + gap + b"," + gap + b"{}" + gap + b"]"
 
-    found = [compact(text[start:end]) for start, end in elements(text)]
+    runs = [compact(text[start:end]) for start, end in elements(text)]
 
-    assert found == [b"1,2", b"{}"]
+    assert runs == [b"1,2", b"{}"]
 
 
-def test_escapes_end_no_string() -> None:
-    """Escaped quotes and backslashes, brackets and colons in strings are text."""
+def test_escapes_do_not_end_a_string() -> None:
+    """Escaped quotes and backslashes, and brackets and colons in strings, are text."""
     text = rb'{"a\"]":"\\","b\\":"}\\\"{","c:":["\\\\","]"],"\u0022":"x"}'
 
-    found = [(name, text[start:end]) for name, (start, end) in members(text)]
+    pairs = [(name, text[start:end]) for name, (start, end) in members(text)]
 
-    assert found == [
+    assert pairs == [
         (rb'"a\"]"', rb'"\\"'),
         (rb'"b\\"', rb'"}\\\"{"'),
         (b'"c:"', rb'["\\\\","]"]'),
@@ -270,7 +271,7 @@ def test_escapes_end_no_string() -> None:
 
 
 def test_a_megabyte_of_escapes_is_one_string() -> None:
-    """Long strings of escapes, closed or not, are scanned once."""
+    """A long string of escapes is one value. It is refused where it is not closed."""
     text = b'{"a":"' + rb"\"" * 524_288 + b'"}'
 
     assert scanned(text) == [(b'"a"', Span(5, len(text) - 1))]
@@ -278,20 +279,20 @@ def test_a_megabyte_of_escapes_is_one_string() -> None:
         scanned(text[:-2])
 
 
-def test_a_name_twice_comes_twice() -> None:
-    """Duplicates come in order; which counts is the caller's choice."""
+def test_a_name_that_is_there_twice_is_yielded_twice() -> None:
+    """Members with equal names are yielded in order. The caller chooses which of them counts."""
     text = b'{"a":1,"a":[],"a":{"a":2}}'
 
-    assert [parts(text, span) for _, span in members(text)] == [1, [], {"a": 2}]
+    assert [parsed(text, span) for _, span in members(text)] == [1, [], {"a": 2}]
 
 
-def test_compact_leaves_strings_alone() -> None:
-    """White space inside a string, escaped or not, stays."""
+def test_compact_keeps_white_space_in_strings() -> None:
+    """White space inside a string stays, also behind an escaped quote."""
     text = b'{ "a b" :\n "c  d\\n\\" e" ,\r\n\t"\t" : [ 1 , 2 ] }'
 
     assert compact(text) == b'{"a b":"c  d\\n\\" e","\t":[1,2]}'
 
 
-def test_whole_leaves_out_white_space_around() -> None:
-    """The value's own bytes are inside, JSON's white space around it outside."""
+def test_whole_excludes_white_space_around_the_value() -> None:
+    """The span begins and ends with the value's own brackets."""
     assert Scan(b' \r\n\t{"a": 1}\n ').whole == Span(4, 12)

@@ -58,7 +58,7 @@ def sources() -> Iterator[tuple[str, str]]:
 
 
 def test_the_file_is_what_the_script_writes() -> None:
-    """Whoever changes one changes both."""
+    """A change to one of them is a change to both."""
     script = [sys.executable, str(kibana.FOLDER / "generate.py")]
 
     written = subprocess.run(script, capture_output=True, text=True, check=True).stdout

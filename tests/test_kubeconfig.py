@@ -1,4 +1,4 @@
-"""A kubeconfig's format: what is written is read back, by Python's YAML and, as far as it differs, by Go's."""
+"""The kubeconfig's format: written for Python's and Go's YAML libraries, read back, and redacted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bombs import ALIAS_BOMB
 from support.eventlists import PROPERTY
 
 from auditsplit.apiserver import rules
@@ -41,14 +42,14 @@ _USERS = st.builds(User, token=_TEXTS, username=_TEXTS, token_file=_TEXTS, exec=
 
 @PROPERTY
 @given(_CLUSTERS, st.none() | _USERS)
-def test_what_is_written_is_read_back(cluster: Cluster, user: User | None) -> None:
-    """Whatever the strings hold, and the current context is what was given."""
+def test_a_written_kubeconfig_is_read_back(cluster: Cluster, user: User | None) -> None:
+    """Any text survives, and the current context has the given cluster and user."""
     document = build(cluster, user)
 
-    again = decode(parse(encode(document)))
+    decoded = decode(parse(encode(document)))
 
-    assert again == document
-    assert (again.cluster, again.user) == (cluster, user or User())
+    assert decoded == document
+    assert (decoded.cluster, decoded.user) == (cluster, user or User())
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,8 @@ def test_what_is_written_is_read_back(cluster: Cluster, user: User | None) -> No
         "a: b",
     ],
 )
-def test_what_some_yaml_takes_for_no_text_is_quoted(text: str) -> None:
-    """Go's YAML knows more booleans and numbers than Python's; a token may look like one."""
+def test_text_that_yaml_may_read_as_another_type_is_quoted(text: str) -> None:
+    """Go's YAML has more booleans and numbers than Python's, and a token may look like one of them."""
     written = encode(build(Cluster(server="https://a"), User(token=text, username="plain")))
 
     if text:
@@ -82,23 +83,23 @@ def test_what_some_yaml_takes_for_no_text_is_quoted(text: str) -> None:
     assert "server: https://a\n" in written
 
 
-def test_a_program_is_readable() -> None:
-    """Several lines stay several lines."""
+def test_a_programs_lines_stay_lines() -> None:
+    """A script in exec's arguments is a YAML block, not one quoted line."""
     written = encode(build(Cluster(), User(exec=Exec(args=["set -eu\necho a\n"]))))
 
     assert "      - |\n        set -eu\n        echo a\n" in written
 
 
 def test_without_credentials_there_is_no_user() -> None:
-    """The context then names none."""
+    """The context does not name a user either."""
     document = yaml.safe_load(encode(build(Cluster(server="http://localhost"), None)))
 
     assert document["users"] == []
     assert document["contexts"] == [{"name": "auditsplit", "context": {"cluster": "auditsplit"}}]
 
 
-def test_the_current_context_is_what_counts() -> None:
-    """Of several, by name; a missing one is empty, as for the apiserver."""
+def test_the_current_context_selects_cluster_and_user() -> None:
+    """A name that does not exist selects an empty cluster or user, as in the apiserver."""
     document = decode(
         parse("""
         clusters: [{name: a, cluster: {server: https://a}}, {name: b, cluster: {server: https://b}}]
@@ -113,8 +114,8 @@ def test_the_current_context_is_what_counts() -> None:
     assert Kubeconfig().context is None
 
 
-def test_redacted() -> None:
-    """No secret is left, and everything else is."""
+def test_tokens_passwords_and_keys_are_redacted() -> None:
+    """All other fields stay readable."""
     secrets = dict.fromkeys(("token", "password", "client_key_data"), "s3cret")
     user = msgspec.structs.replace(User(username="me", client_key="path"), **secrets)
 
@@ -127,16 +128,29 @@ def test_redacted() -> None:
 
 
 @pytest.mark.parametrize("token", ["s3cret: x", "*s3cret", "!s3cret x", "[s3cret", "@s3cret", "'s3cret"])
-def test_a_broken_document_says_where(token: str) -> None:
-    """With the line, and without what stands there."""
-    with pytest.raises(ValueError, match=r"^line [23], column \d+: this is no YAML \(.+\)") as caught:
+def test_invalid_yaml_is_reported_with_its_line(token: str) -> None:
+    """The message has the line and column, and does not quote the text, which may be a token."""
+    with pytest.raises(ValueError, match=r"^line [23], column \d+: not valid YAML \(.+\)") as caught:
         parse(f"a: b\ntoken: {token}\n")
 
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_receiver_imports_nothing_of_it() -> None:
-    """Nor YAML: a cold start has no time for what only the command line wants."""
+def test_an_alias_is_refused_with_its_line() -> None:
+    """The message says what to write, and does not quote the name."""
+    with pytest.raises(ValueError, match=r"^line 2, column 4: not valid YAML \(aliases are not acc.* value out\)$"):
+        parse("a: &s3cret 1\nb: *s3cret\n")
+
+
+@pytest.mark.parametrize("text", [ALIAS_BOMB, "a: &a [*a]", "a: &a {<<: *a}", "[" * 20_000, "{a: " * 20_000])
+def test_a_yaml_bomb_is_refused(text: str) -> None:
+    """A small file that stands for a large or endless document is not expanded: that would not end."""
+    with pytest.raises(ValueError, match=r"line|not valid YAML"):
+        parse(text)
+
+
+def test_the_receiver_does_not_import_apiserver_or_yaml() -> None:
+    """Only the command line needs them, and importing them would slow a cold start."""
     script = (
         "import sys, auditsplit.serve.receiver; "
         "print([name for name in sys.modules if 'apiserver' in name or name == 'yaml'])"
@@ -150,8 +164,8 @@ def test_a_receiver_imports_nothing_of_it() -> None:
 # kubeconfigs/
 
 
-def test_the_example_is_what_its_command_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's commands write the example's very bytes, and the check finds nothing."""
+def test_the_readmes_commands_write_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They write the example byte for byte, and its check finds no error."""
     text = (FOLDER / "README.md").read_text()
     token, command = re.findall(
         r"^printf '(\S+)' > token\n\S*auditsplit (kubeconfig (?:.*\\\n)*.*)$", text, re.MULTILINE

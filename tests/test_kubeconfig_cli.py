@@ -1,4 +1,4 @@
-"""``auditsplit kubeconfig``: documents written, refused, checked; and held against the function's settings."""
+"""``auditsplit kubeconfig`` and ``auditsplit check --kubeconfig``: write, refuse and check kubeconfigs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 import trustme
 import yaml
 from click.testing import CliRunner, Result
+from support.bombs import ALIAS_BOMB
 
 from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
 from auditsplit.auth import TokenHash
@@ -24,19 +25,11 @@ from auditsplit.settings import Settings
 
 SERVER = "https://audit.example.com"
 PROD = Path("kubeconfigs/prod.yaml")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a folder of its own, with none of our settings."""
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("AUDIT_")]:
-        monkeypatch.delenv(name)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workspace")
 
 
 def run(*arguments: str, stdin: str | bytes | None = None, **environ: str) -> Result:
-    """Run the command; an exception but its own exit is the test's failure."""
+    """Run the command. Any exception except its own exit fails the test."""
     result = CliRunner().invoke(main, arguments, input=stdin, env=environ)
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     return result
@@ -55,21 +48,21 @@ def written(path: Path = PROD) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def setting_in(text: str) -> str:
-    """Return the value of the AUDIT_TOKENS that was told."""
+    """Return the value of the AUDIT_TOKENS in a command's output."""
     [value] = re.findall(r"^AUDIT_TOKENS='(.*)'$", text, re.MULTILINE)
     return str(value)
 
 
 def sha256(token: str) -> str:
-    """Return a token's hash, made as anybody would."""
+    """Return a token's hash in hex, computed without the package."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 # create
 
 
-def test_a_token_is_made_and_its_setting_told() -> None:
-    """The file is its owner's alone; what lets it in goes to standard error, the token nowhere else."""
+def test_create_makes_a_token_and_prints_its_setting() -> None:
+    """Only the file has the token, and the file is private. The setting goes to standard error."""
     result = create()
 
     cluster, user = written()
@@ -82,8 +75,8 @@ def test_a_token_is_made_and_its_setting_told() -> None:
     assert stat.S_IMODE(PROD.stat().st_mode) == 0o600
 
 
-def test_the_setting_keeps_what_is_configured() -> None:
-    """So that another cluster's token stays good."""
+def test_the_setting_keeps_the_configured_tokens() -> None:
+    """So other clusters' tokens stay valid."""
     known = f"test=sha256:{1:064x}"
 
     result = create(AUDIT_TOKENS=known)
@@ -92,8 +85,8 @@ def test_the_setting_keeps_what_is_configured() -> None:
     assert len(setting_in(result.stderr).split()) == 2
 
 
-def test_standard_output_has_the_document_alone() -> None:
-    """``-`` writes no file."""
+def test_standard_output_has_only_the_document() -> None:
+    """With ``--output -``, and no file is written."""
     result = create("--output", "-")
 
     document = yaml.safe_load(result.stdout)
@@ -112,8 +105,8 @@ def test_standard_output_has_the_document_alone() -> None:
         (["create", "from-list", "--server", SERVER], "from-list"),
     ],
 )
-def test_a_first_word_that_is_no_command_is_a_cluster(arguments: list[str], cluster: str) -> None:
-    """Only a cluster with a command's name wants ``create`` before it."""
+def test_a_first_word_that_is_not_a_command_is_a_cluster(arguments: list[str], cluster: str) -> None:
+    """Only a cluster with a command's name requires ``create`` before it."""
     result = run("kubeconfig", *arguments)
 
     assert result.exit_code == 0, result.output
@@ -130,15 +123,15 @@ def test_a_first_word_that_is_no_command_is_a_cluster(arguments: list[str], clus
         (f"{SERVER}/gateway", f"{SERVER}/gateway"),
     ],
 )
-def test_the_path_names_the_cluster_where_there_is_none(server: str, posted: str) -> None:
-    """A path that is given stays."""
+def test_a_server_without_a_path_gets_the_clusters_path(server: str, posted: str) -> None:
+    """A given path stays."""
     run("kubeconfig", "prod", "--server", server)
 
     assert written()[0]["server"] == posted
 
 
-def test_every_kind_of_credentials(folder: Path) -> None:
-    """Each option comes to its fields, and to no setting where there is no token to hash."""
+def test_each_option_for_credentials_sets_its_fields(tmp_path: Path) -> None:
+    """Without a token to hash, no setting is printed."""
     leaf = trustme.CA().issue_cert("a.example")
     pem = {
         "tls.crt": leaf.cert_chain_pems[0].bytes(),
@@ -146,9 +139,9 @@ def test_every_kind_of_credentials(folder: Path) -> None:
         "word": b"pass word\r\n",
     }
     for name, content in pem.items():
-        (folder / name).write_bytes(content)
-        (folder / "kubeconfigs").mkdir(exist_ok=True)
-        (folder / "kubeconfigs" / name).write_bytes(content)
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / "kubeconfigs").mkdir(exist_ok=True)
+        (tmp_path / "kubeconfigs" / name).write_bytes(content)
     pair = ["--client-certificate", "tls.crt", "--client-key", "tls.key"]
     program = ["--exec-command", "vault", "--exec-arg", "-x", "--exec-arg", "y", "--exec-env", "A=b=c"]
     data = {name: base64.b64encode(content).decode() for name, content in pem.items()}
@@ -173,9 +166,9 @@ def test_every_kind_of_credentials(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
-def test_a_token_from_a_file_or_standard_input(folder: Path, ending: str) -> None:
-    """An editor's line break at the end is no part of it."""
-    (folder / "token").write_text(f"a-token{ending}")
+def test_a_token_is_read_from_a_file_or_standard_input(tmp_path: Path, ending: str) -> None:
+    """A line break that an editor appended is removed."""
+    (tmp_path / "token").write_text(f"a-token{ending}")
 
     results = [
         create("--token-from", "token"),
@@ -187,10 +180,10 @@ def test_a_token_from_a_file_or_standard_input(folder: Path, ending: str) -> Non
     assert setting_in(results[1].stderr) == f"test=sha256:{sha256('a-token')}"
 
 
-def test_the_servers_trust(folder: Path) -> None:
-    """CA as path or data, the name, the proxy, or none of it checked."""
+def test_each_option_for_trust_sets_its_field(tmp_path: Path) -> None:
+    """A CA as path or as data, a name, a proxy, or no verification."""
     ca = trustme.CA().cert_pem.bytes()
-    (folder / "ca.pem").write_bytes(ca)
+    (tmp_path / "ca.pem").write_bytes(ca)
     data = base64.b64encode(ca).decode()
     both = ["--tls-server-name", "a.example", "--proxy-url", "http://proxy.example.com:3128"]
     create("--ca-file", "/etc/ca.pem", *both)
@@ -206,21 +199,21 @@ def test_the_servers_trust(folder: Path) -> None:
     assert written()[0] == {**server, "insecure-skip-tls-verify": True}
 
 
-def test_never_over_another_file_without_force() -> None:
-    """The file stays, and so does its token."""
+def test_an_existing_file_is_replaced_only_with_force() -> None:
+    """Otherwise the file and its token stay."""
     create()
     before = PROD.read_text()
 
     refused, forced = create(), create("--force")
 
     assert refused.exit_code == 2
-    assert "is there already; --force replaces it" in refused.stderr
+    assert "exists. Write --force to replace it" in refused.stderr
     assert forced.exit_code == 0
     assert PROD.read_text() != before
 
 
-def test_dry_run_shows_and_writes_nothing() -> None:
-    """Nor does it show a secret, or a setting for a token that is thrown away."""
+def test_a_dry_run_prints_the_redacted_document() -> None:
+    """It writes no file, and prints no setting for a token that is discarded."""
     result = create("--dry-run")
 
     assert result.exit_code == 0
@@ -243,10 +236,10 @@ def test_dry_run_shows_and_writes_nothing() -> None:
         (["--proxy-url", "ftp://a"], "proxy-url"),
     ],
 )
-def test_what_the_apiserver_would_get_wrong_is_not_written(options: list[str], rule: str, folder: Path) -> None:
-    """By the very rules of the check: exit 1, the reason, and no file."""
-    (folder / "two-lines").write_text("s3cret\nb\n")
-    (folder / "not-utf-8").write_bytes(b"s3cret\xff")
+def test_what_the_apiserver_would_get_wrong_is_not_written(options: list[str], rule: str, tmp_path: Path) -> None:
+    """The check's rules apply: exit 1, the reason, and no file."""
+    (tmp_path / "two-lines").write_text("s3cret\nb\n")
+    (tmp_path / "not-utf-8").write_bytes(b"s3cret\xff")
 
     result = create(*options)
 
@@ -257,46 +250,46 @@ def test_what_the_apiserver_would_get_wrong_is_not_written(options: list[str], r
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["--token-file", "a", "--no-credentials"], "token-file and no-credentials: choose one"),
+        (["--token-file", "a", "--no-credentials"], "token-file and no-credentials: choose one kind of credentials"),
         (["--basic", "a"], "basic and password-from go together"),
         (["--password-from", "a"], "basic and password-from go together"),
         (["--client-key", "a"], "client-certificate and client-key go together"),
-        (["--embed"], "embed wants client-certificate"),
-        (["--exec-arg", "a"], "exec-arg wants exec-command"),
+        (["--embed"], "embed requires client-certificate"),
+        (["--exec-arg", "a"], "exec-arg requires exec-command"),
         (["--exec-command", "a", "--exec-env", "a"], "expected NAME=VALUE"),
         (["--ca-file", "a", "--ca-data-from", "b"], "ca-file and ca-data-from: choose one"),
         (["--token-from", "absent"], "absent"),
-        (["--token-from", "empty"], "there is no secret in it"),
-        (["--output", "taken"], "is there already"),
+        (["--token-from", "empty"], "expected a secret"),
+        (["--output", "taken"], "taken exists"),
     ],
 )
-def test_misuse(options: list[str], told: str, folder: Path) -> None:
-    """Options that don't go together, and files that can't be read: exit 2."""
-    (folder / "empty").touch()
-    (folder / "taken").touch()
+def test_misuse_exits_with_2(options: list[str], message: str, tmp_path: Path) -> None:
+    """Options that do not go together, or a file that cannot be read or replaced."""
+    (tmp_path / "empty").touch()
+    (tmp_path / "taken").touch()
 
     result = create(*options)
 
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert not PROD.exists()
 
 
 @pytest.mark.parametrize("cluster", ["Prod", "a/b", "..", "a" * 64])
-def test_no_cluster(cluster: str) -> None:
-    """A name that no cluster can have becomes no path."""
+def test_an_invalid_cluster_name_is_refused(cluster: str) -> None:
+    """It never becomes a path."""
     result = run("kubeconfig", cluster, "--server", SERVER)
 
     assert result.exit_code == 2
-    assert "is no cluster name" in result.stderr
+    assert "is not a valid cluster name" in result.stderr
     assert not PROD.parent.exists()
 
 
-def test_a_place_that_cant_be_written(folder: Path) -> None:
-    """It is told with the reason."""
-    (folder / "kubeconfigs").write_text("a file")
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+    """With exit 1 and the file's name."""
+    (tmp_path / "kubeconfigs").write_text("a file")
 
     result = create()
 
@@ -304,9 +297,9 @@ def test_a_place_that_cant_be_written(folder: Path) -> None:
     assert "kubeconfigs/prod.yaml: " in result.stderr
 
 
-def test_a_token_is_for_one_cluster(folder: Path) -> None:
-    """Another cluster's token, as the settings have it, is misuse: they would refuse it."""
-    (folder / "token").write_text("a-token")
+def test_another_clusters_token_is_refused(tmp_path: Path) -> None:
+    """The function's settings would refuse a token of two clusters."""
+    (tmp_path / "token").write_text("a-token")
 
     result = create("--token-from", "token", AUDIT_TOKENS=str(TokenHash.of("test", "a-token")))
 
@@ -316,8 +309,8 @@ def test_a_token_is_for_one_cluster(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [["kubeconfig", "prod", "--server", SERVER], ["token", "prod"]])
-def test_broken_settings_are_told_before_anything_is_made(command: list[str]) -> None:
-    """Which entry is wrong, without what it holds."""
+def test_malformed_settings_are_reported_before_a_token_is_made(command: list[str]) -> None:
+    """The message has the entry's number, and not the entry."""
     good = f"test=sha256:{1:064x}"
 
     result = run(*command, AUDIT_TOKENS=f"{good} prod=s3cret")
@@ -332,8 +325,8 @@ def test_broken_settings_are_told_before_anything_is_made(command: list[str]) ->
 # check
 
 
-def test_check_says_what_it_is() -> None:
-    """A good file: where to and with what, exit 0."""
+def test_check_prints_the_server_and_the_kind_of_credentials() -> None:
+    """A good file exits with 0."""
     create()
 
     result = run("kubeconfig", "check", str(PROD))
@@ -342,8 +335,8 @@ def test_check_says_what_it_is() -> None:
     assert result.stdout == f"{PROD}: posts to {SERVER}/clusters/prod with a token\n"
 
 
-def test_check_says_all_that_is_wrong() -> None:
-    """Errors exit 1; a probe that would mean nothing isn't made."""
+def test_check_reports_errors_and_skips_the_probe() -> None:
+    """With exit 1, since a probe would not show anything more."""
     create()
     PROD.write_text(
         PROD.read_text().replace("https", "http").replace("current-context: auditsplit", "current-context: x")
@@ -356,8 +349,8 @@ def test_check_says_all_that_is_wrong() -> None:
     assert result.stderr.startswith("error: unknown-context: ")
 
 
-def test_warnings_leave_0() -> None:
-    """They are told all the same."""
+def test_warnings_alone_exit_with_0() -> None:
+    """They are printed all the same."""
     run("kubeconfig", "prod", "--server", "https://auditsplit.audit.svc")
 
     result = run("kubeconfig", "check", str(PROD))
@@ -371,11 +364,11 @@ def test_warnings_leave_0() -> None:
     [
         (["--no-credentials"], "no credentials"),
         (["--token-file", "/run/token"], "a token from a file"),
-        (["--exec-command", "vault"], "what a program prints"),
+        (["--exec-command", "vault"], "a program's credentials"),
     ],
 )
 def test_check_names_the_kind_of_credentials(options: list[str], kind: str) -> None:
-    """So that a missing user is seen."""
+    """So a missing user is noticed."""
     create(*options)
 
     assert run("kubeconfig", "check", str(PROD)).stdout.endswith(f" with {kind}\n")
@@ -384,8 +377,8 @@ def test_check_names_the_kind_of_credentials(options: list[str], kind: str) -> N
 @pytest.mark.parametrize(
     ("name", "content"), [("absent", None), ("text", b"text"), ("binary", b"\xff\xfe"), (".", None)]
 )
-def test_what_cant_be_checked(name: str, content: bytes | None) -> None:
-    """An unreadable file is misuse, told with its name and without a stack trace."""
+def test_an_unreadable_file_is_misuse(name: str, content: bytes | None) -> None:
+    """Exit 2 and the file's name, without a stack trace."""
     if content is not None:
         Path(name).write_bytes(content)
 
@@ -397,7 +390,7 @@ def test_what_cant_be_checked(name: str, content: bytes | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("exit 3", "exit 3"),
         ("echo a >&2; exit 3", "exit 3: a"),
@@ -411,25 +404,25 @@ def test_what_cant_be_checked(name: str, content: bytes | None) -> None:
             f'echo \'{{"apiVersion":"{EXEC_API_VERSION}","kind":"ExecCredential","status":{{}}}}\'',
             "expected an ExecCredential",
         ),
-        ("exec sleep 5", "no end after 0.5 s"),
+        ("exec sleep 5", "did not finish within 0.5 s"),
     ],
 )
-def test_a_program_that_fails(script: str, told: str) -> None:
-    """The probe tells how, and never what it printed."""
+def test_the_probe_reports_a_program_that_fails(script: str, message: str) -> None:
+    """It does not print the program's standard output, which may hold a token."""
     create("--exec-command", "sh", "--exec-arg=-c", "--exec-arg", script)
 
     result = run("kubeconfig", "check", str(PROD), "--probe", "--timeout", "0.5")
 
     assert result.exit_code == 1
-    assert f"error: probe: exec: sh: {told}" in result.stderr
+    assert f"error: probe: exec: sh: {message}" in result.stderr
     assert "s3cret" not in result.output
 
 
 @pytest.mark.parametrize(
     "options", [["--exec-command", "./absent"], ["--token-file", "absent"], ["--ca-file", "absent"]]
 )
-def test_a_file_that_is_not_here(options: list[str]) -> None:
-    """The check warns of it or lets it be, the probe can't go on without it."""
+def test_the_probe_requires_the_files_that_the_kubeconfig_names(options: list[str]) -> None:
+    """The check alone only warns of a missing file."""
     create(*options)
 
     result = run("kubeconfig", "check", str(PROD), "--probe")
@@ -442,26 +435,26 @@ def test_a_file_that_is_not_here(options: list[str]) -> None:
 # gcloud
 
 
-def test_gclouds_identity_token(folder: Path) -> None:
-    """The program prints what the protocol wants: gcloud's token for the server, good until a minute before its end."""
+def test_the_gcloud_program_prints_an_exec_credential(tmp_path: Path) -> None:
+    """It has gcloud's token for the server, and expires a minute before the token does."""
     claims = base64.urlsafe_b64encode(b'{"aud":"https://audit.example.com","exp":1795474800,"sub":"???>>>"}').rstrip(
         b"="
     )
-    (folder / "gcloud").write_text(f'#!/bin/sh\necho "$*" > {folder}/asked\necho h.{claims.decode()}.s\n')
-    (folder / "gcloud").chmod(0o700)
+    (tmp_path / "gcloud").write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\necho h.{claims.decode()}.s\n')
+    (tmp_path / "gcloud").chmod(0o700)
     create("--gcloud-identity-token")
     program = written()[1]["exec"]
 
     ran = subprocess.run(
         [program["command"], *program["args"]],
-        env={"PATH": f"{folder}:{os.environ['PATH']}"},
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         check=True,
     )
 
     status = {"token": f"h.{claims.decode()}.s", "expirationTimestamp": "2026-11-23T22:59:00Z"}
     assert json.loads(ran.stdout) == {"apiVersion": EXEC_API_VERSION, "kind": "ExecCredential", "status": status}
-    assert (folder / "asked").read_text() == f"auth print-identity-token --audiences={SERVER}\n"
+    assert (tmp_path / "asked").read_text() == f"auth print-identity-token --audiences={SERVER}\n"
 
 
 # from-list
@@ -488,16 +481,30 @@ def from_list(*options: str, text: str = LIST, **environ: str) -> Result:
 
 
 def files() -> dict[str, str]:
-    """Return what is in the folder."""
+    """Return the written texts by cluster."""
     return {path.stem: path.read_text() for path in Path("kubeconfigs").glob("*")}
 
 
-def test_a_list_gives_all_kubeconfigs_and_the_setting() -> None:
-    """The setting has a hash for each token, and the function's settings take it."""
+@pytest.mark.parametrize(
+    "command", [["kubeconfig", "check"], ["kubeconfig", "from-list"], ["check", "--kubeconfig"]], ids=" ".join
+)
+def test_a_yaml_bomb_in_a_file_is_refused(command: list[str]) -> None:
+    """By every command that reads YAML, with the place of the first alias."""
+    Path("bomb.yaml").write_text(ALIAS_BOMB)
+
+    result = run(*command, "bomb.yaml", AUDIT_SINKS="memory:")
+
+    assert result.exit_code != 0
+    assert "line 2, column 10: not valid YAML (aliases are not accepted. Write the value out)" in result.stderr
+
+
+def test_from_list_writes_all_kubeconfigs_and_prints_the_setting() -> None:
+    """The setting has a hash for each token, and the function's settings accept it."""
     result = from_list(AUDIT_TOKENS=f"old=sha256:{1:064x}")
 
     setting = setting_in(result.stdout)
-    tokens = {entry.cluster: entry.sha256.hex() for entry in Settings.read({"AUDIT_TOKENS": setting}).tokens}
+    settings = Settings.read({"AUDIT_TOKENS": setting})
+    tokens = {entry.cluster: entry.sha256.hex() for entry in settings.tokens}
     assert result.exit_code == 0, result.output
     assert files().keys() == {"prod", "prod-metrics", "edge", "local"}
     assert tokens == {
@@ -508,20 +515,20 @@ def test_a_list_gives_all_kubeconfigs_and_the_setting() -> None:
 
 
 def test_a_second_run_keeps_the_tokens() -> None:
-    """And changes nothing; a new entry is put to them."""
+    """It changes no file, and adds the files of new entries."""
     first, before = from_list(), files()
 
-    again = from_list()
+    second = from_list()
     grown = from_list(text=f"{LIST}\n- name: new\n  server: {SERVER}\n")
 
-    assert (again.exit_code, again.stdout) == (0, first.stdout)
+    assert (second.exit_code, second.stdout) == (0, first.stdout)
     assert {name: text for name, text in files().items() if name != "new"} == before
     assert setting_in(grown.stdout).startswith(setting_in(first.stdout))
     assert len(setting_in(grown.stdout).split()) == 3
 
 
-def test_a_changed_entry_wants_force_and_keeps_its_token() -> None:
-    """Without it nothing at all is written."""
+def test_a_changed_entry_requires_force_and_keeps_its_token() -> None:
+    """Without ``--force`` no file is written, not even a new entry's."""
     first, before = from_list(), files()
     changed = LIST.replace("audit.internal", "audit.other")
 
@@ -529,14 +536,16 @@ def test_a_changed_entry_wants_force_and_keeps_its_token() -> None:
     forced = from_list("--force", text=changed)
 
     assert refused.exit_code == 2
-    assert "kubeconfigs/prod-metrics.yaml says something else; --force replaces it" in refused.stderr
+    assert (
+        "kubeconfigs/prod-metrics.yaml exists with a different content. Write --force to replace it" in refused.stderr
+    )
     assert unchanged == before
     assert (forced.exit_code, forced.stdout) == (0, first.stdout)
     assert "audit.other" in files()["prod-metrics"]
 
 
-def test_rotate_makes_new_tokens_and_lets_both_in() -> None:
-    """The old ones stay good until they are taken out."""
+def test_rotate_makes_new_tokens_and_keeps_the_old_hashes() -> None:
+    """Old tokens stay valid until their hashes are removed."""
     first, before = from_list(), files()
 
     rotated = from_list("--rotate")
@@ -548,8 +557,8 @@ def test_rotate_makes_new_tokens_and_lets_both_in() -> None:
     assert files()["edge"] == before["edge"]
 
 
-def test_a_lists_dry_run() -> None:
-    """It names the files, and makes none."""
+def test_a_dry_run_of_a_list_prints_the_files() -> None:
+    """It writes none of them."""
     result = from_list("--dry-run")
 
     assert (result.exit_code, result.stdout) == (0, "")
@@ -558,36 +567,36 @@ def test_a_lists_dry_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[]", "the list is empty"),
         ("name: prod", "Expected `array`"),
         ("- server: https://a", "missing required field `name`"),
         ("- {name: a, server: https://a, tokens: x}", "unknown field `tokens`"),
-        ("- {name: a, server: https://a}\n- {name: a, server: https://b}", "a: there are two of this name"),
+        ("- {name: a, server: https://a}\n- {name: a, server: https://b}", "a: two entries have this name"),
         ("- {name: A/b, server: https://a, basic: x}", "A/b: basic and password-from go together"),
-        ("- {name: a, server: https://a, token-from: '-'}", "standard input can't be shared"),
+        ("- {name: a, server: https://a, token-from: '-'}", "cannot share standard input"),
         ("- {name: a, server: https://a, token-from: absent}", "absent"),
-        ("[", "this is no YAML"),
+        ("[", "not valid YAML"),
         (
             "- {name: a, server: https://a, token-from: t}\n- {name: b, server: https://b, token-from: t}",
             "another cluster's",
         ),
     ],
 )
-def test_a_list_that_is_wrong(text: str, told: str) -> None:
-    """Exit 2, with what to mend, and nothing written."""
+def test_a_list_with_a_mistake_is_refused(text: str, message: str) -> None:
+    """Exit 2 with the mistake, and no file is written."""
     Path("t").write_text("a-token")
 
     result = from_list(text=text)
 
     assert result.exit_code == 2
-    assert told in result.stderr
+    assert message in result.stderr
     assert not Path("kubeconfigs").exists()
 
 
-def test_a_list_that_the_apiserver_would_get_wrong() -> None:
-    """All of its findings, by file; and none of its files, the good ones neither."""
+def test_an_error_in_one_kubeconfig_prevents_all() -> None:
+    """Exit 1 with the file's finding, and the good ones are not written either."""
     result = from_list(text=f"{LIST}\n- name: bad\n  server: http://a.example\n")
 
     assert result.exit_code == 1
@@ -595,39 +604,39 @@ def test_a_list_that_the_apiserver_would_get_wrong() -> None:
     assert not Path("kubeconfigs").exists()
 
 
-def test_a_list_beside_a_file_that_is_no_kubeconfig() -> None:
-    """It isn't replaced unseen."""
+def test_from_list_does_not_replace_a_file_that_is_not_a_kubeconfig() -> None:
+    """Not even with ``--force``."""
     Path("kubeconfigs").mkdir()
     PROD.write_text("text")
 
     result = from_list("--force")
 
     assert result.exit_code == 2
-    assert "this is no kubeconfig" in result.stderr
+    assert "this file is not a kubeconfig" in result.stderr
 
 
 # check --kubeconfig
 
 
 def checked(*options: str, **environ: str) -> Result:
-    """Hold prod's kubeconfig against the settings."""
+    """Check prod's kubeconfig against the settings."""
     return run("check", "--kubeconfig", str(PROD), *options, **{"AUDIT_SINKS": "memory:", **environ})
 
 
-def test_the_settings_let_in_what_was_written() -> None:
+def test_the_printed_setting_accepts_the_written_kubeconfig() -> None:
     """As its own cluster, and as no other."""
     setting = setting_in(create().stderr)
 
     good, other = checked("--cluster", "prod", AUDIT_TOKENS=setting), checked("--cluster", "test", AUDIT_TOKENS=setting)
 
     assert good.exit_code == 0, good.output
-    assert good.stdout.endswith(f"{PROD}: let in as the cluster prod\n")
+    assert good.stdout.endswith(f"{PROD}: accepted as the cluster prod\n")
     assert other.exit_code == 1
-    assert "let in as the cluster 'prod', not 'test'" in other.stderr
+    assert "accepted as the cluster 'prod', not 'test'" in other.stderr
 
 
 def test_a_token_file_is_read() -> None:
-    """As the apiserver reads it, without the line break."""
+    """Without its last line break, as the apiserver reads it."""
     create("--token-file", "token")
     (PROD.parent / "token").write_text("a-token\n")
 
@@ -637,41 +646,41 @@ def test_a_token_file_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "tokens", "told"),
+    ("options", "tokens", "message"),
     [
-        ([], f"prod=sha256:{1:064x}", "not let in: this token is not known here"),
+        ([], f"prod=sha256:{1:064x}", "refused: this token is not known here"),
         (["--token-from", "token"], str(TokenHash.of("test", "a-token")), "this token is for the cluster 'test'"),
-        ([], "", "not let in: no tokens are configured"),
-        (["--no-credentials"], f"prod=sha256:{1:064x}", "not let in: expected 'Authorization: Bearer"),
+        ([], "", "refused: no tokens are configured"),
+        (["--no-credentials"], f"prod=sha256:{1:064x}", "refused: expected 'Authorization: Bearer"),
         (["--basic", "a", "--password-from", "token"], f"prod=sha256:{1:064x}", "expected 'Authorization: Bearer"),
-        (["--exec-command", "vault"], f"prod=sha256:{1:064x}", "is known when it runs"),
+        (["--exec-command", "vault"], f"prod=sha256:{1:064x}", "is known only when the exec program runs"),
         (["--token-file", "absent"], f"prod=sha256:{1:064x}", "absent: No such file or directory"),
     ],
 )
-def test_what_the_settings_dont_let_in(options: list[str], tokens: str, told: str) -> None:
-    """Exit 1, with what the function itself would say; the token is not shown."""
+def test_a_sender_that_the_settings_refuse_is_reported(options: list[str], tokens: str, message: str) -> None:
+    """Exit 1 with the function's own message, without the token."""
     Path("token").write_text("a-token")
     create(*options)
 
     result = checked(AUDIT_TOKENS=tokens)
 
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert message in result.stderr
     assert "a-token" not in result.output
 
 
-def test_on_the_functions_own_machine() -> None:
-    """Without tokens a local sender is let in, as the cluster in its path."""
+def test_a_local_sender_is_accepted_without_tokens() -> None:
+    """As the cluster in its path."""
     run("kubeconfig", "prod", "--server", "http://127.0.0.1:8888", "--no-credentials")
 
     result = checked()
 
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("let in as the cluster prod\n")
+    assert result.stdout.endswith("accepted as the cluster prod\n")
 
 
-def test_a_kubeconfig_with_an_error_is_not_let_in() -> None:
-    """Since the apiserver would not get as far."""
+def test_a_kubeconfig_with_an_error_is_refused() -> None:
+    """kube-apiserver would not send anything with it."""
     create()
     PROD.write_text(PROD.read_text().replace("https", "http"))
 
@@ -681,14 +690,14 @@ def test_a_kubeconfig_with_an_error_is_not_let_in() -> None:
     assert "error: credentials-over-http: " in result.stderr
 
 
-def test_a_cluster_wants_a_kubeconfig() -> None:
-    """Alone it means nothing."""
+def test_the_option_cluster_requires_a_kubeconfig() -> None:
+    """It is the cluster that the kubeconfig's sender must be accepted as."""
     assert run("check", "--cluster", "prod", AUDIT_SINKS="memory:").exit_code == 2
 
 
 @pytest.mark.parametrize("command", [[], ["create"], ["check"], ["from-list"]])
-def test_help(command: list[str]) -> None:
-    """Every command explains itself."""
+def test_help_prints_the_usage(command: list[str]) -> None:
+    """Of the group and of each of its commands."""
     result = run("kubeconfig", *command, "--help")
 
     assert result.exit_code == 0
@@ -698,14 +707,14 @@ def test_help(command: list[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "source"), [(["--token-file", "/run/token"], "/run/token"), (["--exec-command", "/bin/p"], "/bin/p")]
 )
-def test_a_token_from_elsewhere_has_to_be_let_in(options: list[str], source: str) -> None:
-    """What the apiserver will read or run is in no setting yet; said until the cluster has a token there."""
+def test_a_token_without_a_hash_in_the_settings_is_reported(options: list[str], source: str) -> None:
+    """A file or program brings it. The report ends when the cluster has a hash in AUDIT_TOKENS."""
     hashed = f"prod=sha256:{1:064x}"
     fresh, known = create(*options), create(*options, "--force", AUDIT_TOKENS=hashed)
     Path("list.yaml").write_text(f"- {{name: edge, server: {SERVER}, {options[0][2:]}: {options[1]}}}\n")
     listed, dry = run("kubeconfig", "from-list", "list.yaml"), run("kubeconfig", "from-list", "list.yaml", "--dry-run")
 
-    assert f"prod: the function lets in no token of {source} yet; 'auditsplit token prod'" in fresh.stderr
-    assert f"edge: the function lets in no token of {source} yet; 'auditsplit token edge'" in listed.stderr
-    assert not [told for told in (known, dry) if "lets in no token" in told.stderr]
+    assert f"prod: the function accepts no token from {source} yet. 'auditsplit token prod'" in fresh.stderr
+    assert f"edge: the function accepts no token from {source} yet. 'auditsplit token edge'" in listed.stderr
+    assert not [result for result in (known, dry) if "accepts no token" in result.stderr]
     assert (fresh.exit_code, known.exit_code, listed.exit_code) == (0, 0, 0)

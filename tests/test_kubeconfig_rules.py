@@ -1,13 +1,14 @@
-"""The rules: each fault is found with its reason, alone; what kube-apiserver refuses is never passed.
+"""The rules: each fault is found alone, with its reason, and nothing that kube-apiserver refuses passes.
 
-``REFUSED`` and ``TAKEN`` are what k8s.io/apiserver v0.37.2 did with these very documents, its
-``webhook.LoadKubeconfig`` and ``NewGenericWebhook`` called on them from a Go program.
+``REFUSED`` and ``TAKEN`` are what k8s.io/apiserver v0.37.2 did with these documents when a Go program called its
+``webhook.LoadKubeconfig`` and ``NewGenericWebhook`` on them.
 """
 
 from __future__ import annotations
 
 import base64
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
-import yaml
 
 from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
@@ -40,12 +40,12 @@ HTTP, LOCAL = "http://audit.example.com", "http://127.0.0.1:8888"
 
 
 def data(name: str) -> str:
-    """Return a file's content as kubeconfigs have it."""
+    """Return a file's content in base64, as in a kubeconfig."""
     return base64.b64encode(FILES[name]).decode()
 
 
 class Case(NamedTuple):
-    """A document with a fault: the parts that make it differ from a good one, and what the apiserver does."""
+    """The parts in which a document differs from a good document, and what kube-apiserver does with it."""
 
     apiserver: str
     cluster: Mapping[str, Any] = MappingProxyType({})
@@ -53,7 +53,7 @@ class Case(NamedTuple):
     top: Mapping[str, Any] = MappingProxyType({})
 
     def document(self) -> dict[str, Any]:
-        """Return all of it."""
+        """Return the whole document."""
         return copy.deepcopy(
             {
                 "apiVersion": "v1",
@@ -68,12 +68,12 @@ class Case(NamedTuple):
 
 
 def context(cluster: str, user: str) -> dict[str, Any]:
-    """Return the top of a document whose context names these."""
+    """Return the part of a document with a context that names this cluster and user."""
     return {"contexts": [{"name": "a", "context": {"cluster": cluster, "user": user}}]}
 
 
 def execs(**other: Any) -> dict[str, Any]:
-    """Return a user with a program that differs so from a good one."""
+    """Return a user whose program differs from a good program in these fields."""
     return {"exec": {**EXEC, **other}}
 
 
@@ -177,41 +177,41 @@ GOOD = [
     Case(TAKEN, user={"token": LONG, "client-certificate": "tls.crt", "client-key-data": data("tls.key")}),
 ]
 ALONGSIDE = {"no-credentials", "not-bearer", "exec-image", "plain-http", "insecure", "server-path", "short-token"}
-"""Warnings that a document with another fault may have too."""
+"""Warnings that may accompany another fault."""
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path) -> Path:
-    """Return a folder with the files that the documents name."""
+def write_files(folder: Path) -> None:
+    """Write the files that documents name, except those that a test wrote before."""
     for name, content in FILES.items():
-        (tmp_path / name).write_bytes(content)
-    return tmp_path
+        if not (folder / name).exists():
+            (folder / name).write_bytes(content)
 
 
-def found(case: Case, folder: Path) -> dict[str, rules.Finding]:
-    """Return the findings about a document in ``folder`` by rule."""
+def findings_for(case: Case, folder: Path) -> dict[str, rules.Finding]:
+    """Return the findings about a document in ``folder``, by rule."""
+    write_files(folder)
     path = folder / "k.yaml"
-    path.write_text(yaml.safe_dump(case.document()))
+    path.write_text(json.dumps(case.document()))
     path.chmod(0o600)
     return {finding.rule: finding for finding in rules.read(path)[1]}
 
 
 @pytest.mark.parametrize(("rule", "case"), ERRORS, ids=[f"{rule}-{number}" for number, (rule, _) in enumerate(ERRORS)])
-def test_each_error_is_found(rule: str, case: Case, folder: Path) -> None:
-    """It is an error, no other is made of it, and where the apiserver doesn't start, the reason says so."""
-    findings = found(case, folder)
+def test_each_error_is_found_alone(rule: str, case: Case, tmp_path: Path) -> None:
+    """No other error is found, and the reason says if kube-apiserver does not start."""
+    findings = findings_for(case, tmp_path)
 
     assert findings[rule].level == ERROR
     assert {name for name, finding in findings.items() if finding.level == ERROR} == {rule}
     assert findings.keys() - {rule} <= ALONGSIDE
     if case.apiserver == REFUSED:
-        assert "doesn't start" in findings[rule].reason
+        assert "does not start" in findings[rule].reason
 
 
 @pytest.mark.parametrize(("rule", "case"), WARNINGS, ids=[f"{rule}-{n}" for n, (rule, _) in enumerate(WARNINGS)])
-def test_each_warning_is_found(rule: str, case: Case, folder: Path) -> None:
-    """It is a warning, and no error comes with it."""
-    findings = found(case, folder)
+def test_each_warning_is_found_without_an_error(rule: str, case: Case, tmp_path: Path) -> None:
+    """Its level is warning, and only unavoidable warnings accompany it."""
+    findings = findings_for(case, tmp_path)
 
     assert findings[rule].level == WARNING
     assert {finding.level for finding in findings.values()} == {WARNING}
@@ -219,13 +219,13 @@ def test_each_warning_is_found(rule: str, case: Case, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("case", GOOD, ids=range(len(GOOD)))
-def test_a_good_document_has_no_findings(case: Case, folder: Path) -> None:
-    """Nothing is said about what is right."""
-    assert found(case, folder) == {}
+def test_a_good_document_has_no_findings(case: Case, tmp_path: Path) -> None:
+    """Correct fields of every kind cause neither an error nor a warning."""
+    assert findings_for(case, tmp_path) == {}
 
 
-def test_every_rule_is_tried() -> None:
-    """No row of the table is without a document above, or below; their names differ."""
+def test_every_rule_has_a_case() -> None:
+    """Each rule's name is unique and occurs in the tables above or in a test below."""
     names = [rule.name for rule in RULES]
 
     assert len(set(names)) == len(names)
@@ -233,59 +233,60 @@ def test_every_rule_is_tried() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "# nothing\n", "apiVersion: v1\nkind: Config\n", "null"])
-def test_an_empty_file(text: str, folder: Path) -> None:
-    """The apiserver refuses it when it starts."""
-    (folder / "k.yaml").write_text(text)
+def test_an_empty_file_is_an_error(text: str, tmp_path: Path) -> None:
+    """kube-apiserver refuses it when it starts."""
+    (tmp_path / "k.yaml").write_text(text)
 
-    findings = rules.read(folder / "k.yaml")[1]
+    findings = rules.read(tmp_path / "k.yaml")[1]
 
     assert [finding.rule for finding in findings] == ["empty", "no-current-context"]
 
 
 @pytest.mark.parametrize("text", ["[", "- a", "text", "a: b: c", "\t", "[" * 2000, "--- a\n--- b", "a: !!python/x y"])
-def test_what_is_no_kubeconfig(text: str, folder: Path) -> None:
-    """What is no mapping in YAML can't be judged."""
-    (folder / "k.yaml").write_text(text)
+def test_a_file_that_is_not_a_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    """The rules can only check a mapping in YAML."""
+    (tmp_path / "k.yaml").write_text(text)
 
-    with pytest.raises(ValueError, match="this is no"):
-        rules.read(folder / "k.yaml")
+    with pytest.raises(ValueError, match=r"not valid YAML|not a kubeconfig"):
+        rules.read(tmp_path / "k.yaml")
 
 
-@pytest.mark.parametrize(("size", "told"), [(1, True), (21, True), (22, False), (43, False)])
-def test_a_short_token(size: int, told: bool, folder: Path) -> None:  # noqa: FBT001
-    """In the document or in a file, under 128 bits are warned of."""
-    (folder / "token").write_text("x" * size + "\n")
+@pytest.mark.parametrize(("size", "warned"), [(1, True), (21, True), (22, False), (43, False)])
+def test_a_token_of_under_128_bits_is_a_warning(size: int, warned: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    """Whether it is in the document or in a file."""
+    (tmp_path / "token").write_text("x" * size + "\n")
 
     for user in ({"token": "x" * size}, {"tokenFile": "token"}):
-        assert ("short-token" in found(Case(TAKEN, user=user), folder)) is told
+        assert ("short-token" in findings_for(Case(TAKEN, user=user), tmp_path)) is warned
 
 
-@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o640, True), (0o644, True)])
-def test_a_secret_that_others_can_read(mode: int, told: bool, folder: Path) -> None:  # noqa: FBT001
-    """It is warned of; without a secret in the file there is nothing to warn of."""
-    path = folder / "k.yaml"
+@pytest.mark.parametrize(("mode", "readable"), [(0o600, False), (0o400, False), (0o640, True), (0o644, True)])
+def test_a_file_with_a_secret_that_others_can_read_is_a_warning(mode: int, readable: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    """A file without a secret may be readable."""
+    write_files(tmp_path)
+    path = tmp_path / "k.yaml"
     for user in ({"token": LONG}, {"tokenFile": "token"}):
-        path.write_text(yaml.safe_dump(Case(TAKEN, user=user).document()))
+        path.write_text(json.dumps(Case(TAKEN, user=user).document()))
         path.chmod(mode)
 
         warned = [finding.rule for finding in rules.read(path)[1]] == ["readable"]
 
-        assert warned is (told and "token" in user)
+        assert warned is (readable and "token" in user)
 
 
-def test_an_absent_file_is_named(folder: Path) -> None:
-    """The path is as the document has it."""
-    finding = found(Case(REFUSED, {"certificate-authority": "pki/ca.pem"}), folder)["absent-file"]
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    """The finding has the path as written in the document."""
+    finding = findings_for(Case(REFUSED, {"certificate-authority": "pki/ca.pem"}), tmp_path)["absent-file"]
 
-    assert finding.reason.endswith("folder: pki/ca.pem")
+    assert finding.reason.startswith("pki/ca.pem cannot be found")
 
 
-def test_an_unknown_field_comes_with_the_one_that_was_meant(folder: Path) -> None:
-    """Where one is near."""
-    finding = found(Case(TAKEN, user={"token-file": "token"}), folder)["unknown-field"]
+def test_the_finding_for_an_unknown_field_suggests_a_similar_field(tmp_path: Path) -> None:
+    """The suggestion is a field that is valid in the same place."""
+    finding = findings_for(Case(TAKEN, user={"token-file": "token"}), tmp_path)["unknown-field"]
 
-    assert "'users[0].user.token-file' is no field" in finding.reason
-    assert finding.reason.endswith("did you mean tokenFile?")
+    assert "'users[0].user.token-file' is not a field" in finding.reason
+    assert finding.reason.endswith("Did you mean tokenFile?")
 
 
 @pytest.mark.parametrize(
@@ -298,9 +299,9 @@ def test_an_unknown_field_comes_with_the_one_that_was_meant(folder: Path) -> Non
         {"client-key-data": "s3cret"},
     ],
 )
-def test_no_finding_shows_a_secret(user: dict[str, Any], folder: Path) -> None:
-    """Reasons are about the fault, not the value."""
-    findings = found(Case(TAKEN, user=user), folder)
+def test_no_finding_shows_a_secret(user: dict[str, Any], tmp_path: Path) -> None:
+    """Reasons describe the fault, and do not repeat the value."""
+    findings = findings_for(Case(TAKEN, user=user), tmp_path)
 
     assert findings
     assert "s3cret" not in " ".join(str(finding) for finding in findings.values())

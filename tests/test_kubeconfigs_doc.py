@@ -1,4 +1,4 @@
-"""docs/kubeconfigs.md: its commands and its list work, and its tables are the program's own."""
+"""docs/kubeconfigs.md: its commands and its list work, and its tables match the program."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from click.testing import CliRunner
 
 from auditsplit.apiserver.rules import ERROR, RULES
 from auditsplit.cli import main
-from auditsplit.cli.kubeconfig_files import create
+from auditsplit.cli.kubeconfig.create import create
 
 DOC = (Path(__file__).parents[1] / "docs" / "kubeconfigs.md").read_text()
 COMMANDS = re.findall(r"^\.venv/bin/auditsplit (.*)$", DOC, re.MULTILINE)
 
 
-def test_the_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In their order, with the list that is shown."""
+def test_the_pages_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, with the list on the page."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("AUDIT_TOKENS", raising=False)
     [clusters] = re.findall(r"^```yaml\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)
@@ -30,16 +30,16 @@ def test_the_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {path.stem for path in Path("kubeconfigs").iterdir()} == {"prod", "prod-metrics", "edge"}
 
 
-def test_every_finding_is_there() -> None:
-    """With its level, and none is made up."""
+def test_the_page_lists_every_finding() -> None:
+    """With its level, and no other."""
     rows = re.findall(r"^\| (`[a-z`, -]+`) \| (error|warning) \| ", DOC, re.MULTILINE)
     listed = {name: level for names, level in rows for name in re.findall(r"`([a-z-]+)`", names)}
 
     assert listed == {rule.name: rule.level for rule in RULES} | {"type": ERROR, "unknown-field": ERROR}
 
 
-def test_every_option_for_credentials_is_there() -> None:
-    """None that the command doesn't have, and all that make credentials."""
+def test_the_page_lists_every_option_for_credentials() -> None:
+    """And no option that the command does not have."""
     options = {option for parameter in create.params for option in parameter.opts}
     [table] = re.findall(r"## Credentials\n(.*?)\n## ", DOC, re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""Lambda's events: one request is the same whoever sends it, and each sender gets the answer in its own shape."""
+"""Lambda's events: a request is the same from every source, and each source gets the answer in its own shape."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist
 from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url, http_api, load_balancer, rest_api
 
-from auditsplit import auth
+from auditsplit import auth, bootstrap
 from auditsplit.serve import lambda_events
 from auditsplit.serve.lambda_events import NoRequest
-from auditsplit.serve.receiver import Receiver, Response
-from auditsplit.settings import Settings
+from auditsplit.serve.messages import Response
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 TOKEN, HASH = auth.new_token("prod")
@@ -28,7 +27,7 @@ every_kind = pytest.mark.parametrize("wrap", KINDS.values(), ids=KINDS)
 @every_kind
 @PROPERTY
 @given(body=st.binary(), in_base64=st.booleans(), path=st.sampled_from(["/", "/clusters/prod", "/healthz"]))
-def test_a_request_is_the_same_whoever_sends_it(wrap: Wrap, body: bytes, path: str, *, in_base64: bool) -> None:
+def test_a_request_is_the_same_from_every_source(wrap: Wrap, body: bytes, path: str, *, in_base64: bool) -> None:
     """Method, path without a stage, headers, sender, and the very bytes of the body."""
     body = body if in_base64 else body.decode(errors="replace").encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}", "X-Empty": ""}
@@ -95,11 +94,65 @@ def test_no_headers_at_all_are_none() -> None:
     ],
 )
 def test_what_is_no_request_is_refused(message: Any, came: str) -> None:
-    """A queue's message is no delivery; the error says what came, and not what was in it."""
+    """A queue's message is not a request. The error describes the event without its values."""
     with pytest.raises(NoRequest, match=came) as caught:
         lambda_events.request_of(message)
 
     assert "secret" not in str(caught.value)
+
+
+@every_kind
+def test_a_header_that_is_null_is_left_out(wrap: Wrap) -> None:
+    """It is as if there was no such header. The others stay."""
+    message = wrap(Sent(headers={"Content-Type": "application/json"}))
+    several = {"X-None": None, "X-Nothing": [None], "X-Some": ["a", None, "b"]}
+    message["headers"] = {**(message.get("headers") or {}), "X-Null": None}
+    message["multiValueHeaders"] = {**(message.get("multiValueHeaders") or {}), **several}
+
+    headers = lambda_events.request_of(message).headers
+
+    assert headers["content-type"] == "application/json"
+    assert headers["x-some"] == "a, b"
+    assert not {"x-null", "x-none", "x-nothing"} & headers.keys()
+
+
+@every_kind
+@pytest.mark.parametrize("name", ["headers", "multiValueHeaders"])
+@pytest.mark.parametrize("value", [0, 7, 1.5, True, {}, {"a": "b"}, ["x", 7], ["x", ["y"]], [{}]])
+@pytest.mark.parametrize("header", ["authorization", "content-type", "x-other"])
+def test_a_header_that_is_not_a_string_is_refused(wrap: Wrap, name: str, value: Any, header: str) -> None:
+    """AWS documents strings. The error names the type."""
+    message = {**wrap(Sent()), name: {header: value}}
+
+    with pytest.raises(NoRequest, match=r"not a string|not a list"):
+        lambda_events.request_of(message)
+
+
+@pytest.mark.parametrize(("name", "value"), [("headers", ["secret"]), ("multiValueHeaders", "secret")])
+def test_a_header_of_the_wrong_shape_is_refused(name: str, value: Any) -> None:
+    """Headers have one string, multi-value headers a list. The error does not repeat the value."""
+    with pytest.raises(NoRequest, match="as AWS documents it") as caught:
+        lambda_events.request_of({**rest_api(Sent()), name: {"authorization": value}})
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [7, ["POST"], {}, True])
+def test_a_method_path_or_address_that_is_not_a_string_is_refused(value: Any) -> None:
+    """The receiver gets strings, whatever invoked the function."""
+    http = {"http": {"method": "POST", "sourceIp": "192.0.2.1"}}
+    messages = [
+        {**rest_api(Sent()), "httpMethod": value},
+        {**rest_api(Sent()), "path": value},
+        {**rest_api(Sent()), "requestContext": {"identity": {"sourceIp": [value]}}},
+        {**function_url(Sent()), "rawPath": value},
+        {**function_url(Sent()), "requestContext": {"http": {**http["http"], "method": value}}},
+        {**function_url(Sent()), "requestContext": {"http": {**http["http"], "sourceIp": [value]}}},
+    ]
+
+    for message in messages:
+        with pytest.raises(NoRequest, match="not a string"):
+            lambda_events.request_of(message)
 
 
 @PROPERTY
@@ -119,6 +172,8 @@ def test_nothing_else_comes_of_a_strange_event(event: dict[str, Any], context: d
         request = lambda_events.request_of({**event, "httpMethod": "POST", "requestContext": context})
 
         assert isinstance(request.stream.read(9), bytes)
+        assert all(isinstance(part, str) for part in (request.method, request.path, request.peer))
+        assert all(isinstance(text, str) for pair in request.headers.items() for text in pair)
 
 
 @pytest.mark.parametrize("text", ["{}", "YQ", "YQ==\n", "é"])
@@ -150,9 +205,9 @@ def headers_of(answer: Mapping[str, Any]) -> dict[str, str]:
     return {**answer.get("headers", {}), **several}
 
 
-def test_no_claimed_address_lets_anyone_in() -> None:
+def test_a_claimed_loopback_address_is_refused() -> None:
     """Who claims to come from this machine, behind a load balancer, does not, even where no token is asked for."""
-    receiver = Receiver(Settings.read({"AUDIT_SINKS": "memory:"}))
+    receiver = bootstrap.receiver({"AUDIT_SINKS": "memory:"})
     claims = [{"X-Forwarded-For": "127.0.0.1"}, {"X-Forwarded-For": "127.0.0.1, ::1"}, {"Forwarded": "for=127.0.0.1"}]
     bare = load_balancer(Sent(body=eventlist([event("eve")])))
     bare["headers"] = {"x-forwarded-for": "127.0.0.1"}  # one that keeps what the sender claims

@@ -1,4 +1,4 @@
-"""Lines: the log backend's own, and the Logstash recipe's."""
+"""Lines: those of the log backend, and those of the Logstash recipe."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import json
 from collections import Counter
 
 import pytest
-from conftest import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import BAD, HOSTILE, NAMED, PROPERTY, event, eventlist, items, line
+from support.recording import DATA
 
-from auditsplit.decode.eventlist import Event, decode
+from auditsplit.decode.eventlist import decode
+from auditsplit.event import Event
 from auditsplit.sinks import lines
 
 
 def events(*some: bytes) -> list[Event]:
-    """Return the items as decoded from a list."""
+    """Return the items as events, decoded from a list."""
     return decode(eventlist(some)).events
 
 
 def test_recorded_events_are_the_lines_of_the_audit_log(recorded: list[bytes]) -> None:
-    """Rendered as ``log``, the recorded lists are the audit log that the same server wrote, each line as often."""
+    """In the format ``log``, the recorded lists are the audit log that the same server wrote, in any order of lines."""
     log = (DATA / "audit.log").read_bytes()
 
     text = b"".join(lines.render(decode(body).events, "log") for body in recorded)
@@ -31,7 +32,7 @@ def test_recorded_events_are_the_lines_of_the_audit_log(recorded: list[bytes]) -
 
 
 def test_log_lines_begin_with_kind_and_version() -> None:
-    """The item's own bytes follow, untouched."""
+    """The item's own bytes follow unchanged."""
     text = lines.render(events(event("a"), event("b")), "log")
 
     assert text == line("a") + b"\n" + line("b") + b"\n"
@@ -47,8 +48,8 @@ def test_log_lines_begin_with_kind_and_version() -> None:
     ],
     ids=["neither", "kind", "version", "both"],
 )
-def test_what_an_item_has_is_not_put_there_again(own: dict[str, str], first: bytes) -> None:
-    """An item that has its kind or its version gets only what it lacks."""
+def test_kind_and_version_are_added_where_they_are_missing(own: dict[str, str], first: bytes) -> None:
+    """An item with a kind or a version gets only the field that it lacks."""
     item = event(**own)
 
     text = lines.render(events(item), "log")
@@ -60,7 +61,7 @@ def test_what_an_item_has_is_not_put_there_again(own: dict[str, str], first: byt
 
 
 def test_logstash_lines_wrap_the_item() -> None:
-    """``logstash`` is what the documented recipe writes: the item as the field ``event``."""
+    """A line of the format ``logstash`` has the item as its field ``event``, as in the documented recipe."""
     text = lines.render(events(event("a"), event("b", **NAMED)), "logstash")
 
     assert text == b'{"event":' + event("a") + b'}\n{"event":' + event("b", **NAMED) + b"}\n"
@@ -68,22 +69,22 @@ def test_logstash_lines_wrap_the_item() -> None:
 
 @given(st.lists(items | st.sampled_from(sorted(BAD.values())), max_size=6), st.sampled_from(sorted(lines.FORMATS)))
 @PROPERTY
-def test_each_event_is_one_line(some: list[bytes], line_format: str) -> None:
-    """There are as many line feeds as events, one at each end, and the items' own bytes in between."""
-    found = events(*some)
+def test_each_event_is_one_line(some: list[bytes], line_format: lines.Format) -> None:
+    """There is a line feed at the end of each event, and none inside. A line contains the item's own bytes."""
+    decoded = events(*some)
 
-    text = lines.render(found, line_format)
+    text = lines.render(decoded, line_format)
 
     split = text.split(b"\n")
     assert split.pop() == b""
-    assert len(split) == len(found)
-    assert all(bytes(one.raw)[1:] in its_line for one, its_line in zip(found, split, strict=True))
+    assert len(split) == len(decoded)
+    assert all(bytes(one.raw)[1:] in its_line for one, its_line in zip(decoded, split, strict=True))
     assert b"\r" not in text
 
 
 @pytest.mark.parametrize("line_format", lines.FORMATS)
-def test_a_pretty_printed_list_becomes_lines_of_json(line_format: str) -> None:
-    """Every line of a list in pretty print is a JSON document of its own."""
+def test_a_pretty_printed_list_becomes_lines_of_json(line_format: lines.Format) -> None:
+    """Every line of a pretty-printed list is a JSON document."""
     pretty = json.dumps(json.loads(eventlist([event("a"), event("b", **NAMED)])), indent=2).replace("\n", "\r\n")
 
     text = lines.render(decode(pretty.encode()).events, line_format)
@@ -94,7 +95,7 @@ def test_a_pretty_printed_list_becomes_lines_of_json(line_format: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_item_is_one_line(name: str) -> None:
-    """Whatever the body, the line is the log backend's, byte for byte."""
+    """A line with any hostile body is that of the log backend, byte for byte."""
     text = lines.render(events(event(), HOSTILE[name], event()), "log")
 
     assert text.split(b"\n")[1] == b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + HOSTILE[name][1:]
@@ -102,5 +103,5 @@ def test_a_hostile_item_is_one_line(name: str) -> None:
 
 
 def test_no_events_are_no_lines() -> None:
-    """Nothing gives nothing."""
+    """Rendering no events returns no bytes."""
     assert lines.render([], "log") == b""

@@ -1,4 +1,4 @@
-"""Names: one-to-one, safe and bounded, whatever a user is called."""
+"""Names: one-to-one, safe and bounded, for any user name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAFE = re.compile(r"(?:[a-z0-9@:-]|%[0-9A-F]{2})(?:[a-z0-9_.@:-]|%[0-9A-F]{2})*(
 
 
 def folded(name: str) -> str:
-    """Return what a disk that ignores case and normalises Unicode makes of a name."""
+    """Return a name as a disk that ignores case and normalises Unicode sees it."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
@@ -56,14 +56,14 @@ def folded(name: str) -> str:
     ],
 )
 def test_known_names(value: str, name: str) -> None:
-    """A name that needs no encoding looks the same, and every other byte is %XX."""
+    """Safe characters stay, and every other byte becomes %XX."""
     assert encode(value) == name
 
 
 @given(names)
 @PROPERTY
 def test_a_name_is_safe_and_bounded(value: str) -> None:
-    """A name has 1 to 200 safe ASCII characters, begins with neither _ nor . and doesn't end with a dot."""
+    """A name has 1 to 200 safe ASCII characters. It begins with neither _ nor a dot and doesn't end with a dot."""
     name = encode(value)
 
     assert SAFE.fullmatch(name)
@@ -74,8 +74,8 @@ def test_a_name_is_safe_and_bounded(value: str) -> None:
 
 @given(names)
 @PROPERTY
-def test_a_name_can_be_read_back(value: str) -> None:
-    """Any URL decoder reads a whole name back, and the beginning of a shortened one."""
+def test_a_name_can_be_decoded(value: str) -> None:
+    """Any URL decoder decodes a whole name, and the beginning of a shortened name."""
     kept, mark, digest = encode(value).partition("~")
     raw = value.encode("utf-8", "surrogatepass")
 
@@ -86,16 +86,16 @@ def test_a_name_can_be_read_back(value: str) -> None:
 @given(st.lists(names, unique=True, max_size=20))
 @PROPERTY
 def test_different_values_have_different_names(values: list[str]) -> None:
-    """Two values never share a name, not on a disk that ignores case or normalises either."""
-    found = {folded(encode(value)) for value in values}
+    """Two values never share a name, even on a disk that ignores case or normalises Unicode."""
+    encoded = {folded(encode(value)) for value in values}
 
-    assert len(found) == len(values)
+    assert len(encoded) == len(values)
 
 
 @given(names)
 @PROPERTY
-def test_a_value_and_its_variants_have_different_names(value: str) -> None:
-    """What looks like another value (its name, another case, another form of Unicode) has a name of its own."""
+def test_similar_values_have_different_names(value: str) -> None:
+    """A value's own name, another case and another form of Unicode are values with names of their own."""
     name = encode(value)
     variants = {
         name,
@@ -119,7 +119,7 @@ def test_a_value_and_its_variants_have_different_names(value: str) -> None:
 @given(st.text(st.characters(), min_size=200, max_size=260), st.text(min_size=1, max_size=3))
 @PROPERTY
 def test_long_values_that_end_differently_have_different_names(value: str, end: str) -> None:
-    """Shortened names differ also where all that was kept is the same."""
+    """Shortened names differ even where the parts that were kept are equal."""
     one, other = encode(value), encode(value + end)
 
     assert folded(one) != folded(other)
@@ -127,22 +127,22 @@ def test_long_values_that_end_differently_have_different_names(value: str, end: 
 
 @given(names)
 @PROPERTY
-def test_no_value_takes_our_own_names(value: str) -> None:
-    """No user is called what stands for an event without a user, nor what our own folders are called."""
+def test_no_value_gets_a_reserved_name(value: str) -> None:
+    """No user's name is the name for an event without a user, or a name of the sinks' own folders."""
     name = folded(encode(value))
 
     assert name not in (NO_USER, "_rejected", ".auditsplit")
 
 
 def test_300_characters_are_shortened() -> None:
-    """300 characters keep their first 135, then ~ and the SHA-256 of them all."""
+    """A value of 300 characters keeps its first 135, then ~ and the SHA-256 of the whole value."""
     value = "a" * 300
 
     assert encode(value) == "a" * 135 + "~" + hashlib.sha256(value.encode()).hexdigest()
 
 
-def test_only_what_does_not_fit_is_shortened() -> None:
-    """200 characters stay whole, 201 don't."""
+def test_only_names_over_the_bound_are_shortened() -> None:
+    """A name of 200 characters stays whole. A name of 201 characters is shortened."""
     whole, shortened = encode("a" * 200), encode("a" * 201)
 
     assert whole == "a" * 200
@@ -150,8 +150,8 @@ def test_only_what_does_not_fit_is_shortened() -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1, 2])
-def test_no_escape_is_cut_in_two(before: int) -> None:
-    """Where the cut falls into %XX, the whole escape goes."""
+def test_shortening_removes_whole_escapes(before: int) -> None:
+    """Where the bound falls inside %XX, the whole escape is removed."""
     name = encode("a" * before + "/" * 100)
 
     kept = name.partition("~")[0]
@@ -160,21 +160,21 @@ def test_no_escape_is_cut_in_two(before: int) -> None:
 
 
 def test_an_empty_value_has_no_name() -> None:
-    """What stands for an absent value is the caller's choice, never an empty segment."""
+    """The caller must choose the name of an absent value. A segment is never empty."""
     with pytest.raises(ValueError, match="empty"):
         encode("")
 
 
-def test_what_stands_for_absence_is_safe() -> None:
-    """The names for absent values are file names too; only the one for users is kept from them."""
+def test_the_names_of_absent_values_are_safe() -> None:
+    """They are file names too. Only the name of an absent user is a name that no value gets."""
     assert NO_USER.startswith("_")
     assert encode(ABSENT) == ABSENT
 
 
-def test_long_values_are_not_remembered() -> None:
-    """A caller can choose names of a megabyte, a new one each time: memory must not grow by them."""
-    before = naming._remembered.cache_info().currsize
-    found = [encode("x" * 100_000 + str(number)) for number in range(20)]
+def test_long_values_are_not_cached() -> None:
+    """A user can choose a new name of a megabyte each time, and memory must not grow by them."""
+    before = naming._cached.cache_info().currsize
+    encoded = [encode("x" * 100_000 + str(number)) for number in range(20)]
 
-    assert naming._remembered.cache_info().currsize == before
-    assert len(set(found)) == 20
+    assert naming._cached.cache_info().currsize == before
+    assert len(set(encoded)) == 20

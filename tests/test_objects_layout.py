@@ -1,4 +1,4 @@
-"""Layout: keys and bytes of objects, and the options that shape them."""
+"""Layout: keys and bytes of objects, and the options of all object stores."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import zstandard
@@ -15,18 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY, event, eventlist
 
+from auditsplit import sinks
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import KeyTemplate, Origin
+from auditsplit.event import Batch, Origin
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.objects import layout as layouts
 from auditsplit.sinks.objects.layout import PACKINGS, Layout
-from auditsplit.sinks.options import Target
+from auditsplit.sinks.objects.options import Tags, layout_of
 
 TIME = "2026-01-31T23:59:59.123456Z"
 
 
 def batch_of(*items: bytes, arrived: datetime | None = None) -> Batch:
-    """Return the batch of ``items``, as it came at ``arrived``."""
+    """Return the batch of ``items`` that arrived at ``arrived``."""
     batch = batches.read(eventlist(items), "prod")
     return Batch(batch.id, Origin("prod", arrived or batch.origin.arrived), batch.events, batch.bad)
 
@@ -38,7 +40,7 @@ def keys(batch: Batch, layout: Layout | None = None) -> list[str]:
     return [layout.render("prod", folder, events)[0] for folder, events in groups.items()]
 
 
-def test_a_key_says_cluster_user_hour_time_and_content() -> None:
+def test_a_key_has_cluster_user_hour_time_and_content() -> None:
     """The layout of the documentation."""
     (key,) = keys(batch_of(event("alice", stageTimestamp=TIME)), Layout("logs/"))
 
@@ -51,16 +53,16 @@ def test_a_batch_across_an_hour_makes_two_objects_a_user() -> None:
     """The hour is the event's, not the batch's."""
     later = "2026-02-01T00:00:00.000000Z"
 
-    found = keys(batch_of(event(stageTimestamp=TIME), event(stageTimestamp=later), event(stageTimestamp=TIME)))
+    several = keys(batch_of(event(stageTimestamp=TIME), event(stageTimestamp=later), event(stageTimestamp=TIME)))
 
-    assert [re.findall(r"dt=.*/hour=..", key) for key in found] == [
+    assert [re.findall(r"dt=.*/hour=..", key) for key in several] == [
         ["dt=2026-01-31/hour=23"],
         ["dt=2026-02-01/hour=00"],
     ]
 
 
-def test_a_retry_has_the_same_keys_whenever_it_comes() -> None:
-    """Also events without a time: the batch's first time is theirs."""
+def test_a_retry_has_the_same_keys_whenever_it_arrives() -> None:
+    """Events without a time have the batch's first time."""
     items = [event("bob", stageTimestamp=None, requestReceivedTimestamp=None), event("alice", stageTimestamp=TIME)]
     first, retry = (batch_of(*items, arrived=datetime(2026, 5, 1, hour, tzinfo=UTC)) for hour in (1, 2))
 
@@ -69,7 +71,7 @@ def test_a_retry_has_the_same_keys_whenever_it_comes() -> None:
 
 
 def test_a_batch_without_any_time_lies_in_1970() -> None:
-    """There is nothing else that a retry would have too."""
+    """A retry has no other time in common with it."""
     (key,) = keys(batch_of(event(stageTimestamp=None, requestReceivedTimestamp="yesterday")))
 
     assert "dt=1970-01-01/hour=00/19700101T000000.000000Z-" in key
@@ -77,8 +79,8 @@ def test_a_batch_without_any_time_lies_in_1970() -> None:
 
 @PROPERTY
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 7200)), min_size=1, max_size=30))
-def test_every_event_lies_in_one_object(made: list[tuple[str, int]]) -> None:
-    """All events are there, in their order within a user and hour, under keys that all differ."""
+def test_every_event_is_in_one_object(made: list[tuple[str, int]]) -> None:
+    """In their order within a user and hour, under keys that all differ."""
     start = datetime(2026, 1, 31, 22, 30, tzinfo=UTC)
     items = [
         event(user, auditID=str(number), stageTimestamp=(start + timedelta(seconds=seconds)).isoformat())
@@ -95,7 +97,7 @@ def test_every_event_lies_in_one_object(made: list[tuple[str, int]]) -> None:
 
 
 def test_the_content_and_the_cluster_make_the_name() -> None:
-    """Other lines, or the same of another cluster, are another object."""
+    """Other lines, or the same lines of another cluster, are another object."""
     layout = Layout(template=KeyTemplate("all"))
     one, other = batch_of(event(auditID="1")).events, batch_of(event(auditID="2")).events
 
@@ -105,7 +107,7 @@ def test_the_content_and_the_cluster_make_the_name() -> None:
 
 
 def test_packing_makes_the_same_bytes_again_and_unpacks_to_the_lines() -> None:
-    """What a server without conditional puts gets twice is twice the same."""
+    """A server without conditional puts gets the same bytes twice."""
     text = b'{"a":1}\n' * 1000
     unpack: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "zstd": zstandard.decompress, "none": bytes}
 
@@ -124,63 +126,58 @@ def test_packed_objects_one_after_the_other_are_one_file() -> None:
 @pytest.mark.parametrize(
     ("url", "mistake"),
     [
-        ("s3://b/a/../c", "prefix: '..' is no name"),
-        ("s3://b/a//c", "prefix: '' is no name"),
-        ("s3://b/a%20b", "prefix: 'a b' is no name"),
-        ("s3://b/a?compress=lzma", "compress: 'lzma' is none of gzip, zstd, none"),
-        ("s3://b/" + "p" * 700, "key: with its prefix it can grow to 1204 bytes, over 1024"),
-        ("s3://b/a?key={user}/{verb}/{resource}/{namespace}/{level}/{stage}", "bytes, over 1024"),
+        ("s3://bucket/a/../c", "prefix: '..' is not a valid name"),
+        ("s3://bucket/a//c", "prefix: '' is not a valid name"),
+        ("s3://bucket/a%20b", "prefix: 'a b' is not a valid name"),
+        ("s3://bucket/a?compress=lzma", "compress: must be gzip, zstd or none, not 'lzma'"),
+        ("s3://bucket/" + "p" * 700, "key: with its prefix it can grow to 1204 bytes, over 1024"),
+        ("s3://bucket/a?key={user}/{verb}/{resource}/{namespace}/{level}/{stage}", "bytes, over 1024"),
+        ("s3://bucket?timeout=26", "timeout: must be a whole number from 1 to 25, not '26'; kube-apiserver waits 30 s"),
+        ("s3://bucket?puts=0", "puts: must be a whole number of 1 or more, not '0'"),
     ],
 )
-def test_mistakes_are_named(url: str, mistake: str) -> None:
-    """A deployer reads what is wrong before the first event comes."""
-    target = Target(url, {}, "authenticated")
-
-    layouts.from_target(target)
-
-    assert any(mistake in found for found in target.mistakes), target.mistakes
+def test_mistakes_in_a_url_are_reported(url: str, mistake: str) -> None:
+    """A deployer reads what is wrong before the first event arrives."""
+    with pytest.raises(ValueError, match=re.escape(mistake)):
+        sinks.read_target(url, {}, "authenticated")
 
 
 def test_a_missing_package_for_zstd_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Known at the start, not at the first batch."""
+    """Reported at the start, not at the first batch."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    target = Target("s3://bucket?compress=zstd", {}, "authenticated")
 
-    layouts.from_target(target)
-
-    assert target.mistakes == ["compress: zstd needs the package zstandard; install auditsplit[zstd]"]
+    with pytest.raises(ValueError, match=r"^compress: zstd needs the package zstandard; install auditsplit\[zstd\]$"):
+        sinks.read_target("s3://bucket?compress=zstd", {}, "authenticated")
 
 
-@pytest.mark.parametrize("path", ["", "/"])
-def test_no_prefix_is_none(path: str) -> None:
-    """Keys begin with the template's own text."""
-    layout = layouts.from_target(Target(f"s3://bucket{path}", {}, "authenticated"))
+@pytest.mark.parametrize(("path", "prefix"), [("", ""), ("/", ""), ("/a/b", "a/b/"), ("/a/b/", "a/b/")])
+def test_a_prefix_is_empty_or_ends_in_a_slash(path: str, prefix: str) -> None:
+    """Without a prefix, keys begin with the template's own text."""
+    target: Any = sinks.read_target(f"s3://bucket{path}", {}, "authenticated")
 
-    assert layout.prefix == ""
+    assert layout_of(target).prefix == prefix
 
 
-def test_the_longest_key_is_told_right() -> None:
+def test_the_longest_key_is_calculated() -> None:
     """A key of the longest values is as long as the template says."""
     template = KeyTemplate(layouts.DEFAULT_KEY)
     long = "X" * 300
     batch = batch_of(event(long))
 
-    assert template.max_bytes == len(template.key(batch.events[0].head, Origin(long, batch.origin.arrived)))
+    assert template.max_bytes == len(template.key(batch.events[0], Origin(long, batch.origin.arrived)))
 
 
 def test_tags_are_pairs() -> None:
-    """As S3 and Azure take them."""
-    target = Target("s3://b?tags=team=security,kind=audit%20log", {}, "authenticated")
+    """As S3 and Azure expect them; their text reads as the same tags."""
+    tags = Tags.from_option("team=security,kind=audit log", "authenticated")
 
-    assert layouts.tags(target) == {"team": "security", "kind": "audit log"}
-    assert not target.mistakes
+    assert dict(tags.pairs) == {"team": "security", "kind": "audit log"}
+    assert tags.urlencoded() == "team=security&kind=audit+log"
+    assert Tags.from_option(str(tags), "authenticated") == tags
 
 
 @pytest.mark.parametrize("text", ["a", "=b", "a=b,c", ",".join(f"t{n}=1" for n in range(11))])
 def test_wrong_tags_are_a_mistake(text: str) -> None:
     """No more than ten, each with a name."""
-    target = Target(f"s3://b?tags={text}", {}, "authenticated")
-
-    layouts.tags(target)
-
-    assert target.mistakes == ["tags: write up to 10 as tags=team=security,kind=audit"]
+    with pytest.raises(ValueError, match=r"^tags: must be up to 10 pairs as in team=security,kind=audit, not "):
+        sinks.read_target(f"s3://bucket?tags={text}", {}, "authenticated")

@@ -1,4 +1,4 @@
-"""``auditsplit policy init``: the profiles and their file. tests/e2e asks the apiserver's own evaluator about them."""
+"""``auditsplit policy init``: the profiles and the file. tests/e2e checks them with the apiserver's own evaluator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from auditsplit.policy.profiles import PROFILES, profile
 
 
 def init(*arguments: str) -> Result:
-    """Run the command; an exception but its own exit is the test's failure."""
+    """Run the command. Any exception except its own exit fails the test."""
     result = CliRunner().invoke(main, ["policy", "init", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     return result
@@ -22,7 +22,7 @@ def init(*arguments: str) -> Result:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_is_a_policy_with_comments(name: str) -> None:
-    """Of audit.k8s.io/v1, with a level in each rule and a rule for all that no other took."""
+    """Of audit.k8s.io/v1, with a level in each rule and a last rule that matches every request."""
     document = yaml.safe_load(profile(name))
 
     assert (document["apiVersion"], document["kind"]) == ("audit.k8s.io/v1", "Policy")
@@ -31,15 +31,15 @@ def test_a_profile_is_a_policy_with_comments(name: str) -> None:
     assert profile(name).startswith("# ")
 
 
-def test_the_minimal_profile_is_the_documented_one() -> None:
-    """One rule, and no more."""
+def test_the_minimal_profile_is_the_documented_policy() -> None:
+    """It has one rule."""
     document = yaml.safe_load(profile("minimal"))
 
     assert document == {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "Metadata"}]}
 
 
-def test_the_example_is_the_documented_one_after_its_first_rule() -> None:
-    """Ten rules of Kubernetes' page, in order, and one of ours before them."""
+def test_the_example_is_the_documented_policy_after_our_rule() -> None:
+    """Our rule for secrets, then the ten rules of Kubernetes' page, in order."""
     rules = yaml.safe_load(profile("example"))["rules"]
 
     assert rules[0]["resources"][0]["resources"] == ["secrets", "serviceaccounts/token"]
@@ -57,7 +57,7 @@ def test_the_example_is_the_documented_one_after_its_first_rule() -> None:
 
 
 def test_the_gce_profile_names_its_source_and_licence() -> None:
-    """As Apache-2.0 wants it; 17 rules, as in create-master-audit-policy of v1.37.2."""
+    """Apache-2.0 requires it. There are 17 rules, as in create-master-audit-policy of v1.37.2."""
     text = profile("gce")
 
     assert "configure-helper.sh" in text
@@ -65,8 +65,8 @@ def test_the_gce_profile_names_its_source_and_licence() -> None:
     assert len(yaml.safe_load(text)["rules"]) == 17
 
 
-def test_the_recommended_one_is_written_to_standard_output() -> None:
-    """Without being asked for it."""
+def test_the_recommended_profile_is_written_to_standard_output() -> None:
+    """Without any option."""
     result = init()
 
     assert (result.exit_code, result.stdout, result.stderr) == (0, profile("recommended"), "")
@@ -74,13 +74,13 @@ def test_the_recommended_one_is_written_to_standard_output() -> None:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_a_profile_is_chosen_by_name(name: str) -> None:
-    """And the help lists it."""
+    """The help lists it."""
     assert init("--profile", name).stdout == profile(name)
     assert f"{name} " in init("--help").stdout
 
 
-def test_a_file_is_written_whole_and_readable(tmp_path: Path) -> None:
-    """It holds no secret; the place is said on standard error, and nothing else is left in the folder."""
+def test_a_written_file_is_readable_by_all(tmp_path: Path) -> None:
+    """A policy holds no secret. No temporary file is left."""
     result = init("--output", str(tmp_path / "policy.yaml"))
 
     assert (result.exit_code, result.stdout) == (0, "")
@@ -89,8 +89,8 @@ def test_a_file_is_written_whole_and_readable(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["policy.yaml"]
 
 
-def test_another_file_is_not_written_over(tmp_path: Path) -> None:
-    """Unless it is forced, and then whole; a dangling link is another file too."""
+def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
+    """A dangling link counts as an existing file."""
     file, link = tmp_path / "policy.yaml", tmp_path / "link.yaml"
     file.write_text("mine")
     link.symlink_to("nowhere")
@@ -106,9 +106,9 @@ def test_another_file_is_not_written_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.yaml", "policy.yaml"]
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    """It says what it would do, and refuses what would be refused."""
-    fine, refused = init("--dry-run", "--output", str(tmp_path / "a")), None
+def test_a_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
+    """It refuses an existing file, as a real run does."""
+    fine = init("--dry-run", "--output", str(tmp_path / "a"))
     (tmp_path / "b").touch()
     refused = init("--dry-run", "--output", str(tmp_path / "b"))
 
@@ -118,8 +118,8 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
-def test_a_folder_is_not_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    """Forced or not."""
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    """Not even with ``--force``, and no temporary file is left."""
     (tmp_path / "policy").mkdir()
 
     result = init("--output", str(tmp_path / "policy"), "--force")
@@ -128,7 +128,7 @@ def test_a_folder_is_not_replaced_and_nothing_is_left_beside_it(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
 
 
-def test_a_folder_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     """With the file's name and the system's reason."""
     result = init("--output", str(tmp_path / "no" / "policy.yaml"))
 

@@ -11,9 +11,10 @@ import duckdb
 import pytest
 from support.eventlists import HOSTILE, eventlist
 
+from auditsplit import sinks
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.objects import layout
-from auditsplit.sinks.options import Target
+from auditsplit.sinks.objects.options import layout_of
 
 ROOT = Path(__file__).parents[1]
 DOC = (ROOT / "docs" / "queries.md").read_text()
@@ -40,7 +41,8 @@ def queries(engine: str) -> list[str]:
 
 def write(folder: Path, lists: list[bytes], **options: str) -> int:
     """Write the events' objects below ``folder`` as the stores lay them out; return the number of events."""
-    made = layout.from_target(Target("s3://my-bucket/audit", options, "authenticated"))
+    target: Any = sinks.read_target("s3://my-bucket/audit", options, "authenticated")
+    made = layout_of(target)
     count = 0
     for raw in lists:
         batch = batches.read(raw, "prod")
@@ -64,7 +66,6 @@ def stored(tmp_path_factory: pytest.TempPathFactory, recorded: list[bytes]) -> P
     return folder
 
 
-@pytest.fixture(scope="module")
 def events(recorded: list[bytes]) -> list[dict[str, Any]]:
     """Return the recorded events."""
     return [event for raw in recorded for event in json.loads(raw)["items"]]
@@ -98,10 +99,10 @@ def test_duckdb_tells_what_a_user_deleted(stored: Path) -> None:
     assert found == sorted(found)
 
 
-def test_duckdb_tells_whose_requests_were_denied(stored: Path, events: list[dict[str, Any]]) -> None:
+def test_duckdb_tells_whose_requests_were_denied(stored: Path, recorded: list[bytes]) -> None:
     """Each once, whatever its stages; users with any name."""
     expected: dict[str | None, int] = {}
-    for event in events:
+    for event in events(recorded):
         if event["stage"] == "ResponseComplete" and event.get("responseStatus", {}).get("code") in (401, 403):
             name = event["user"].get("username")
             expected[name] = expected.get(name, 0) + 1
@@ -148,10 +149,9 @@ def field_names(value: Any) -> set[str]:
     return set().union(*map(field_names, value)) if isinstance(value, list) else set()
 
 
-@pytest.fixture(scope="module")
-def spelled(events: list[dict[str, Any]]) -> dict[str, str]:
+def spelled(recorded: list[bytes]) -> dict[str, str]:
     """Return the events' own spelling of each field by its lower-case name."""
-    outer = [{name: event[name] for name in event if not name.endswith("Object")} for event in events]
+    outer = [{name: event[name] for name in event if not name.endswith("Object")} for event in events(recorded)]
     return {name.lower(): name for name in field_names(outer)} | {"who": "user"}
 
 
@@ -168,13 +168,13 @@ def table(engine: str, number: int, folder: Path, spelled: dict[str, str], parti
         '{folder}/audit/cluster=*/**/*.jsonl.gz', format = 'newline_delimited', hive_partitioning = true)"""  # noqa: S608 - the SQL is the page's own
 
 
-def test_athenas_questions_have_the_same_answers(stored: Path, spelled: dict[str, str]) -> None:
+def test_athenas_questions_have_the_same_answers(stored: Path, recorded: list[bytes]) -> None:
     """Over the tables' own columns and types, in DuckDB, which has Athena's words where they are used."""
-    connection = duck(stored)
+    connection, names = duck(stored), spelled(recorded)
     expected = [connection.execute(query).fetchall() for query in queries("DuckDB")]
     connection.execute("DROP VIEW audit_events")
-    connection.execute(table("Athena", 0, stored, spelled, "cluster"))
-    connection.execute(table("Athena", 1, stored, spelled, 'cluster, "user", dt::VARCHAR AS dt, hour::VARCHAR AS hour'))
+    connection.execute(table("Athena", 0, stored, names, "cluster"))
+    connection.execute(table("Athena", 1, stored, names, 'cluster, "user", dt::VARCHAR AS dt, hour::VARCHAR AS hour'))
 
     found = [connection.execute(query).fetchall() for query in queries("Athena")[:3]]
 
@@ -183,15 +183,13 @@ def test_athenas_questions_have_the_same_answers(stored: Path, spelled: dict[str
     assert [row[:4] for row in found[DENIED]] == [row[:4] for row in expected[DENIED]]
 
 
-def test_bigquerys_questions_have_the_same_answers(
-    tmp_path: Path, stored: Path, recorded: list[bytes], spelled: dict[str, str]
-) -> None:
+def test_bigquerys_questions_have_the_same_answers(tmp_path: Path, stored: Path, recorded: list[bytes]) -> None:
     """Over the key that BigQuery wants, and the table's own columns and types."""
     write(tmp_path, recorded, key=BIGQUERY_KEY)
     expected = [duck(stored).execute(query).fetchall() for query in queries("DuckDB")]
-    connection = duckdb.connect()
+    connection, names = duckdb.connect(), spelled(recorded)
     connection.execute("CREATE SCHEMA audit; USE audit")
-    connection.execute(table("BigQuery", 0, tmp_path, spelled, "cluster, username, dt, hour"))
+    connection.execute(table("BigQuery", 0, tmp_path, names, "cluster, username, dt, hour"))
 
     found = [connection.execute(query).fetchall() for query in queries("BigQuery")]
 

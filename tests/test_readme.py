@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import time
@@ -13,10 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from support.environment import plain_environment
 from support.server import free_port
-
-from auditsplit.routing.template import FIELDS
-from auditsplit.settings import NAMES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -40,11 +37,6 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, i
         for child in psutil.Process(process.pid).children(recursive=True):
             child.terminate()
         process.wait(30)
-
-
-def plain_environment() -> dict[str, str]:
-    """Return the environment without settings of ours."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
 
 
 def _wait(port: int) -> None:
@@ -97,9 +89,3 @@ def test_the_kubeconfig_is_one() -> None:
     assert document["current-context"] == document["contexts"][0]["name"]
     assert document["contexts"][0]["context"]["cluster"] == document["clusters"][0]["name"]
     assert document["clusters"][0]["cluster"]["server"] == "http://127.0.0.1:8888/clusters/prod"
-
-
-def test_every_setting_and_field_is_described() -> None:
-    """No setting, and no field of a template, is left out or made up."""
-    assert set(re.findall(r"^\| `(AUDIT_\w+)`", README, re.MULTILINE)) == NAMES
-    assert all(f"`{{{field}}}`" in README for field in FIELDS)

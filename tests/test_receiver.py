@@ -1,4 +1,4 @@
-"""HTTP: the answers are the contract with kube-apiserver's webhook client, one by one."""
+"""The routes of ingest: each answer is part of the contract with kube-apiserver's webhook client."""
 
 from __future__ import annotations
 
@@ -6,32 +6,36 @@ import gzip
 import io
 import json
 import logging
-from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import BAD, HOSTILE, PROPERTY, event, eventlist, items, line, numbered
+from support.requests import (
+    BODY,
+    JSON,
+    LINES,
+    TOKEN,
+    ask,
+    document,
+    problem,
+    receiver,
+    sink_of,
+)
 
-from auditsplit.auth import new_token
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist as decoding
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import BrokenOff, StoreError
+from auditsplit.errors import BrokenOff, SinkError
+from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
-from auditsplit.serve.body import Stream
-from auditsplit.serve.receiver import Receiver, Request, Response
-from auditsplit.settings import Settings
+from auditsplit.sinks import Written
+from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.memory import MemorySink
 
-JSON = "application/json"
 NDJSON = "application/x-ndjson"
-TOKEN, KNOWN = new_token("prod")
-BODY = eventlist([event("alice"), event("bob"), event("alice")])
-LINES = {"alice": (line("alice") + b"\n") * 2, "bob": line("bob") + b"\n"}
 
 
 class Reset:
@@ -44,58 +48,6 @@ class Reset:
     def read(self, _: int, /) -> bytes:
         """Break."""
         raise self._error
-
-
-def receiver(*sinks: MemorySink, max_body_bytes: int = 100_000, tokens: bool = False) -> Receiver:
-    """Return a receiver with its stores in memory."""
-    return Receiver(
-        Settings(
-            sinks=sinks or (MemorySink(KeyTemplate("{user}")),),
-            tokens=(KNOWN,) if tokens else (),
-            max_body_bytes=max_body_bytes,
-        )
-    )
-
-
-def sink_of(here: Receiver) -> MemorySink:
-    """Return the receiver's first store."""
-    [sink, *_] = here.settings.sinks
-    assert isinstance(sink, MemorySink)
-    return sink
-
-
-def ask(  # noqa: PLR0913 - a request has that many parts
-    here: Receiver,
-    body: bytes | Stream = b"",
-    *,
-    method: str = "POST",
-    path: str = "/",
-    headers: Mapping[str, str] | None = None,
-    peer: str = "127.0.0.1",
-) -> Response:
-    """Return the answer to a request; its type is JSON unless ``headers`` say otherwise."""
-    stream = io.BytesIO(body) if isinstance(body, bytes) else body
-    return here.handle(Request(method, path, {"content-type": JSON, **(headers or {})}, stream, peer))
-
-
-def document(answer: Response) -> dict[str, Any]:
-    """Return the answer's JSON, of the type that its status wants."""
-    expected = JSON if answer.status == 200 else "application/problem+json"
-    assert answer.headers["Content-Type"] == expected
-    found: dict[str, Any] = json.loads(answer.body)
-    return found
-
-
-def problem(answer: Response, status: int) -> str:
-    """Return the detail of an answer that is a problem of ``status``, after a look at all that RFC 9457 wants."""
-    found = document(answer)
-    assert answer.status == found["status"] == status
-    assert found["type"] == "about:blank"
-    assert found["title"]
-    assert answer.headers["Cache-Control"] == "no-store"
-    detail: str = found["detail"]
-    assert detail
-    return detail
 
 
 # 200.
@@ -128,7 +80,7 @@ def test_a_list_is_stored_and_acknowledged(path: str, cluster: str) -> None:
 
 
 def test_a_retry_is_acknowledged_and_not_stored_twice() -> None:
-    """An answer that got lost makes the same bytes come again."""
+    """A sender whose answer got lost retries with the same bytes."""
     here = receiver()
     ask(here, BODY)
 
@@ -305,7 +257,7 @@ def test_a_broken_connection_is_not_our_fault() -> None:
 
 
 def test_a_reset_while_dropping_a_body_changes_no_answer() -> None:
-    """Whoever hangs up after a refused request has been refused; `handle` never raises."""
+    """A sender that hangs up after a refused request is refused, and `handle` does not raise."""
     answer = ask(receiver(tokens=True), Reset(ConnectionResetError("gone")))
 
     problem(answer, 401)
@@ -358,7 +310,7 @@ def test_a_token_of_another_cluster_is_refused() -> None:
 
 
 def test_without_tokens_others_are_refused_with_what_to_set(caplog: pytest.LogCaptureFixture) -> None:
-    """403 for whoever is not on this machine, and the log says what to set."""
+    """The answer is 403 for senders on other machines, and the log tells what to set."""
     here = receiver()
 
     answer = ask(here, BODY, peer="203.0.113.7")
@@ -521,7 +473,7 @@ def test_other_encodings_are_refused(encoding: str) -> None:
 def test_a_store_in_trouble_is_tried_again_soon(body: bytes, headers: dict[str, str]) -> None:
     """503 and ``Retry-After: 1``, whole seconds: with a fraction or a date the apiserver would wait ten and more."""
     here = receiver()
-    sink_of(here).failure = StoreError("the disk is full")
+    sink_of(here).failure = SinkError("the disk is full")
 
     answer = ask(here, body, headers=headers)
 
@@ -533,7 +485,7 @@ def test_a_store_in_trouble_is_tried_again_soon(body: bytes, headers: dict[str, 
 def test_after_the_trouble_the_same_batch_is_stored() -> None:
     """A 503 leaves nothing that the next attempt could stumble over."""
     here = receiver()
-    sink_of(here).failure = StoreError("the disk is full")
+    sink_of(here).failure = SinkError("the disk is full")
     ask(here, BODY)
     sink_of(here).failure = None
 
@@ -543,11 +495,11 @@ def test_after_the_trouble_the_same_batch_is_stored() -> None:
     assert sink_of(here).objects == LINES
 
 
-def test_all_stores_must_hold() -> None:
-    """One store of two in trouble is a 503; then the retry stores it once in each."""
+def test_all_sinks_must_hold() -> None:
+    """If one of two sinks fails, the answer is 503. The retry stores the batch once in each."""
     one, other = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))
     here = receiver(one, other)
-    other.failure = StoreError("down")
+    other.failure = SinkError("down")
 
     assert ask(here, BODY).status == 503
     other.failure = None
@@ -558,12 +510,12 @@ def test_all_stores_must_hold() -> None:
 class Faulty(MemorySink):
     """A store with a fault in it."""
 
-    def write(self, batch: Batch) -> bool:
-        """Fail in a way that nobody foresaw."""
+    def write(self, batch: Batch, _: Deadline) -> Written:
+        """Fail in an unforeseen way."""
         raise ZeroDivisionError(f"the inner workings of {len(batch.events)}")
 
-    def check(self) -> None:
-        """Fail likewise."""
+    def check(self, _: Deadline) -> None:
+        """Fail in an unforeseen way."""
         raise ZeroDivisionError("the inner workings")
 
 
@@ -594,7 +546,7 @@ def test_health_needs_no_token(method: str, path: str, status: str) -> None:
 def test_ready_is_who_can_store() -> None:
     """``/readyz`` asks every store, and says no more than which; ``/healthz`` is about the process alone."""
     good, bad = MemorySink(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))
-    bad.failure = StoreError("secret-place is full")
+    bad.failure = SinkError("secret-place is full")
     here = receiver(good, bad)
 
     answer = ask(here, method="GET", path="/readyz")
@@ -610,12 +562,12 @@ def test_a_fault_in_a_check_is_not_ready() -> None:
 
 
 def test_readiness_is_checked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks all the time can't make the stores work; a second later they are asked again."""
+    """A client that asks all the time can't make the sinks work. A second later the sinks are checked again."""
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr("auditsplit.serve.receiver.time", SimpleNamespace(monotonic=lambda: clock.now))
     here = receiver()
     statuses = [ask(here, method="GET", path="/readyz").status]
-    sink_of(here).failure = StoreError("down")
+    sink_of(here).failure = SinkError("down")
     for now in (100.9, 101.1, 101.9):
         clock.now = now
         statuses.append(ask(here, method="GET", path="/readyz").status)
@@ -634,7 +586,7 @@ def test_a_receiver_starts_beside_a_store_in_trouble(caplog: pytest.LogCaptureFi
 
         def recover(self) -> None:
             """Fail."""
-            raise StoreError("the journal can't be read")
+            raise SinkError("the journal can't be read")
 
     receiver(Stuck(KeyTemplate("{user}")), MemorySink(KeyTemplate("{user}"))).recover()
 
@@ -720,15 +672,16 @@ def test_any_request_is_answered(
         assert sink_of(here).objects == LINES
 
 
-@pytest.mark.parametrize(("deployers", "told"), [(True, "until a deployer acts"), (False, "take events; see the log")])
-def test_readiness_tells_whose_matter_it_is(deployers: bool, told: str) -> None:  # noqa: FBT001
-    """A deployer's mistake stays until somebody acts; a store that is down comes back by itself."""
+@pytest.mark.parametrize(
+    ("failure", "detail"),
+    [(Failure.CREDENTIALS, "until a deployer acts"), (Failure.BROKEN, "does not accept events; see the log")],
+)
+def test_readiness_says_whether_a_deployer_must_act(failure: Failure, detail: str) -> None:
+    """Wrong credentials stay wrong until a deployer acts; a broken server may recover by itself."""
     sink = MemorySink(KeyTemplate("{user}"))
-    sink.failure = StoreError("down")
-    sink.failure.deployers = deployers
-    here = Receiver(Settings(sinks=(sink,)))
+    sink.failure = SinkFailure(failure, "401")
 
-    answer = here.handle(Request("GET", "/readyz", {}, io.BytesIO(), "127.0.0.1"))
+    answer = ask(receiver(sink), method="GET", path="/readyz")
 
     assert answer.status == 503
-    assert told in json.loads(answer.body)["detail"]
+    assert detail in json.loads(answer.body)["detail"]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from test_file_store import audit_ids, ids_of, make_batch, make_sink
+from support.file_logs import audit_ids, ids_of, make_batch, make_sink
+from support.requests import write
 
 from auditsplit.sinks.file.rotation import Rotation, backups
 
 NOW = datetime(2026, 11, 23, 11, 29, 49, 380_000, UTC)
+
+
+def opened(folder: Path) -> int:
+    """Return the open folder, which stays open until the process ends."""
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 @pytest.mark.parametrize(
@@ -25,17 +32,17 @@ def test_rotated_names_carry_the_time(tmp_path: Path, name: str, rotated: str) -
     """The time of the rotation in UTC stands before the extension, as with the log backend."""
     (tmp_path / name).write_text("x")
 
-    Rotation().rotate(tmp_path / name, NOW)
+    Rotation().rotate(opened(tmp_path), name, NOW)
 
     assert [path.name for path in tmp_path.iterdir()] == [rotated]
-    assert [at for at, _ in backups(tmp_path / name)] == [NOW]
+    assert [at for at, _ in backups(opened(tmp_path), name)] == [NOW]
 
 
 def test_two_rotations_in_one_moment_keep_both(tmp_path: Path) -> None:
     """A clock that stands still, or goes back, overwrites no rotated file."""
     for text in ("first", "second", "third"):
         (tmp_path / "audit").write_text(text)
-        Rotation().rotate(tmp_path / "audit", NOW)
+        Rotation().rotate(opened(tmp_path), "audit", NOW)
 
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["first", "second", "third"]
 
@@ -45,7 +52,7 @@ def test_max_backups_keeps_the_newest(tmp_path: Path) -> None:
     (tmp_path / "audit2~2026-11-23T11-29-49.380").write_text("another's")
     for day in range(5):
         (tmp_path / "audit").write_text(str(day))
-        Rotation(max_backups=2).rotate(tmp_path / "audit", NOW + timedelta(days=day))
+        Rotation(max_backups=2).rotate(opened(tmp_path), "audit", NOW + timedelta(days=day))
 
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["3", "4", "another's"]
 
@@ -54,7 +61,7 @@ def test_max_age_removes_the_old(tmp_path: Path) -> None:
     """--audit-log-maxage is how many days a rotated file stays."""
     for day in range(5):
         (tmp_path / "audit").write_text(str(day))
-        Rotation(max_age_days=2).rotate(tmp_path / "audit", NOW + timedelta(days=day))
+        Rotation(max_age_days=2).rotate(opened(tmp_path), "audit", NOW + timedelta(days=day))
 
     assert sorted(path.read_text() for path in tmp_path.iterdir()) == ["2", "3", "4"]
 
@@ -63,7 +70,7 @@ def test_without_bounds_everything_stays(tmp_path: Path) -> None:
     """0 means all and for ever, as with the log backend."""
     for day in range(5):
         (tmp_path / "audit").write_text(str(day))
-        Rotation().rotate(tmp_path / "audit", NOW + timedelta(days=365 * day))
+        Rotation().rotate(opened(tmp_path), "audit", NOW + timedelta(days=365 * day))
 
     assert len(list(tmp_path.iterdir())) == 5
 
@@ -74,7 +81,7 @@ def test_a_file_is_rotated_before_it_grows_over_its_size(tmp_path: Path) -> None
     made = [make_batch(number, ("alice", "bob"), size=300_000) for number in range(10)]
 
     for batch in made:
-        sink.write(batch)
+        write(sink, batch)
 
     files = [path for path in tmp_path.glob("kube-audit-*/*") if path.is_file()]
     assert len(files) == 8
@@ -88,7 +95,7 @@ def test_a_batch_over_the_size_has_a_file_of_its_own(tmp_path: Path) -> None:
     made = [make_batch(number, ("alice",), size=1_500_000) for number in range(2)]
 
     for batch in made:
-        sink.write(batch)
+        write(sink, batch)
 
     assert len(list((tmp_path / "kube-audit-alice").iterdir())) == 2
     assert audit_ids(tmp_path) == ids_of(*made)

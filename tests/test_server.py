@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -15,11 +16,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import DATA
-from support.server import MAIN, Answer, Server, serving
+from support.recording import DATA, manifest
+from support.server import MAIN, SMALL_DISK, Answer, Server, answered, serving
 
 from auditsplit import auth
 from auditsplit.routing import names
@@ -78,22 +78,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-def test_recorded_traffic_comes_out_as_the_log_backend_wrote_it(
-    serve: START, recorded: list[bytes], manifest: dict[str, Any]
-) -> None:
+def test_recorded_traffic_comes_out_as_the_log_backend_wrote_it(serve: START, recorded: list[bytes]) -> None:
     """Every line of the apiserver's own audit log is in its user's file, once, and nothing else is."""
     server = serve(AUDIT_DROP="none")  # the recording has Secrets, with their bodies
 
     answers = [server.post(body) for body in recorded]
 
     files = stored(server.folder / "var" / "log")
-    events = [entry["events"] for entry in manifest["lists"]]
+    events = [entry["events"] for entry in manifest()["lists"]]
     assert [(answer.status, answer.json()["events"]) for answer in answers] == [(200, count) for count in events]
     assert Counter(line for lines in files.values() for line in lines) == Counter(
         (DATA / "audit.log").read_bytes().splitlines()
     )
     users: Counter[str] = Counter()
-    for entry in manifest["lists"]:
+    for entry in manifest()["lists"]:
         for user, count in entry["users"].items():
             users[names.NO_USER if user == "None" else names.encode(user)] += count
     assert {name: len(lines) for name, lines in files.items()} == {
@@ -115,7 +113,7 @@ def test_a_users_events_keep_their_order(serve: START, recorded: list[bytes]) ->
 
 
 def test_a_retry_is_answered_200_and_stored_once(serve: START, recorded: list[bytes]) -> None:
-    """A batch whose answer got lost comes again, to any worker, also after a restart."""
+    """A batch whose answer got lost is sent again, to any worker, also after a restart."""
     server = serve(WORKERS="2")
     answers = [server.post(recorded[0]) for _ in range(5)]
     server.kill()
@@ -183,7 +181,7 @@ def test_hostile_names_have_places_of_their_own(serve: START) -> None:
         (b"{", "brackets are not closed"),
         (b"", "empty"),
         (b"\x00\xff" * 100, "expected '{'"),
-        (b'{"kind":"Pod","apiVersion":"v1"}', "came kind 'Pod'"),
+        (b'{"kind":"Pod","apiVersion":"v1"}', "got kind 'Pod'"),
         (
             b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1beta1","items":[]}',
             "--audit-webhook-version=audit.k8s.io/v1",
@@ -275,7 +273,30 @@ def test_a_kill_under_load_loses_nothing_acknowledged(serve: START) -> None:
     assert again.post(bodies[last]).json()["alreadyStored"]
 
 
-SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m disk "$0" && exec "$@"')
+def test_a_full_disk_of_the_metrics_changes_no_answer(serve: START, tmp_path: Path) -> None:
+    """The metrics' files are mapped, so a write to a full disk would kill the worker. Here it stops counting."""
+    disk = tmp_path / "temporary"
+    disk.mkdir()
+    made = [auth.new_token(f"cluster-{number}") for number in range(60)]
+    tokens = " ".join(str(hashed) for _, hashed in made)
+    server = serve(
+        before=(*SMALL_DISK, str(disk)),
+        TMPDIR=str(disk),
+        AUDIT_SINKS=f"file:{tmp_path}/log?key={{cluster}}/{{user}}",
+        AUDIT_TOKENS=tokens,
+    )
+    headers = [{"Authorization": f"Bearer {token}"} for token, _ in made]
+    first = server.post(event_list(event("alice", 0)), **headers[0])
+    filler = Path(f"/proc/{server.process.pid}/root") / disk.relative_to("/") / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+
+    answers = [server.post(event_list(event("alice", 0)), **each) for each in headers]
+
+    assert [answer.status for answer in (first, *answers)] == [200] * 61
+    assert server.log.read_text().count("this process counts nothing more for /metrics") == 1
+    assert len(list((tmp_path / "log").glob("cluster-*/alice"))) == 60
 
 
 def test_a_full_disk_is_503_and_nothing_is_half_stored(serve: START, tmp_path: Path) -> None:
@@ -362,6 +383,91 @@ def test_nothing_ever_redirects(server: Server, method: str, path: str) -> None:
     assert "location" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"POST http://evil.example HTTP/1.1\r\nHost: 127.0.0.1", 403),
+        (b"POST http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1", 403),
+        (b"GET http://evil.example HTTP/1.1\r\nHost: evil.example", 405),
+        (b"POST / HTTP/1.1\r\nHost: evil.example", 403),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off", 403),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example", 400),
+        (b"POST / HTTP/1.1\r\nHost: a b/c?", 403),
+        (b"POST /foo HTTP/1.1\r\nHost: 127.0.0.1\r\nSCRIPT_NAME: /foo", 404),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade", 405),
+        (b"GET /robots.txt HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        (b"POST /favicon.ico HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        (b"CONNECT evil.example:80 HTTP/1.1\r\nHost: evil.example:80", 404),
+        (b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1", 404),
+        (b"GET /metrics HTTP/1.1\r\nHost: evil.example", 403),
+        (b"GET\r\nHost: 127.0.0.1", 400),
+        (b"GET / HTTP/9.9\r\nHost: 127.0.0.1", 400),
+        (b"GET / HTTP/1.1\r\nHost 127.0.0.1", 400),
+        (b"GET / HTTP/1.1\r\nAuthorization\x01: Bearer secret", 400),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: smoke", 501),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1", 400),
+        (b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: much", 417),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 9_000, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 40_000, 431),
+    ],
+)
+def test_every_answer_is_a_problem_document(server: Server, head: bytes, status: int) -> None:
+    """No HTML, no redirect, no 500, also to requests that no framework or no server accepts. Each is logged."""
+    before = len(server.log.read_text())
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        answer = answered(connection)
+
+    top, _, body = answer.partition(b"\r\n\r\n")
+    log = server.log.read_text()[before:]
+    assert top.startswith(b"HTTP/1.1 %d " % status), answer
+    assert b"content-type: application/problem+json" in top.lower()
+    assert b"location" not in top.lower()
+    assert json.loads(body)["status"] == status
+    assert f'"status":{status}' in log
+    assert "secret" not in log + body.decode()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8888", "localhost:8888", "localhost", None])
+@pytest.mark.parametrize("script_name", ["/foo", "/", ""])
+def test_this_machine_is_served_without_tokens(server: Server, host: str | None, script_name: str) -> None:
+    """As kube-apiserver and curl ask, and HTTP/1.0 without a Host. SCRIPT_NAME changes nothing."""
+    body = event_list()
+    version = b"1.1" if host else b"1.0"
+    name = b"Host: %s\r\n" % host.encode() if host else b""
+    name += b"SCRIPT_NAME: %s\r\n" % script_name.encode() if script_name else b""
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST /?timeout=30s HTTP/%s\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\n\r\n%s" % (version, name, len(body), body)
+        )
+        answer = answered(connection)
+
+    assert answer.startswith(b"HTTP/%s 200 " % version), answer
+
+
+def test_probes_are_answered_whoever_asks(server: Server) -> None:
+    """Probes and load balancers come through proxies, with any Host."""
+    headers = {"Host": "audit.example.com", "X-Forwarded-For": "203.0.113.9"}
+
+    assert [server.request("GET", path, headers=headers).status for path in ("/healthz", "/readyz")] == [200, 200]
+
+
+def test_a_request_with_a_broken_body_has_one_answer(serve: START) -> None:
+    """A stranger is refused before the body is read. That the body breaks off afterwards changes nothing."""
+    server = serve(AUDIT_TOKENS=str(auth.new_token("prod")[1]))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        answer = answered(connection)
+
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
 def test_large_bodies_are_refused_by_what_they_announce(serve: START) -> None:
     """413 comes before the body is read, and names the knobs."""
     server = serve(AUDIT_MAX_BODY_BYTES="1000")
@@ -378,7 +484,8 @@ def test_large_bodies_are_refused_as_they_come(serve: START) -> None:
     sent = 0
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
         )
         try:
             for _ in range(3_000):
@@ -401,7 +508,7 @@ def test_a_body_that_breaks_off_is_not_taken(serve: START, rest: bytes) -> None:
     """Half a body is never taken for a whole one, and is the sender's matter, not a fault in here."""
     server = serve()
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + rest)
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + rest)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.makefile("rb").read()
 

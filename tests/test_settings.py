@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY
 
+from auditsplit import bootstrap
 from auditsplit.auth import TokenHash, new_token
 from auditsplit.errors import SettingsError
 from auditsplit.settings import NAMES, PRESETS, Settings
+from auditsplit.sinks import SCHEMES
 from auditsplit.sinks.file.rotation import Rotation
-from auditsplit.sinks.file.store import FileSink
+from auditsplit.sinks.file.sink import FileSink
 from auditsplit.sinks.memory import MemorySink
 from auditsplit.sinks.stdout import StdoutSink
 
@@ -31,13 +33,17 @@ def read(**environ: str) -> Settings:
 def mistakes(**environ: str) -> tuple[str, ...]:
     """Return the mistakes in the settings."""
     with pytest.raises(SettingsError) as caught:
-        read(**environ)
+        opened(**environ)
     return caught.value.mistakes
 
 
-def layout(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return each store's key template, whose user it takes, and its line format."""
-    sinks: list[Any] = list(settings.sinks)
+def opened(**environ: str) -> list[Any]:
+    """Return the sinks that the settings name."""
+    return [destination.sink for destination in bootstrap.destinations(read(**environ), environ)]
+
+
+def layout(sinks: list[Any]) -> list[tuple[str, str, str]]:
+    """Return each sink's key template, whose user it is about, and its line format."""
     return [(sink._template.text, sink._template.user, sink._format) for sink in sinks]
 
 
@@ -45,12 +51,12 @@ def test_defaults() -> None:
     """With nothing set: files below var/log as documented, no tokens, 32 MiB."""
     settings = read()
 
-    [sink] = settings.sinks
+    [sink] = opened()
     assert isinstance(sink, FileSink)
     assert sink.name == "file:var/log"
     assert sink._rotation == Rotation(max_size_mb=100, max_backups=0, max_age_days=0)
     assert sink._sync
-    assert layout(settings) == [("kube-audit-{user}/audit", "authenticated", "log")]
+    assert layout([sink]) == [("kube-audit-{user}/audit", "authenticated", "log")]
     assert (settings.tokens, settings.cluster, settings.max_body_bytes) == ((), "default", 32 * MIB)
 
 
@@ -86,12 +92,12 @@ def test_everything_set() -> None:
         AUDIT_MAX_BODY_BYTES="1000",
     )
 
-    [sink] = settings.sinks
+    [sink] = [destination.sink for destination in bootstrap.destinations(settings, {})]
     assert isinstance(sink, FileSink)
     assert sink.root == Path("/srv/audit")
     assert sink._rotation == Rotation(max_size_mb=5, max_backups=7, max_age_days=30)
     assert not sink._sync
-    assert layout(settings) == [("{cluster}/{user}/{date}", "impersonated", "logstash")]
+    assert layout([sink]) == [("{cluster}/{user}/{date}", "impersonated", "logstash")]
     assert settings.tokens == tuple(hashes)
     assert (settings.cluster, settings.max_body_bytes) == ("prod-1", 1000)
     assert {"secrets=none", "*=managedFields"} < set(str(settings.redaction).split())
@@ -99,7 +105,7 @@ def test_everything_set() -> None:
 
 def test_several_stores() -> None:
     """Stores are separated by white space, and each is of its own kind."""
-    kinds = [type(sink) for sink in read(AUDIT_SINKS=" file:a\nmemory: \t stdout: file:b").sinks]
+    kinds = [type(sink) for sink in opened(AUDIT_SINKS=" file:a\nmemory: \t stdout: file:b")]
 
     assert kinds == [FileSink, MemorySink, StdoutSink, FileSink]
 
@@ -113,25 +119,25 @@ def test_several_stores() -> None:
 )
 def test_presets(preset: str, expected: tuple[str, str, str]) -> None:
     """A preset is a documented layout."""
-    assert layout(read(AUDIT_PRESET=preset)) == [expected]
+    assert layout(opened(AUDIT_PRESET=preset)) == [expected]
     assert preset in PRESETS
 
 
-def test_what_is_said_more_closely_counts_more() -> None:
-    """A URL's own option outdoes the shared one, and that one the preset."""
-    settings = read(
+def test_the_most_specific_option_counts() -> None:
+    """An option in a URL overrides the shared one, which overrides the preset."""
+    sinks = opened(
         AUDIT_PRESET="logstash",
         AUDIT_KEY="{user}/shared",
         AUDIT_FILE_MAXSIZE="5",
         AUDIT_SINKS="file:a file:b?key={user}/own&maxsize=6&maxbackup=2&fsync=0 memory:?format=log",
     )
 
-    assert [(key, line_format) for key, _, line_format in layout(settings)] == [
+    assert [(key, line_format) for key, _, line_format in layout(sinks)] == [
         ("{user}/shared", "logstash"),
         ("{user}/own", "logstash"),
         ("{user}/shared", "log"),
     ]
-    shared, own, _ = settings.sinks
+    shared, own, _ = sinks
     assert isinstance(shared, FileSink)
     assert isinstance(own, FileSink)
     assert (shared._rotation, shared._sync) == (Rotation(max_size_mb=5), True)
@@ -140,7 +146,7 @@ def test_what_is_said_more_closely_counts_more() -> None:
 
 def test_a_urls_option_may_be_escaped() -> None:
     """White space separates URLs, so a folder with a blank is escaped; so may a key be."""
-    [sink] = read(AUDIT_SINKS="file:a%20b?key=%7Buser%7D%2Fx").sinks
+    [sink] = opened(AUDIT_SINKS="file:a%20b?key=%7Buser%7D%2Fx")
 
     assert isinstance(sink, FileSink)
     assert str(sink.root) == "a b"
@@ -169,26 +175,24 @@ def test_all_mistakes_at_once() -> None:
     text = "\n".join(found)
     for part in (
         "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
-        "'ftp'; there are az, elasticsearch+http, elasticsearch+https, file, gs, memory, s3, stdout",
+        f"'ftp'; write one of {', '.join(SCHEMES)}",
         "AUDIT_SINKS: ftp:bucket: ",
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
-        "colour: the memory: store has no such option",
-        "AUDIT_KEY: '../{users}': there is no field {users}",
-        "AUDIT_FORMAT: 'xml' is none of",
-        "'..' is no name",
-        "'xml' is none of log, logstash",
-        "AUDIT_PRESET: 'splunk' is none of logstash, fluentd",
-        "AUDIT_USER: 'root' is none of authenticated, impersonated",
-        "AUDIT_DROP: secrets: 'body' is none of requestObject, responseObject, managedFields, none",
-        "AUDIT_DROP: 'requestObject' is no rule; write <resource>=requestObject, or *=requestObject",
-        "AUDIT_FILE_MAXSIZE: '0' is no whole number of 1 or more",
-        "AUDIT_FILE_MAXBACKUP: '-1' is no whole number of 0 or more",
-        "AUDIT_FILE_MAXAGE: '1.5' is no whole number",
-        "AUDIT_FILE_FSYNC: 'yes' is neither 1 (yes) nor 0 (no)",
+        "colour: the sink memory: has no such option",
+        "AUDIT_KEY: '../{users}': {users} is not a field",
+        "AUDIT_FORMAT: must be log or logstash, not 'xml'",
+        "AUDIT_PRESET: must be logstash or fluentd, not 'splunk'",
+        "AUDIT_USER: must be authenticated or impersonated, not 'root'",
+        "AUDIT_DROP: secrets: must be none, or some of requestObject, responseObject, managedFields, not 'body'",
+        "AUDIT_DROP: 'requestObject' is not a valid rule. Write <resource>=requestObject, or *=requestObject",
+        "AUDIT_FILE_MAXSIZE: must be a whole number of 1 or more, not '0'",
+        "AUDIT_FILE_MAXBACKUP: must be a whole number of 0 or more, not '-1'",
+        "AUDIT_FILE_MAXAGE: must be a whole number of 0 or more, not '1.5'",
+        "AUDIT_FILE_FSYNC: must be 1 (yes) or 0 (no), not 'yes'",
         "sha256:<64 hex digits>",
-        "AUDIT_CLUSTER: 'Prod/1' is no cluster name",
-        "AUDIT_MAX_BODY_BYTES: '32MiB' is no number of bytes; write 33554432 for 32 MiB",
+        "AUDIT_CLUSTER: 'Prod/1' is not a valid cluster name",
+        "AUDIT_MAX_BODY_BYTES: must be a number of bytes, not '32MiB'; write 33554432 for 32 MiB",
     ):
         assert part in text
     assert len(set(found)) == len(found)
@@ -227,12 +231,12 @@ def test_a_size_that_is_no_number(text: str) -> None:
     [mistake] = mistakes(AUDIT_SINKS=f"file:a?maxsize={text}")
 
     assert "maxsize: " in mistake
-    assert "is no whole number of 1 or more" in mistake
+    assert "must be a whole number of 1 or more" in mistake
 
 
 def test_an_empty_option_is_not_set() -> None:
     """A URL's option without a value is as if it weren't there."""
-    [sink] = read(AUDIT_SINKS="file:a?maxsize=&key=&format=").sinks
+    [sink] = opened(AUDIT_SINKS="file:a?maxsize=&key=&format=")
 
     assert isinstance(sink, FileSink)
     assert sink._rotation == Rotation()
@@ -270,7 +274,7 @@ def test_a_url_that_names_no_store(url: str) -> None:
 def test_a_fragment_is_not_cut_off() -> None:
     """A ``#`` in a folder's name is a part of the name or a mistake, not the end of it."""
     try:
-        found = [sink.name for sink in read(AUDIT_SINKS="file:a#b").sinks]
+        found = [sink.name for sink in opened(AUDIT_SINKS="file:a#b")]
     except SettingsError:
         found = ["file:a#b"]
 
@@ -319,11 +323,60 @@ def test_one_place_twice_is_refused(urls: str, tmp_path: Path, monkeypatch: pyte
     assert "twice" in mistake
 
 
+TWO_CLUSTERS = " ".join(str(new_token(cluster)[1]) for cluster in ("prod", "test"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "advice"),
+    [
+        ({}, "AUDIT_KEY: 'kube-audit-{user}/audit' has no {cluster}"),
+        ({}, "Write AUDIT_KEY='{cluster}/kube-audit-{user}/audit'"),
+        ({"AUDIT_PRESET": "logstash"}, "Write AUDIT_KEY='{cluster}/kube-audit-{user}/audit'"),
+        ({"AUDIT_PRESET": "fluentd"}, "Write AUDIT_KEY='{cluster}/audit-{namespace}.{year}{month}{day}{hour}.log.gz'"),
+        ({"AUDIT_KEY": "{user}/a"}, "Write AUDIT_KEY='{cluster}/{user}/a'"),
+        ({"AUDIT_SINKS": "memory:"}, "Write AUDIT_KEY='{cluster}/kube-audit-{user}/audit'"),
+        (
+            {"AUDIT_SINKS": "s3://bucket?key={user}", "AUDIT_KEY": "{cluster}/{user}"},
+            "AUDIT_KEY: '{user}' has no {cluster}, so in s3://bucket",
+        ),
+        ({"AUDIT_SINKS": "file:a?fsync=1&key={user}/b"}, "or key={cluster}/{user}/b in the sink's URL"),
+    ],
+)
+def test_several_clusters_in_the_same_files_are_refused(environ: dict[str, str], advice: str) -> None:
+    """An event does not name its cluster, so nobody could tell them apart."""
+    [mistake] = mistakes(AUDIT_TOKENS=TWO_CLUSTERS, **environ)
+
+    assert advice in mistake
+    assert "prod, test" in mistake
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AUDIT_KEY": "{cluster}/kube-audit-{user}/audit"},
+        {"AUDIT_SINKS": "file:a?key={user}/{cluster}"},
+        {"AUDIT_SINKS": "s3://bucket"},  # its default key has the cluster
+        {"AUDIT_SINKS": "elasticsearch+https://host:9200"},  # each document has the cluster
+        {"AUDIT_SINKS": "stdout:"},
+    ],
+)
+def test_several_clusters_that_stay_apart_are_accepted(environ: dict[str, str]) -> None:
+    """The advice that the mistake gives is one of these."""
+    assert len(opened(AUDIT_TOKENS=TWO_CLUSTERS, **environ)) == 1
+
+
+def test_several_tokens_of_one_cluster_keep_the_documented_layout() -> None:
+    """So a token can be rotated."""
+    tokens = " ".join(str(new_token("prod")[1]) for _ in range(2))
+
+    assert layout(opened(AUDIT_TOKENS=tokens)) == [("kube-audit-{user}/audit", "authenticated", "log")]
+
+
 def test_one_hash_twice_is_refused() -> None:
     """A token is for one cluster."""
     digest = "0" * 64
 
-    [mistake] = mistakes(AUDIT_TOKENS=f"prod=sha256:{digest} test=sha256:{digest}")
+    [mistake] = mistakes(AUDIT_TOKENS=f"prod=sha256:{digest} test=sha256:{digest}", AUDIT_KEY="{cluster}/{user}")
 
     assert mistake.startswith("AUDIT_TOKENS: ")
     assert "twice" in mistake

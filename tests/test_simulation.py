@@ -1,4 +1,4 @@
-"""The simulated backend: cases worked out by hand, and what holds for every load. tests/e2e has the real one."""
+"""The simulated backend: cases computed by hand, and properties of every load. tests/e2e compares the real backend."""
 
 from __future__ import annotations
 
@@ -7,131 +7,141 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.eventlists import PROPERTY
 
-from auditsplit.apiserver.flags.simulation import Backend, Batch, Kind, Outcome, Phase, Receiver, simulate
+from auditsplit.apiserver.flags.simulation import (
+    Backend,
+    Behaviour,
+    LoadPeriod,
+    Outcome,
+    ReceiverPeriod,
+    SentBatch,
+    simulate,
+)
 
-TAKES = [Receiver(0.0, latency=0.0)]
+ACCEPTS = [ReceiverPeriod(0.0, latency_s=0.0)]
 SMALL = Backend(10, 5, 1.0, True, 1.0, 1, 10.0)  # noqa: FBT003
 
 
 def sizes(outcome: Outcome) -> list[tuple[float, int]]:
     """Return when each batch left the buffer, and its events."""
-    return [(round(batch.sent, 2), batch.events) for batch in outcome.batches]
+    return [(round(batch.sent_s, 2), batch.events) for batch in outcome.batches]
 
 
-def fate(kind: Kind, until: float, latency: float = 0.0, initial_backoff: float = 10.0) -> Batch:
-    """Return what becomes of one batch that leaves at 1 s, where the receiver does ``kind`` until ``until``."""
-    receivers = [Receiver(0.0, kind, latency), Receiver(until, latency=0.0)]
+def sent_batch(behaviour: Behaviour, until: float, latency_s: float = 0.0, initial_backoff: float = 10.0) -> SentBatch:
+    """Return a batch that leaves at 1 s, if the receiver has this behaviour until ``until`` and then accepts."""
+    receiver = [ReceiverPeriod(0.0, behaviour, latency_s), ReceiverPeriod(until, latency_s=0.0)]
     backend = Backend(batch_max_size=10, initial_backoff=initial_backoff)
-    [batch] = simulate([Phase(1.0, 10.0)], backend, receivers).batches
+    [batch] = simulate([LoadPeriod(1.0, 10.0)], backend, receiver).batches
     return batch
 
 
 def test_full_batches_leave_at_once() -> None:
-    """A batch goes when its last event comes."""
-    outcome = simulate([Phase(2.0, 10.0)], SMALL._replace(batch_throttle_enable=False), TAKES)
+    """A batch is sent when its last event arrives."""
+    outcome = simulate([LoadPeriod(2.0, 10.0)], SMALL._replace(batch_throttle_enable=False), ACCEPTS)
 
     assert sizes(outcome) == [(0.5, 5), (1.0, 5), (1.5, 5), (2.0, 5)]
 
 
 def test_a_batch_leaves_when_its_wait_is_over() -> None:
-    """It may be part full; a wait in which nothing came sends nothing, and the next one begins."""
-    outcome = simulate([Phase(2.0, 2.0), Phase(2.0, 0.0), Phase(1.0, 1.0)], SMALL, TAKES)
+    """It may be part full. A wait without an event sends no batch, and the next wait begins."""
+    outcome = simulate([LoadPeriod(2.0, 2.0), LoadPeriod(2.0, 0.0), LoadPeriod(1.0, 1.0)], SMALL, ACCEPTS)
 
     assert sizes(outcome) == [(1.0, 1), (2.0, 2), (3.0, 1), (5.0, 1)]
 
 
 def test_batches_of_one_do_not_wait() -> None:
-    """As in the real backend, which has no timer then."""
-    outcome = simulate([Phase(1.0, 2.0)], SMALL._replace(batch_max_size=1, batch_throttle_enable=False), TAKES)
+    """The real backend has no timer then."""
+    outcome = simulate([LoadPeriod(1.0, 2.0)], SMALL._replace(batch_max_size=1, batch_throttle_enable=False), ACCEPTS)
 
     assert sizes(outcome) == [(0.5, 1), (1.0, 1)]
 
 
-def test_the_throttle_fills_the_buffer_and_the_buffer_drops() -> None:
-    """One token, then one a second: 100 events a second leave 5 at once, 5 in hand, 10 buffered, and drop the rest."""
-    outcome = simulate([Phase(1.0, 100.0)], SMALL, TAKES)
+def test_the_throttle_fills_the_buffer_and_a_full_buffer_drops_events() -> None:
+    """With one token, then one a second, 100 events leave 5 sent, 5 collected, 10 buffered, and the rest dropped."""
+    outcome = simulate([LoadPeriod(1.0, 100.0)], SMALL, ACCEPTS)
 
     assert (outcome.offered, outcome.most_buffered) == (100, 10)
     assert outcome.dropped == 100 - 5 - 5 - 10
     assert sizes(outcome) == [(0.05, 5), (1.05, 5), (2.05, 5), (3.05, 5)]
 
 
-def test_the_burst_is_for_what_was_not_used() -> None:
-    """Tokens gather up to the burst, not above."""
+def test_unused_tokens_add_up_to_the_burst() -> None:
+    """And no further."""
     backend = SMALL._replace(batch_throttle_burst=3)
 
-    outcome = simulate([Phase(60.0, 0.0), Phase(0.1, 300.0)], backend, TAKES)
+    outcome = simulate([LoadPeriod(60.0, 0.0), LoadPeriod(0.1, 300.0)], backend, ACCEPTS)
 
     assert [sent for sent, _ in sizes(outcome)] == [60.02, 60.04, 60.05, 61.02, 62.02, 63.02]
 
 
 def test_a_slow_receiver_does_not_fill_the_buffer() -> None:
-    """Each batch is sent by itself, so nothing waits for another's answer."""
+    """Each batch is sent by itself, so none waits for another's answer."""
     backend = SMALL._replace(batch_throttle_enable=False)
 
-    outcome = simulate([Phase(20.0, 100.0)], backend, [Receiver(0.0, latency=10.0)])
+    outcome = simulate([LoadPeriod(20.0, 100.0)], backend, [ReceiverPeriod(0.0, latency_s=10.0)])
 
     assert (outcome.dropped, outcome.lost, outcome.most_buffered) == (0, 0, 0)
     assert outcome.most_in_flight == pytest.approx(1000, abs=5)
-    assert outcome.slowest == pytest.approx(10.0)
+    assert outcome.slowest_s == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_last_attempt_comes_after_the_four_pauses(seed: int) -> None:
-    """10, 15, 22.5 and 33.75 s, each up to a fifth longer: 81.25 s at least, and 97.5 at most."""
-    receivers = [Receiver(0.0, Kind.FAILS, 0.0)]
+def test_the_last_attempt_follows_four_pauses(seed: int) -> None:
+    """10, 15, 22.5 and 33.75 s, each up to a fifth longer: at least 81.25 s and at most 97.5 s."""
+    receiver = [ReceiverPeriod(0.0, Behaviour.FAILS, 0.0)]
 
-    [batch] = simulate([Phase(1.0, 10.0)], Backend(batch_max_size=10), receivers, seed).batches
+    [batch] = simulate([LoadPeriod(1.0, 10.0)], Backend(batch_max_size=10), receiver, seed).batches
 
     assert not batch.delivered
-    assert 81.25 <= batch.done - batch.sent <= 97.5
+    assert 81.25 <= batch.done_s - batch.sent_s <= 97.5
 
 
 @pytest.mark.parametrize(("until", "delivered"), [(82.2, True), (98.6, False)])
-def test_an_outage_is_survived_up_to_the_pauses(until: float, *, delivered: bool) -> None:
-    """From the batch's first attempt at 1 s on."""
-    assert fate(Kind.FAILS, until).delivered is delivered
+def test_an_outage_up_to_the_sum_of_the_pauses_loses_nothing(until: float, *, delivered: bool) -> None:
+    """It counts from the batch's first attempt, at 1 s."""
+    assert sent_batch(Behaviour.FAILS, until).delivered is delivered
 
 
 def test_retry_after_tries_eleven_times_an_attempt() -> None:
-    """Ten pauses of a second within each of the five attempts make 50 s more than the pauses between them."""
-    batch = fate(Kind.RETRY_AFTER, 1e9)
+    """Ten pauses of a second in each of the five attempts add 50 s to the pauses between them."""
+    batch = sent_batch(Behaviour.RETRY_AFTER, 1e9)
 
     assert not batch.delivered
-    assert 81.25 + 50 <= batch.done - batch.sent <= 97.5 + 50
+    assert 81.25 + 50 <= batch.done_s - batch.sent_s <= 97.5 + 50
 
 
-def test_retry_after_notices_a_receiver_within_a_second() -> None:
+def test_retry_after_delivers_within_a_second_of_recovery() -> None:
     """Without a pause between attempts."""
-    assert fate(Kind.RETRY_AFTER, 5.5) == Batch(10, 1.0, 6.0, delivered=True)
+    assert sent_batch(Behaviour.RETRY_AFTER, 5.5) == SentBatch(10, 1.0, 6.0, delivered=True)
 
 
-def test_retry_after_stays_within_the_attempts_half_minute() -> None:
-    """With answers after 4 s, six tries fit: the seventh would begin at 30 s."""
-    batch = fate(Kind.RETRY_AFTER, 1e9, latency=4.0, initial_backoff=0.001)
+def test_retries_end_with_the_attempts_30_seconds() -> None:
+    """With answers after 4 s, six tries fit. The seventh would begin at 30 s."""
+    batch = sent_batch(Behaviour.RETRY_AFTER, 1e9, latency_s=4.0, initial_backoff=0.001)
 
-    assert batch.done - batch.sent == pytest.approx(5 * 30.0, abs=0.1)
+    assert batch.done_s - batch.sent_s == pytest.approx(5 * 30.0, abs=0.1)
 
 
 def test_a_pause_does_not_outlast_the_attempt() -> None:
-    """With answers after 29.5 s, the second that the receiver asks for ends at 30 s."""
-    batch = fate(Kind.RETRY_AFTER, 1e9, latency=29.5, initial_backoff=0.001)
+    """With answers after 29.5 s, the second that the receiver asks for would end after 30 s."""
+    batch = sent_batch(Behaviour.RETRY_AFTER, 1e9, latency_s=29.5, initial_backoff=0.001)
 
-    assert batch.done - batch.sent == pytest.approx(5 * 30.0, abs=0.1)
+    assert batch.done_s - batch.sent_s == pytest.approx(5 * 30.0, abs=0.1)
 
 
-@pytest.mark.parametrize(("kind", "latency"), [(Kind.HANGS, 0.0), (Kind.TAKES, 31.0)])
-def test_no_answer_in_half_a_minute_is_none(kind: Kind, latency: float) -> None:
-    """The attempt fails then, and the next one is a pause later."""
-    batch = fate(kind, 20.0, latency)
+@pytest.mark.parametrize(("behaviour", "latency_s"), [(Behaviour.HANGS, 0.0), (Behaviour.ACCEPTS, 31.0)])
+def test_an_attempt_without_an_answer_in_30_seconds_fails(behaviour: Behaviour, latency_s: float) -> None:
+    """The next attempt follows after a pause."""
+    batch = sent_batch(behaviour, 20.0, latency_s)
 
     assert batch.delivered
-    assert 40.0 <= batch.done - batch.sent <= 42.0
+    assert 40.0 <= batch.done_s - batch.sent_s <= 42.0
 
 
-def test_the_outcome_is_the_seeds() -> None:
-    """The same for the same seed, another jitter for another."""
-    outcomes = [simulate([Phase(1, 10)], SMALL, [Receiver(0.0, Kind.FAILS)], seed) for seed in (1, 1, 2)]
+def test_the_same_seed_gives_the_same_outcome() -> None:
+    """Another seed gives another jitter."""
+    outcomes = [
+        simulate([LoadPeriod(1, 10)], SMALL, [ReceiverPeriod(0.0, Behaviour.FAILS)], seed) for seed in (1, 1, 2)
+    ]
 
     assert outcomes[0] == outcomes[1] != outcomes[2]
 
@@ -146,15 +156,17 @@ BACKENDS = st.builds(
     batch_throttle_burst=st.integers(1, 50),
     initial_backoff=st.floats(0.1, 10),
 )
-PHASES = st.lists(st.builds(Phase, st.floats(0.1, 1), st.floats(0, 1000)), min_size=1, max_size=2)
-KINDS = st.sampled_from(list(Kind))
+LOADS = st.lists(st.builds(LoadPeriod, st.floats(0.1, 1), st.floats(0, 1000)), min_size=1, max_size=2)
+BEHAVIOURS = st.sampled_from(list(Behaviour))
 
 
 @PROPERTY
-@given(PHASES, BACKENDS, KINDS, st.floats(0, 3))
-def test_every_event_has_one_fate(phases: list[Phase], backend: Backend, kind: Kind, end: float) -> None:
-    """Delivered, dropped or lost; no batch is over its size, and the buffer never over its own."""
-    outcome = simulate(phases, backend, [Receiver(0.0, kind), Receiver(end)])
+@given(LOADS, BACKENDS, BEHAVIOURS, st.floats(0, 3))
+def test_every_event_is_delivered_or_dropped_or_lost(
+    load: list[LoadPeriod], backend: Backend, behaviour: Behaviour, end: float
+) -> None:
+    """No batch is larger than its size, nor the buffer than its own."""
+    outcome = simulate(load, backend, [ReceiverPeriod(0.0, behaviour), ReceiverPeriod(end)])
 
     assert outcome.offered == outcome.delivered + outcome.dropped + outcome.lost
     assert all(0 < batch.events <= backend.batch_max_size for batch in outcome.batches)
@@ -162,12 +174,12 @@ def test_every_event_has_one_fate(phases: list[Phase], backend: Backend, kind: K
 
 
 @PROPERTY
-@given(PHASES, BACKENDS)
-def test_the_throttle_is_kept(phases: list[Phase], backend: Backend) -> None:
-    """No more batches leave in a time than the burst and the rate allow."""
+@given(LOADS, BACKENDS)
+def test_no_more_batches_leave_than_the_throttle_allows(load: list[LoadPeriod], backend: Backend) -> None:
+    """In any time from the start, at most the burst and the rate."""
     backend = backend._replace(batch_throttle_enable=True)
 
-    times = [batch.sent for batch in simulate(phases, backend, TAKES).batches]
+    times = [batch.sent_s for batch in simulate(load, backend, ACCEPTS).batches]
 
     for number, sent in enumerate(times):
         later = backend.batch_throttle_burst + (sent - times[0]) * backend.batch_throttle_qps
@@ -175,9 +187,9 @@ def test_the_throttle_is_kept(phases: list[Phase], backend: Backend) -> None:
 
 
 @PROPERTY
-@given(PHASES, BACKENDS)
-def test_without_a_throttle_nothing_is_dropped(phases: list[Phase], backend: Backend) -> None:
-    """However small the buffer."""
-    outcome = simulate(phases, backend._replace(batch_throttle_enable=False), TAKES)
+@given(LOADS, BACKENDS)
+def test_without_a_throttle_nothing_is_dropped(load: list[LoadPeriod], backend: Backend) -> None:
+    """However small the buffer is."""
+    outcome = simulate(load, backend._replace(batch_throttle_enable=False), ACCEPTS)
 
     assert (outcome.dropped, outcome.lost) == (0, 0)

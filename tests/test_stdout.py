@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -18,18 +19,22 @@ from typing import Any
 
 import pytest
 from support.eventlists import event, eventlist, line, numbered
+from support.requests import soon, write
 
+from auditsplit import sinks
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
-from auditsplit.sinks.options import Target
-from auditsplit.sinks.stdout import StdoutSink, from_target
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
+from auditsplit.sinks import lines
+from auditsplit.sinks.stdout import StdoutSink
 
 WRITER = """
 import sys
+import tempfile
 from support.eventlists import event, eventlist
+from support.requests import soon
 from auditsplit.decode import batch as batches
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
 from auditsplit.sinks.stdout import StdoutSink
 
 name, count, size, timeout_s = sys.argv[1], *map(int, sys.argv[2:4]), float(sys.argv[4])
@@ -38,10 +43,10 @@ sys.stdin.readline()
 try:
     for number in range(count):
         items = [event(name, auditID=f"{number}-{part}", requestObject="x" * size) for part in range(3)]
-        sink.write(batches.read(eventlist(items), "default"))
-    sink.check()
-except StoreError as error:
-    sys.exit(f"StoreError: {error}")
+        sink.write(batches.read(eventlist(items), "default"), soon())
+    sink.check(soon())
+except SinkError as error:
+    sys.exit(f"SinkError: {error}")
 """
 
 
@@ -122,19 +127,21 @@ def piped_output() -> Iterator[Output]:
         ("logstash", b'{"event":' + event("a") + b'}\n{"event":' + event("b") + b"}\n"),
     ],
 )
-def test_events_are_lines(line_format: str, expected: bytes, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_events_are_lines(
+    line_format: lines.Format, expected: bytes, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     """Every event is a line of the store's format."""
-    stored = StdoutSink(line_format).write(batch_of(event("a"), event("b")))
+    stored = write(StdoutSink(line_format), batch_of(event("a"), event("b")))
 
     assert stored
     assert capfdbinary.readouterr().out == expected
 
 
 def test_the_same_batch_is_printed_again(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Standard output can't be asked what it has, so a batch that comes again is new."""
+    """Standard output can't be asked what it has, so a retry is new to it."""
     sink = StdoutSink()
 
-    assert [sink.write(batch_of(event())), sink.write(batch_of(event()))] == [True, True]
+    assert [write(sink, batch_of(event())), write(sink, batch_of(event()))] == [True, True]
     assert capfdbinary.readouterr().out == (line() + b"\n") * 2
 
 
@@ -143,7 +150,7 @@ def test_a_rejected_body_is_a_line_that_can_be_read_back(capfdbinary: pytest.Cap
     body = bytes(range(256)) + "\u2028".encode() + b'"}\n'
     digest = hashlib.sha256(body).hexdigest()
 
-    place = StdoutSink().reject("prod", digest, body)
+    place = StdoutSink().reject("prod", digest, body, soon())
 
     out = capfdbinary.readouterr().out
     document = json.loads(out)
@@ -157,7 +164,7 @@ def test_a_check_prints_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> No
     """Asking whether it works, and recovering at the start, leaves no trace in the output."""
     sink = StdoutSink()
 
-    sink.check()
+    sink.check(soon())
     sink.recover()
 
     assert capfdbinary.readouterr().out == b""
@@ -165,7 +172,7 @@ def test_a_check_prints_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> No
 
 def test_an_empty_batch_prints_nothing(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """No events are no lines."""
-    StdoutSink().write(batch_of())
+    write(StdoutSink(), batch_of())
 
     assert capfdbinary.readouterr().out == b""
 
@@ -173,11 +180,9 @@ def test_an_empty_batch_prints_nothing(capfdbinary: pytest.CaptureFixture[bytes]
 @pytest.mark.parametrize("url", ["stdout:", "stdout:-", "stdout:?format=logstash"])
 def test_urls_of_standard_output(url: str) -> None:
     """It has one name and one option."""
-    target = Target(url, {}, "authenticated")
+    sink = sinks.from_url(url)
 
-    sink = from_target(target)
-
-    target.check()
+    assert isinstance(sink, StdoutSink)
     assert sink.name == "stdout:"
     assert sink._format == ("logstash" if "logstash" in url else "log")
 
@@ -185,11 +190,8 @@ def test_urls_of_standard_output(url: str) -> None:
 @pytest.mark.parametrize("url", ["stdout:x", "stdout:///dev/stdout", "stdout://host", "stdout:?colour=red"])
 def test_urls_of_nothing(url: str) -> None:
     """A place or an unknown option is a mistake."""
-    target = Target(url, {}, "authenticated")
-    from_target(target)
-
     with pytest.raises(ValueError, match=r"write stdout:|no such option"):
-        target.check()
+        sinks.from_url(url)
 
 
 def test_two_processes_never_tear_a_line() -> None:
@@ -217,7 +219,7 @@ def test_threads_never_tear_a_line() -> None:
     with piped_output() as output:
         sink = StdoutSink()
         made = [batch_of(*[event(f"user-{number}", requestObject="x" * 9000)] * 3) for number in range(8)]
-        threads = [threading.Thread(target=sink.write, args=(each,)) for each in made]
+        threads = [threading.Thread(target=write, args=(sink, each)) for each in made]
         for thread in threads:
             thread.start()
         text = b""
@@ -236,8 +238,8 @@ def test_a_closed_reader_is_noticed() -> None:
         sink = StdoutSink()
         output.hang_up()
 
-        with pytest.raises(StoreError, match="standard output"):
-            sink.write(batch_of(event()))
+        with pytest.raises(SinkError, match="standard output"):
+            write(sink, batch_of(event()))
 
 
 def test_a_closed_reader_is_not_ready() -> None:
@@ -246,8 +248,8 @@ def test_a_closed_reader_is_not_ready() -> None:
         sink = StdoutSink()
         output.hang_up()
 
-        with pytest.raises(StoreError, match="standard output"):
-            sink.check()
+        with pytest.raises(SinkError, match="standard output"):
+            sink.check(soon())
 
 
 def test_a_closed_reader_is_noticed_by_a_process() -> None:
@@ -259,7 +261,7 @@ def test_a_closed_reader_is_noticed_by_a_process() -> None:
     os.close(writer)
 
     assert process.returncode == 1
-    assert b"StoreError: standard output: " in errors
+    assert b"SinkError: the server has a fault of its own: standard output: " in errors
 
 
 def test_a_reader_that_never_reads_is_noticed() -> None:
@@ -271,7 +273,7 @@ def test_a_reader_that_never_reads_is_noticed() -> None:
     os.close(reader)
 
     assert process.returncode == 1
-    assert b"StoreError: standard output: nobody read for 0.2 s" in errors
+    assert b"standard output: nobody read for 0.2 s" in errors
 
 
 def test_a_store_that_is_busy_is_noticed() -> None:
@@ -281,8 +283,8 @@ def test_a_store_that_is_busy_is_noticed() -> None:
         with sink._lock.path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
 
-            with pytest.raises(StoreError, match="not free within"):
-                sink.write(batch_of(event()))
+            with pytest.raises(SinkError, match="not free within"):
+                write(sink, batch_of(event()))
 
 
 def test_a_reader_that_took_nothing_leaves_nothing_to_end() -> None:
@@ -290,11 +292,11 @@ def test_a_reader_that_took_nothing_leaves_nothing_to_end() -> None:
     with piped_output() as output:
         sink = StdoutSink(timeout_s=0.05)
         full = output.fill()
-        with pytest.raises(StoreError, match="nobody read"):
-            sink.write(batch_of(event()))
+        with pytest.raises(SinkError, match="nobody read"):
+            write(sink, batch_of(event()))
         drained(output.reader)
 
-        sink.write(batch_of(event("bob")))
+        write(sink, batch_of(event("bob")))
 
         assert full
         assert drained(output.reader) == line("bob") + b"\n"
@@ -302,22 +304,22 @@ def test_a_reader_that_took_nothing_leaves_nothing_to_end() -> None:
 
 def test_a_closed_standard_output_is_a_mistake_in_the_settings() -> None:
     """A daemon may be started without one."""
-    program = "import os; os.close(1); from auditsplit import sinks; sinks.from_url('stdout:', {}, 'authenticated')"
+    program = "import os; os.close(1); from auditsplit import sinks; sinks.from_url('stdout:')"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
 
-    assert "ValueError: standard output is closed; start the program with one" in done.stderr
+    assert "ValueError: standard output is closed; start the program with an open one" in done.stderr
 
 
 def test_a_torn_line_is_ended_first() -> None:
     """After a batch that was cut off, the next one begins on a line of its own."""
     with piped_output() as output:
         sink = StdoutSink(timeout_s=0.05)
-        with pytest.raises(StoreError):
-            sink.write(batch_of(event(requestObject="x" * 500_000)))
+        with pytest.raises(SinkError):
+            write(sink, batch_of(event(requestObject="x" * 500_000)))
         torn = drained(output.reader)
 
-        sink.write(batch_of(event("bob")))
+        write(sink, batch_of(event("bob")))
 
         text = torn + drained(output.reader)
         assert not torn.endswith(b"\n")
@@ -331,8 +333,45 @@ def test_a_torn_line_is_ended_by_any_process() -> None:
             process.communicate(b"go\n", timeout=60)
         torn = drained(output.reader)
 
-        StdoutSink().write(batch_of(*numbered(2, "bob")))
+        write(StdoutSink(), batch_of(*numbered(2, "bob")))
 
         text = torn + drained(output.reader)
         assert not torn.endswith(b"\n")
         assert text.splitlines()[-2:] == [line("bob", auditID="id-0"), line("bob", auditID="id-1")]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_lock_file_that_is_removed_tears_no_line(tmp_path: Path, kind: str) -> None:
+    """A clean-up job of the temporary folder removes it while two processes write, and while it is held."""
+    reader, writer = (
+        os.pipe() if kind == "pipe" else (-1, os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT | os.O_APPEND))
+    )
+    status = os.fstat(writer)
+    lock = Path(tempfile.gettempdir()) / f"auditsplit-{os.getuid()}-{status.st_dev}-{status.st_ino}.lock"
+    done, removed = threading.Event(), []
+
+    def clean_up() -> None:
+        while not done.wait(0.001):
+            with contextlib.suppress(FileNotFoundError):
+                lock.unlink()
+                removed.append(lock)
+
+    cleaner = threading.Thread(target=clean_up)
+    cleaner.start()
+    with writing(writer, "alice", count=15, size=20_000) as one, writing(writer, "bob", count=15, size=20_000) as other:
+        os.close(writer)
+        for process in (one, other):
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+        if kind == "pipe":
+            with open(reader, "rb") as pipe:  # noqa: PTH123 - a descriptor
+                text = pipe.read()
+        codes = [one.wait(), other.wait()]
+    done.set()
+    cleaner.join()
+    found = [json.loads(each) for each in (text if kind == "pipe" else (tmp_path / "out").read_bytes()).splitlines()]
+    names = [document["user"]["username"] for document in found]
+
+    assert (codes, len(names)) == ([0, 0], 90)
+    assert removed
+    assert all(len(set(names[at : at + 3])) == 1 for at in range(0, 90, 3))

@@ -1,4 +1,4 @@
-"""What is told of a request: its log line, its figures, its spans."""
+"""A request's log line, figures, metrics and spans."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from support.eventlists import event, eventlist
+from support.metrics import EMBEDDED
+from support.requests import BODY, JSON, ask, receiver, sink_of
 from support.server import Server
-from test_receiver import BODY, JSON, ask, receiver, sink_of
 
-from auditsplit.errors import StoreError
-from auditsplit.telemetry import logs, observation, traces
+from auditsplit.errors import SinkError
+from auditsplit.telemetry import logs, traces
 
-DOWN = StoreError("the disk is full")
+DOWN = SinkError("the disk is full")
 TRUNCATED = {"audit.k8s.io/truncated": "true"}
 
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    """Return the log's lines as they come, each read back from JSON."""
+    """Return a list to which each log line is added, read back from JSON."""
     found: list[dict[str, Any]] = []
 
     class _Lines(logging.Handler):
@@ -53,12 +54,12 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 def ago(seconds: float) -> str:
-    """Return a timestamp of the apiserver's."""
+    """Return the time ``seconds`` ago, as the apiserver writes it."""
     return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def test_a_batch_is_a_line(lines: list[dict[str, Any]]) -> None:
-    """Cluster, batch, events, users, bytes, phases, outcome and status; no name of a user."""
+    """With cluster, batch, events, users, bytes, phases, outcome and status, and without names of users."""
     body = eventlist([event("alice", annotations=TRUNCATED), event("bob", stageTimestamp=ago(60)), b"42"])
     here = receiver()
 
@@ -66,25 +67,32 @@ def test_a_batch_is_a_line(lines: list[dict[str, Any]]) -> None:
 
     [line] = lines
     phases = line.pop("phases")
-    assert list(phases) == ["read", "split", "store memory:"]
+    assert list(phases) == ["read", "decode", "transform", "write memory:"]
     assert all(0 <= seconds < 30 for seconds in phases.values())
     assert line.pop("delaySeconds") > 59
     assert line.pop("bytesOut") == sum(map(len, sink_of(here).objects.values()))
     assert (line["severity"], line["status"], line["code"]) == ("WARNING", 200, "rejected")
     assert line["batch"] == json.loads(answer.body)["batch"]
-    expected = {"cluster": "default", "events": 2, "users": 2, "rejected": 1, "truncated": 1, "again": 0}
+    expected = {"cluster": "default", "events": 2, "users": 2, "rejected": 1, "truncated": 1, "duplicates": 0}
     assert expected.items() <= line.items()
     assert line["bytesIn"] == len(body)
     assert not {"alice", "bob"} & set(json.dumps(line).split('"'))
 
 
-def test_a_batch_that_comes_again_says_so(lines: list[dict[str, Any]]) -> None:
-    """A retry of what was stored counts as that."""
+def test_every_field_of_a_line_has_its_meaning(lines: list[dict[str, Any]]) -> None:
+    """The docs show the fields in the same order."""
+    ask(receiver(), BODY)
+
+    assert list(lines[0]) == list(logs.HELP)
+
+
+def test_a_retry_is_logged_as_duplicates(lines: list[dict[str, Any]]) -> None:
+    """With the message and the count of events."""
     here = receiver()
     for _ in range(2):
         ask(here, BODY)
 
-    assert [(line["message"], line["again"], line["severity"]) for line in lines] == [
+    assert [(line["message"], line["duplicates"], line["severity"]) for line in lines] == [
         ("3 events stored", 0, "INFO"),
         ("3 events were stored before", 3, "INFO"),
     ]
@@ -95,14 +103,14 @@ def test_a_batch_that_comes_again_says_so(lines: list[dict[str, Any]]) -> None:
     [
         (lambda _: None, b"{", (400, "undecodable", "WARNING")),
         (lambda _: None, b"x" * 100_001, (413, "body-too-large", "WARNING")),
-        (lambda here: setattr(sink_of(here), "failure", DOWN), BODY, (503, "store", "ERROR")),
-        (lambda here: setattr(here.settings.sinks[0], "write", None), BODY, (500, "fault", "ERROR")),
+        (lambda here: setattr(sink_of(here), "failure", DOWN), BODY, (503, "sink", "ERROR")),
+        (lambda here: setattr(sink_of(here), "write", None), BODY, (500, "fault", "ERROR")),
     ],
 )
 def test_a_failure_is_a_line_with_a_code(
     break_it: Callable[[Any], None], body: bytes, told: tuple[int, str, str], lines: list[dict[str, Any]]
 ) -> None:
-    """The code is the answer's too; only a fault has a stack."""
+    """The answer has the same code. Only a fault has a stack."""
     here = receiver()
     break_it(here)
 
@@ -114,8 +122,8 @@ def test_a_failure_is_a_line_with_a_code(
     assert ("stack" in line) == (line["code"] == "fault")
 
 
-def test_questions_are_no_lines(lines: list[dict[str, Any]]) -> None:
-    """A probe every second would fill the log."""
+def test_probes_are_not_logged(lines: list[dict[str, Any]]) -> None:
+    """They would fill the log."""
     here = receiver()
     for path in ("/healthz", "/readyz"):
         assert ask(here, method="GET", path=path).status == 200
@@ -123,7 +131,7 @@ def test_questions_are_no_lines(lines: list[dict[str, Any]]) -> None:
     assert lines == []
 
 
-def test_what_a_sender_chooses_makes_no_line_of_its_own(lines: list[dict[str, Any]]) -> None:
+def test_a_sender_cannot_forge_a_log_line(lines: list[dict[str, Any]]) -> None:
     """Line breaks and quotes in names stay inside the JSON string."""
     fake = '\n{"severity":"INFO","message":"all is well"}\n'
 
@@ -135,7 +143,7 @@ def test_what_a_sender_chooses_makes_no_line_of_its_own(lines: list[dict[str, An
 
 
 def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None:
-    """Whether it is stored, rejected, refused, cut off, or can't be written."""
+    """Whether the body is stored, rejected, refused, broken off, or the sink fails."""
     mark = "never-to-be-logged"
     server = serve(AUDIT_SINKS="file:log?fsync=0", AUDIT_MAX_BODY_BYTES="100000")
     items = [event(mark, requestURI=mark, requestObject={mark: mark}), f'"{mark}"'.encode(), f'{{"{mark}":1}}'.encode()]
@@ -157,55 +165,8 @@ def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None
     assert mark not in text
 
 
-UNITS = "Seconds|Microseconds|Milliseconds|Bytes|Kilobytes|Megabytes|Percent|Count|None"
-"""Some of those that CloudWatch knows."""
-EMBEDDED = {
-    "type": "object",
-    "required": ["_aws", "cluster"],
-    "properties": {
-        "cluster": {"type": "string", "minLength": 1, "maxLength": 1024},
-        "_aws": {
-            "type": "object",
-            "required": ["Timestamp", "CloudWatchMetrics"],
-            "additionalProperties": False,
-            "properties": {
-                "Timestamp": {"type": "integer", "minimum": 10**12},
-                "CloudWatchMetrics": {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {
-                        "type": "object",
-                        "required": ["Namespace", "Dimensions", "Metrics"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "Namespace": {"type": "string", "minLength": 1, "maxLength": 255},
-                            "Dimensions": {"const": [["cluster"]]},
-                            "Metrics": {
-                                "type": "array",
-                                "minItems": 1,
-                                "maxItems": 100,
-                                "items": {
-                                    "type": "object",
-                                    "required": ["Name", "Unit"],
-                                    "additionalProperties": False,
-                                    "properties": {
-                                        "Name": {"type": "string", "minLength": 1, "maxLength": 255},
-                                        "Unit": {"type": "string", "pattern": f"^({UNITS})$"},
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-"""What CloudWatch's specification of the embedded metric format asks for, and that nothing else goes with it."""
-
-
 def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
-    """As the embedded metric format has it: every metric named is a number at the line's root."""
+    """In the embedded metric format: every metric that is named is a number at the line's root."""
     ask(receiver(), eventlist([event(stageTimestamp=ago(1))]))
     del lines[0]["time"], lines[0]["severity"], lines[0]["logger"]
     record = logging.makeLogRecord({"msg": "x", "levelno": logging.INFO, logs.FIELDS: lines[0]})
@@ -216,59 +177,52 @@ def test_on_lambda_a_batch_is_a_metric_too(lines: list[dict[str, Any]]) -> None:
     [directive] = line["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "auditsplit"
     assert directive["Dimensions"] == [["cluster"]]
-    assert {metric["Name"] for metric in directive["Metrics"]} == {*logs._UNITS, *logs._MORE_UNITS}
+    assert {metric["Name"] for metric in directive["Metrics"]} == set(logs.UNITS)
     assert all(isinstance(line[metric["Name"]], int | float) for metric in directive["Metrics"])
     assert abs(line["_aws"]["Timestamp"] / 1000 - datetime.now(UTC).timestamp()) < 60
 
 
 @pytest.mark.parametrize(
-    ("status", "again", "stored"), [(200, 0, 4), (200, 4, 0), (503, 0, 0)], ids=["stored", "again", "failed"]
+    ("status", "duplicates", "stored"), [(200, 0, 4), (200, 4, 0), (503, 0, 0)], ids=["stored", "retry", "failed"]
 )
-def test_on_lambda_what_is_stored_is_counted_once(status: int, again: int, stored: int) -> None:
-    """Not a retry, and not what a store refused; the time of all stores is one figure."""
-    phases = {"read": 0.1, "split": 0.2, "store file:a": 1.0, "store s3://b": 2.0}
-    fields = {"batch": "b", "cluster": "prod", "events": 4, "status": status, "again": again, "phases": phases}
+def test_on_lambda_stored_events_are_counted_once(status: int, duplicates: int, stored: int) -> None:
+    """Retries and failed batches don't count. The time of all sinks is one figure."""
+    phases = {"read": 0.1, "decode": 0.2, "transform": 0.05, "write file:a": 1.0, "write s3://b": 2.0}
+    fields = {"batch": "b", "cluster": "prod", "events": 4, "status": status, "duplicates": duplicates}
+    fields["phases"] = phases
     record = logging.makeLogRecord({"msg": "x", logs.FIELDS: fields})
 
     line = json.loads(logs.JsonLines(embedded_metrics=True).format(record))
 
     assert line["stored"] == stored
-    assert [line[f"{phase}Seconds"] for phase in ("read", "split", "store")] == [0.1, 0.2, 3.0]
+    assert [line[f"{phase}Seconds"] for phase in ("read", "decode", "transform", "write")] == [0.1, 0.2, 0.05, 3.0]
 
 
 @pytest.mark.parametrize("fields", [{}, {"batch": "", "cluster": ""}])
-def test_a_line_of_no_batch_is_no_metric(fields: dict[str, str]) -> None:
-    """Such as one of the start, or of a refused sender."""
+def test_a_line_without_a_batch_has_no_metrics(fields: dict[str, str]) -> None:
+    """Such as a line of the start, or of a refused sender."""
     record = logging.makeLogRecord({"msg": "hello", "levelno": logging.INFO, logs.FIELDS: fields})
 
     assert "_aws" not in json.loads(logs.JsonLines(embedded_metrics=True).format(record))
 
 
-def test_outside_a_request_nothing_is_gathered() -> None:
-    """The command line uses the same stores."""
-    with observation.phase("split"):
-        observation.wrote("file:x", 9)
-
-    assert observation.current() == observation.Observation()
-
-
 @pytest.mark.parametrize("items", [[], [b"42"], [event(stageTimestamp=None, requestReceivedTimestamp=None)]])
 def test_without_a_time_there_is_no_delay(items: list[bytes], lines: list[dict[str, Any]]) -> None:
-    """An empty list is delivered, and so is one of events without timestamps."""
+    """An empty list is delivered, and so is a list of events without timestamps."""
     ask(receiver(), eventlist(items))
 
     assert lines[0]["delaySeconds"] is None
 
 
 def test_a_clock_behind_makes_no_delay(lines: list[dict[str, Any]]) -> None:
-    """An event from the future is none of minus an hour."""
+    """An event from the future has a delay of 0, not of minus an hour."""
     ask(receiver(), eventlist([event(stageTimestamp=ago(-3600))]))
 
     assert lines[0]["delaySeconds"] == 0
 
 
-def test_spans_for_whoever_has_opentelemetry() -> None:
-    """Each phase is one, with the store's name; that of a store that fails is marked."""
+def test_each_phase_is_a_span_with_opentelemetry() -> None:
+    """The span of a write has the sink's name. The span of a failed write is marked."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
@@ -281,17 +235,19 @@ def test_spans_for_whoever_has_opentelemetry() -> None:
 
     assert spans == [
         ("auditsplit read", {}, True),
-        ("auditsplit split", {}, True),
-        ("auditsplit store", {"auditsplit.store": "memory:"}, True),
+        ("auditsplit decode", {}, True),
+        ("auditsplit transform", {}, True),
+        ("auditsplit write", {"auditsplit.sink": "memory:"}, True),
         ("auditsplit read", {}, True),
-        ("auditsplit split", {}, True),
-        ("auditsplit store", {"auditsplit.store": "memory:"}, False),
+        ("auditsplit decode", {}, True),
+        ("auditsplit transform", {}, True),
+        ("auditsplit write", {"auditsplit.sink": "memory:"}, False),
     ]
 
 
 @pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.sdk"])
-def test_nothing_of_opentelemetry_is_wanted(missing: str) -> None:
-    """Without the SDK, or all of it, no span is made and nothing of it imported."""
+def test_opentelemetry_is_optional(missing: str) -> None:
+    """Without the SDK, or without the API too, no span is made and nothing of OpenTelemetry is imported."""
     program = f"""
 import sys, importlib.abc
 class Missing(importlib.abc.MetaPathFinder):
@@ -323,7 +279,7 @@ def samples(server: Server) -> dict[str, float]:
 
 
 def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> None:
-    """Whichever worker is asked; retries, refusals and bad items are told apart; no user's name anywhere."""
+    """Every worker reports the same. Retries, refusals and malformed items are counted apart. No user is named."""
     server = serve(WORKERS="3", AUDIT_SINKS="file:log?fsync=0 file:other?fsync=0")
     deadline = time.monotonic() + 30
     while len(server.workers()) < 3:  # the first answers before the last is there
@@ -346,7 +302,7 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     default = '{cluster="default"}'
     assert found[f"auditsplit_events_received_total{default}"] == 80
     assert found[f"auditsplit_events_stored_total{default}"] == 60
-    assert found[f"auditsplit_events_again_total{default}"] == 20
+    assert found[f"auditsplit_events_duplicate_total{default}"] == 20
     assert found[f"auditsplit_events_rejected_total{default}"] == 40
     assert found[f"auditsplit_events_truncated_total{default}"] == 40
     assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 40
@@ -358,15 +314,15 @@ def test_metrics_are_the_sum_of_all_workers(serve: Callable[..., Server]) -> Non
     assert files
     written = [value for name, value in found.items() if name.startswith("auditsplit_written_bytes_total")]
     assert sum(written) == 2 * sum((file / "audit").stat().st_size for file in files)
-    assert found['auditsplit_phase_seconds_count{phase="split",store=""}'] == 42
-    assert found['auditsplit_phase_seconds_count{phase="store",store="file:other"}'] == 42
+    assert found['auditsplit_phase_seconds_count{phase="decode",sink=""}'] == 42
+    assert found['auditsplit_phase_seconds_count{phase="write",sink="file:other"}'] == 42
     assert found[f"auditsplit_oldest_event_delay_seconds_count{default}"] == 40
     assert "alice" not in text
     assert "elsewhere" not in text
 
 
 def test_metrics_are_exact_with_workers_and_threads(serve: Callable[..., Server]) -> None:
-    """16 senders at once, two workers of four threads, made-up clusters: nothing is lost or made up."""
+    """With 16 senders at once, two workers of four threads, and clusters that are not configured."""
     server = serve(WORKERS="2", THREADS="4", AUDIT_SINKS="file:log?fsync=0")
     bodies = [eventlist([event(f"user-{n % 7}", auditID=f"{n}-{i}") for i in range(n % 5 + 1)]) for n in range(150)]
     broken = [f"no JSON {n}".encode() for n in range(30)]
@@ -386,19 +342,19 @@ def test_metrics_are_exact_with_workers_and_threads(serve: Callable[..., Server]
     ]
     default = '{cluster="default"}'
     assert found[f"auditsplit_events_stored_total{default}"] == sum(n % 5 + 1 for n in range(150))
-    assert found[f"auditsplit_events_again_total{default}"] == sum(n % 5 + 1 for n in range(50))
+    assert found[f"auditsplit_events_duplicate_total{default}"] == sum(n % 5 + 1 for n in range(50))
     assert found[f"auditsplit_received_bytes_total{default}"] == sum(map(len, [*bodies, *bodies[:50], *broken]))
     assert found['auditsplit_requests_total{cluster="default",status="200"}'] == 200
     assert found['auditsplit_requests_total{cluster="default",status="400"}'] == 30
     assert found['auditsplit_requests_total{cluster="other",status="200"}'] == 20
-    assert found['auditsplit_phase_seconds_count{phase="read",store=""}'] == 250
+    assert found['auditsplit_phase_seconds_count{phase="read",sink=""}'] == 250
     labels = {pair for name in found for pair in re.findall(r'(\w+)="([^"]*)"', name)}
     assert {value for label, value in labels if label == "cluster"} == {"default", "other"}
-    assert {label for label, _ in labels} == {"cluster", "status", "store", "phase", "le"}
+    assert {label for label, _ in labels} == {"cluster", "status", "sink", "phase", "le"}
 
 
 def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
-    """What a killed worker counted stays counted; the folder is gone once the server is."""
+    """The counts of a killed worker stay. The folder is removed when the server ends."""
     server = serve(WORKERS="1")
     server.post(BODY)
     [worker] = server.workers()
@@ -414,7 +370,7 @@ def test_metrics_survive_a_worker(serve: Callable[..., Server]) -> None:
 
 
 def test_metrics_are_for_this_machine_or_a_token(serve: Callable[..., Server]) -> None:
-    """A proxy's guest is refused; with a token's hash configured, its holder is let in and nobody else."""
+    """Requests through a proxy are refused. With a hash configured, only requests with the token are accepted."""
     server = serve()
     guest = server.request("GET", "/metrics", headers={"X-Forwarded-For": "192.0.2.1"})
     sha256 = hashlib.sha256(b"watch me").hexdigest()
@@ -430,9 +386,9 @@ def test_metrics_are_for_this_machine_or_a_token(serve: Callable[..., Server]) -
     assert statuses == [401, 401, 200]
 
 
-def test_where_no_metrics_are_kept_that_is_said() -> None:
-    """Without the package, or where nobody could ask every instance."""
+def test_a_server_without_metrics_names_the_extra() -> None:
+    """So does a platform on which Prometheus can't scrape every instance."""
     answer = ask(receiver(), method="GET", path="/metrics", headers={"content-type": JSON})
 
     assert answer.status == 404
-    assert "auditsplit[metrics]" in json.loads(answer.body)["detail"]
+    assert "the extra 'metrics'" in json.loads(answer.body)["detail"]

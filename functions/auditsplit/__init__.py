@@ -1,12 +1,18 @@
-"""auditsplit: Kubernetes audit events from kube-apiserver's webhook into every user's own place.
+"""auditsplit: Kubernetes audit events from kube-apiserver's webhook into each user's own files.
 
 ::
 
-    POST ─▶ http ─▶ eventlist ─▶ routing ─▶ sinks ─▶ 200
+    POST ─▶ serve ─▶ ingest ─▶ decode ─▶ policy ─▶ sinks ─▶ 200
+                                                    └─ routing
 
-`http` checks the sender and the body's bounds, `eventlist` finds the events, `redaction` cuts out what no store may
-have, `routing` finds their places, `fanout` hands them to every store in `sinks`, and only when all of it is durable
-the answer is 200. `errors` says who must act when it is not, `deadline` until when, `telemetry` tells of it. Entry
-points (``main.py``, ``lambda_function.py`` by `lambda_events`, `cli`) translate, nothing else; `worker` is how gunicorn
-serves ``main.py``. `sender` is the cluster's side: kubeconfigs, flags, policies.
+`serve` checks the sender and the bounds of the body. `ingest` is the use case: `decode` finds the events, the
+transforms in `policy` redact them, `routing` names their places, and every sink in `sinks` makes them durable. Only
+then the answer is 200. `errors` says who must act when it is not, `deadline` until when. `telemetry` reports it all.
+
+`bootstrap` composes all of it for the entry points ``main.py`` and ``lambda_function.py``, for `cli` and for the tests.
+`replay` takes recorded files the same way. `archive` looks at what is stored. `apiserver` is what kube-apiserver is
+given: kubeconfigs, flags, policies. `webhook` posts as kube-apiserver posts.
+
+Imports go one way: entry points and `cli` → `serve` → `ingest`, `replay` → `decode`, `policy`, `routing`, `sinks` →
+`event`, `errors`.
 """

@@ -1,6 +1,6 @@
 """Who may send: bearer tokens, of which only SHA-256 hashes are configured, each bound to one cluster.
 
-A token is 32 random bytes, so a plain hash of it tells nothing; a password would want a slow one.
+A token is 32 random bytes, so a plain hash of it reveals nothing. A password would require a slow hash.
 """
 
 from __future__ import annotations
@@ -16,10 +16,16 @@ from typing import NamedTuple
 from auditsplit.errors import Forbidden, Unauthenticated
 
 CLUSTER = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?", re.ASCII)
-"""A cluster's name: as a DNS label or name, at most 63 characters."""
+"""A cluster's name: a DNS label or name, at most 63 characters. `check_cluster` checks it."""
 
 _ENTRY = re.compile(r"([^=]+)=(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
-_FROM_ELSEWHERE = ("forwarded", "x-forwarded-for", "x-real-ip", "via", "origin")
+_FROM_ELSEWHERE = frozenset(
+    {"forwarded", "origin", "referer", "true-client-ip", "via", "x-client-ip", "x-cluster-client-ip", "x-real-ip"}
+)
+"""Headers that a proxy or a browser adds, and kube-apiserver and curl do not."""
+
+_FROM_ELSEWHERE_PREFIXES = ("x-forwarded", "x-original-", "x-envoy-", "cf-", "sec-")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class TokenHash(NamedTuple):
@@ -29,22 +35,35 @@ class TokenHash(NamedTuple):
     sha256: bytes
 
     def __str__(self) -> str:
-        """Return it as ``AUDIT_TOKENS`` has it."""
+        """Return the entry as ``AUDIT_TOKENS`` has it."""
         return f"{self.cluster}=sha256:{self.sha256.hex()}"
 
     @classmethod
     def of(cls, cluster: str, token: str) -> TokenHash:
-        """Return the hash of a ``token`` that is there already."""
+        """Return the hash of an existing ``token``."""
         return cls(cluster, _sha256(token))
 
     @classmethod
     def parse(cls, text: str) -> TokenHash:
-        """Return what ``cluster=sha256:<64 hex digits>`` says; ``ValueError``, which doesn't repeat it, if nothing."""
-        found = _ENTRY.fullmatch(text)
-        if not found or not CLUSTER.fullmatch(found[1]):
-            raise ValueError("expected <cluster>=sha256:<64 hex digits>; 'auditsplit token <cluster>' prints it")
-        cluster, hexadecimal = found.groups()
-        return cls(cluster, bytes.fromhex(hexadecimal))
+        """Return the hash in ``cluster=sha256:<64 hex digits>``. ``ValueError`` for other text does not repeat it."""
+        match = _ENTRY.fullmatch(text)
+        try:
+            if match:
+                return cls(check_cluster(match[1]), bytes.fromhex(match[2]))
+        except ValueError:
+            pass
+        raise ValueError("expected <cluster>=sha256:<64 hex digits>; 'auditsplit token <cluster>' prints it")
+
+
+def check_cluster(name: str) -> str:
+    """Return ``name``, a valid cluster name.
+
+    Raises:
+        ValueError: It is not one. The message repeats at most 63 characters of it.
+    """
+    if not CLUSTER.fullmatch(name):
+        raise ValueError(f"{name[:63]!r} is not a valid cluster name. Write a-z 0-9 - . and at most 63 characters")
+    return name
 
 
 def new_token(cluster: str) -> tuple[str, TokenHash]:
@@ -59,7 +78,8 @@ def authorize(
     """Return the cluster that the sender writes as.
 
     ``asked`` is the cluster in the path, None where there is none; then it is the token's own. Without ``hashes`` the
-    sender must be on this machine, and is ``asked`` or ``default``. Raises `Unauthenticated` or `Forbidden`.
+    sender must be on this machine (`_why_not_local`), and is ``asked`` or ``default``. Raises `Unauthenticated` or
+    `Forbidden`.
     """
     hashes = tuple(hashes)
     if not hashes:
@@ -80,8 +100,11 @@ def expect_watcher(headers: Mapping[str, str], peer: str, sha256: bytes | None) 
     Raises `Unauthenticated` or `Forbidden`.
     """
     if sha256 is None:
-        if not _is_local(headers, peer):
-            raise Forbidden("expected a sender on this machine; set AUDIT_METRICS_TOKEN to let others read the metrics")
+        if reason := _why_not_local(headers, peer):
+            raise Forbidden(
+                f"without AUDIT_METRICS_TOKEN only this machine may read the metrics, and {reason}. Set "
+                "AUDIT_METRICS_TOKEN to let others read them"
+            )
     elif not hmac.compare_digest(sha256, _sha256(_bearer(headers.get("authorization", "")))):
         raise Unauthenticated(
             "expected 'Authorization: Bearer <token>' with the token of AUDIT_METRICS_TOKEN's hash",
@@ -114,16 +137,37 @@ def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
 
 
 def _expect_local(headers: Mapping[str, str], peer: str) -> None:
-    """Refuse whoever is not on this machine: another address, a proxy's guest, a page in a browser."""
-    if not _is_local(headers, peer):
+    """Refuse a sender on another machine, behind a proxy, or in a browser."""
+    if reason := _why_not_local(headers, peer):
         raise Forbidden(
-            "no tokens are configured, so only senders on this machine are taken; run 'auditsplit token <cluster>' "
-            "and set AUDIT_TOKENS to what it prints"
+            f"no tokens are configured, so only senders on this machine are accepted, and {reason}. Run "
+            "'auditsplit token <cluster>' and set AUDIT_TOKENS to the hash that it prints"
         )
 
 
-def _is_local(headers: Mapping[str, str], peer: str) -> bool:
-    return _is_loopback(peer) and not any(name in headers for name in _FROM_ELSEWHERE)
+def _why_not_local(headers: Mapping[str, str], peer: str) -> str:
+    """Return why the request may come from another machine. Empty if it comes from this one.
+
+    A proxy on this machine has a loopback address too. It shows by the headers that it adds or passes on, or by a Host
+    that is another name. So does a page in a browser, also if its name was made to resolve to 127.0.0.1.
+    """
+    if not _is_loopback(peer):
+        return "this sender is on another"
+    for name in sorted(headers):
+        if name in _FROM_ELSEWHERE or name.startswith(_FROM_ELSEWHERE_PREFIXES):
+            return f"a proxy or a browser added the header {name[:40]!r}"
+    if not _is_loopback_host(headers.get("host")):
+        return "the Host of this request is not localhost, 127.0.0.1 or [::1]"
+    return ""
+
+
+def _is_loopback_host(host: str | None) -> bool:
+    """Return whether a Host header names this machine. HTTP/1.0 does not require the header."""
+    if host is None:
+        return True
+    found = _HOST.fullmatch(host)
+    name = found[1].lower().strip("[]") if found else ""
+    return name == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(peer: str) -> bool:

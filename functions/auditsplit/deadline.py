@@ -1,33 +1,32 @@
-"""How long a request may still take: one deadline for all its stores, carried along as trio's or Go's context does.
+"""Deadline: until when a request may take, as a value that is passed on.
 
-The apiserver waits 30 s for an answer; a platform may end a function sooner. Whoever takes a request sets the time
-with `within`; whoever waits for something asks `left_s`, in the thread that the request came in.
+kube-apiserver waits 30 s for an answer, and a platform may end a function sooner. The entry point makes the deadline,
+and every function that waits for something takes it as an argument.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
-from contextvars import ContextVar
+from typing import NamedTuple
 
 REQUEST_S = 25.0
-"""For a whole request, where the platform doesn't give less: the apiserver's 30 s, less the way there and back."""
-
-_ends: ContextVar[float] = ContextVar("auditsplit-deadline")
+"""For a whole request, where the platform doesn't give less: kube-apiserver's 30 s, less the way there and back."""
 
 
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Let what happens inside take up to ``seconds``, or less where a deadline around it is sooner."""
-    token = _ends.set(time.monotonic() + left_s(seconds))
-    try:
-        yield
-    finally:
-        _ends.reset(token)
+class Deadline(NamedTuple):
+    """A moment of ``time.monotonic()``."""
 
+    ends: float
 
-def left_s(most: float) -> float:
-    """Return the seconds that are left, 0 or more, and at most ``most``; that where there is no deadline."""
-    ends = _ends.get(None)
-    return most if ends is None else max(0.0, min(most, ends - time.monotonic()))
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Return the deadline that is ``seconds`` away."""
+        return cls(time.monotonic() + seconds)
+
+    def within(self, seconds: float) -> Deadline:
+        """Return the sooner of this deadline and the one that is ``seconds`` away."""
+        return Deadline(min(self.ends, time.monotonic() + seconds))
+
+    def left_s(self) -> float:
+        """Return the seconds that are left, 0 or more."""
+        return max(0.0, self.ends - time.monotonic())

@@ -1,25 +1,40 @@
-"""Fan-out: a batch into every store, and what is no event beside it."""
+"""Ingest: the use case. Decode a body, transform its events, write them to every sink, and return a receipt."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist
-from auditsplit.errors import StoreError, Undecodable
-from auditsplit.policy.redaction import Redaction
-from auditsplit.sinks import Sink
-from auditsplit.telemetry import observation
+from auditsplit.decode.batch import DOCUMENT, Form
+from auditsplit.errors import Busy, SinkError, Undecodable
+from auditsplit.event import Batch
+from auditsplit.policy import Transform
+from auditsplit.policy.transforms import transform
+from auditsplit.receipts import Recent
+from auditsplit.sinks import Remembers, Sink, Written
+from auditsplit.telemetry.figures import Figures
 
 T = TypeVar("T")
-_SAFE = Redaction()
+V = TypeVar("V")
+
+
+class Destination(NamedTuple):
+    """A sink, and what is done to events for this sink alone."""
+
+    sink: Sink
+    transforms: Sequence[Transform] = ()
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is no event: its index, why, and where each store keeps it; no index where it is several ``items``."""
+    """A malformed item: its index, why it is malformed, and where each sink has it.
+
+    ``index`` is None where the entry stands for several ``items``.
+    """
 
     index: int | None
     reason: str
@@ -28,73 +43,151 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """What became of a batch: the events that every store now holds, and the items that were none."""
+    """The answer to a batch: the events that every sink now holds, and the malformed items."""
 
     cluster: str
     batch: str
     events: int
     rejected: list[Rejected]
     alreadyStored: bool  # noqa: N815 - the JSON answer's name
-    """Whether every store had this very batch before."""
+    """Whether every sink had this very batch before."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as the answer has it."""
+        """Return the receipt as the JSON answer has it."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         return document
 
 
-def receive(
-    body: bytes, cluster: str, stores: Sequence[Sink], *, lines: bool = False, redaction: Redaction = _SAFE
-) -> Receipt:
-    """Decode ``body`` and return once every store holds its events durably, and what is none beside them.
+class _Known(NamedTuple):
+    """The receipt of a stored batch without malformed items, and the figures that it does not have."""
 
-    No store gets what ``redaction`` cuts out of events; what is no event is kept as it came.
-    `StoreError` where a store does not; the others hold it then, and find it stored when the sender tries again. A body
-    that is none of audit events is kept, and raises `Undecodable`.
-    """
-    try:
-        with observation.phase("split"):
-            batch = batches.read(body, cluster, lines=lines)
-            batch = msgspec.structs.replace(batch, events=redaction.apply(batch.events))
-    except Undecodable as error:
-        raise kept(error, body, cluster, stores) from error
-    observation.current().take(batch)
-    bad = [(batches.digest(item.raw, cluster), item.raw) for item in batch.bad]
-    if batch.more_bad:
-        bad.append((batches.digest(body, cluster), body))
-    done = _everywhere(stores, lambda store: (store.write(batch), [_keep(store, cluster, *one) for one in bad]))
-    places = [list(of_one) for of_one in zip(*[found for _, found in done], strict=True)]
-    rejected = [Rejected(item.index, item.reason, kept) for item, kept in zip(batch.bad, places, strict=False)]
-    if batch.more_bad:
-        reason = "more items are no events; the whole body is kept"
-        rejected.append(Rejected(None, reason, places[-1], batch.more_bad))
-    already = not any(new for new, _ in done)
-    return Receipt(cluster, batch.id, len(batch.events), rejected, alreadyStored=already)
+    receipt: Receipt
+    users: int
+    truncated: int
 
 
-def kept(error: Undecodable, body: bytes, cluster: str, stores: Sequence[Sink]) -> Undecodable:
-    """Keep ``body`` in every store; return the error with the places in its words."""
-    digest = batches.digest(body, cluster)
-    places = _everywhere(stores, lambda store: _keep(store, cluster, digest, body))
-    return Undecodable(f"{eventlist.explain(error)}; the body is kept as {', '.join(places)}", error.position)
+class Ingest:
+    """Takes bodies to all destinations. Any number of threads may use one at once."""
 
+    def __init__(self, destinations: Sequence[Destination], transforms: Sequence[Transform] = ()) -> None:
+        """Keep the destinations, and the ``transforms`` that apply to all of them, in their order."""
+        self.sinks = tuple(destination.sink for destination in destinations)
+        self._own_transforms = [destination.transforms for destination in destinations]
+        self._transforms = tuple(transforms)
+        self._remembering = [sink for sink in self.sinks if isinstance(sink, Remembers)]
+        self._receipts: Recent[_Known] = Recent()
 
-def _keep(store: Sink, cluster: str, digest: str, body: bytes) -> str:
-    return f"{store.name.rstrip('/')}/{store.reject(cluster, digest, body)}"
+    def receive(
+        self,
+        body: bytes,
+        cluster: str,
+        deadline: Deadline,
+        figures: Figures,
+        form: Form = DOCUMENT,
+    ) -> Receipt:
+        """Return the receipt of ``body`` once every sink holds its events durably, and its malformed items.
 
+        Transforms apply to events only. A malformed item is rejected as it arrived.
 
-def _everywhere(stores: Sequence[Sink], do: Callable[[Sink], T]) -> list[T]:
-    """Return what ``do`` returns for each store; `StoreError` once all were tried and one or more failed."""
-    found: list[T] = []
-    failed: list[StoreError] = []
-    for store in stores:
+        Args:
+            body: one document, or one document on each line.
+            cluster: the cluster that the events are from.
+            deadline: until when the sinks may take.
+            figures: what became of the request; filled here, also where an error is raised.
+            form: whether ``body`` is a document or lines, and of a request or of a recorded file.
+
+        Raises:
+            Busy: the deadline was over before all was done. A retry with the same bytes is safe.
+            SinkError: a sink failed. The other sinks hold the batch, and find it stored when the sender retries.
+            Undecodable: the whole body is malformed; it is written to ``_rejected/`` of every sink.
+        """
+        _expect_time(deadline, "decoding")
         try:
-            with observation.phase("store", store.name):
-                found.append(do(store))
-        except StoreError as error:
-            failed.append(error)
-    if len(failed) > 1:
-        raise StoreError("; ".join(map(str, failed)))
-    if failed:
-        raise failed[0]
-    return found
+            with figures.phase("decode"):
+                batch_id = batches.digest(body, cluster)
+                if (known := self._known(batch_id, form, deadline, figures)) is not None:
+                    return known
+                batch = batches.read(body, cluster, form, batch_id)
+        except Undecodable as error:
+            raise self.reject(error, body, cluster, deadline, figures) from error
+        _expect_time(deadline, "redaction")
+        with figures.phase("transform"):
+            batch, of_sinks = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
+        figures.decoded(batch)
+        receipt = self._deliver(batch, of_sinks, body, deadline, figures)
+        if not receipt.rejected:
+            self._receipts.add((batch_id, form), _Known(receipt, figures.users, figures.truncated))
+        return receipt
+
+    def _known(self, batch_id: str, form: Form, deadline: Deadline, figures: Figures) -> Receipt | None:
+        """Return the receipt of a batch that this process stored, if every sink tells that it still holds it."""
+        known = self._receipts.get((batch_id, form))
+        if known is None or len(self._remembering) < len(self.sinks):
+            return None
+        if not all(sink.remembers(batch_id, deadline) for sink in self._remembering):
+            return None
+        figures.batch, figures.events, figures.duplicate = batch_id, known.receipt.events, True
+        figures.users, figures.truncated = known.users, known.truncated
+        return msgspec.structs.replace(known.receipt, alreadyStored=True)
+
+    def _deliver(
+        self, batch: Batch, of_sinks: list[Batch], body: bytes, deadline: Deadline, figures: Figures
+    ) -> Receipt:
+        """Return the receipt of ``batch`` once every sink holds its own of ``of_sinks``, and the malformed items."""
+        cluster = batch.origin.cluster
+        bad = [(batches.digest(item.raw, cluster), item.raw) for item in batch.bad]
+        if batch.more_bad:
+            bad.append((batch.id, body))
+
+        def deliver(sink: Sink, own: Batch) -> tuple[Written, list[str]]:
+            _expect_time(deadline, f"writing to {sink.name}")
+            written = sink.write(own, deadline)
+            figures.wrote(sink.name, written.size_bytes)
+            return written, [_reject(sink, cluster, *each, deadline) for each in bad]
+
+        delivered = self._everywhere(deliver, of_sinks, figures)
+        places = [list(of_one) for of_one in zip(*[places for _, places in delivered], strict=True)]
+        figures.duplicate = not any(written.new for written, _ in delivered)
+        return Receipt(cluster, batch.id, len(batch.events), _rejected(batch, places), alreadyStored=figures.duplicate)
+
+    def reject(
+        self, error: Undecodable, body: bytes, cluster: str, deadline: Deadline, figures: Figures
+    ) -> Undecodable:
+        """Write a malformed ``body`` to every sink; return the ``error`` with the places in its words."""
+        digest = batches.digest(body, cluster)
+        places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
+        return Undecodable(f"{eventlist.explain(error)}; it is written to {', '.join(places)}", error.position)
+
+    def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
+        """Return what ``act`` returns for each sink and its value. `SinkError` once all were tried and any failed."""
+        results: list[T] = []
+        errors: list[SinkError] = []
+        for sink, value in zip(self.sinks, values, strict=True):
+            try:
+                with figures.phase("write", sink.name):
+                    results.append(act(sink, value))
+            except SinkError as error:
+                figures.wrote(sink.name, error.size_bytes)
+                errors.append(error)
+        if len(errors) > 1:
+            raise SinkError("; ".join(map(str, errors)))
+        if errors:
+            raise errors[0]
+        return results
+
+
+def _expect_time(deadline: Deadline, before: str) -> None:
+    if not deadline.left_s():
+        raise Busy(f"the time for this request was over before {before}. Send it again")
+
+
+def _reject(sink: Sink, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
+    return f"{sink.name.rstrip('/')}/{sink.reject(cluster, digest, body, deadline)}"
+
+
+def _rejected(batch: Batch, places: list[list[str]]) -> list[Rejected]:
+    """Return the receipt's entries; ``places`` has those of each bad item, and of the body where there are more."""
+    entries = [Rejected(item.index, item.reason, kept) for item, kept in zip(batch.bad, places, strict=False)]
+    if batch.more_bad:
+        entries.append(Rejected(None, "more items are malformed; the whole body is kept", places[-1], batch.more_bad))
+    return entries

@@ -1,27 +1,24 @@
-"""Settings: the environment, read once, with every mistake reported at once.
+"""Settings: frozen values, read once from the environment, with every mistake reported at once.
 
-``AUDIT_SINKS`` are the stores' URLs; ``AUDIT_KEY``, ``AUDIT_FORMAT`` and ``AUDIT_FILE_<OPTION>`` options that they
-share, ``AUDIT_PRESET`` a set of such options by name. What a URL says itself counts more.
+``AUDIT_SINKS`` has the sinks' URLs. ``AUDIT_KEY``, ``AUDIT_FORMAT`` and ``AUDIT_FILE_<OPTION>`` are options that all
+sinks share, ``AUDIT_PRESET`` names a set of such options. An option in a URL overrides them.
 """
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import cast, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
 from auditsplit import sinks
-from auditsplit.auth import CLUSTER, TokenHash
+from auditsplit.auth import TokenHash, check_cluster
 from auditsplit.errors import SettingsError
 from auditsplit.policy.redaction import Redaction
-from auditsplit.routing.template import WhichUser
-from auditsplit.sinks import Sink
-from auditsplit.sinks.options import redacted, whole_number
+from auditsplit.routing.fields import WhichUser
+from auditsplit.sinks.options import Options, Target, redacted, whole_number
 
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "logstash": {"key": "kube-audit-{user}/audit", "format": "logstash"},
@@ -29,157 +26,220 @@ PRESETS: Mapping[str, Mapping[str, str]] = {
 }
 """The layouts of the two recipes in Kubernetes' auditing page."""
 
-NAMES = frozenset(
-    {
-        "AUDIT_CLUSTER",
-        "AUDIT_DROP",
-        "AUDIT_FILE_FSYNC",
-        "AUDIT_FILE_MAXAGE",
-        "AUDIT_FILE_MAXBACKUP",
-        "AUDIT_FILE_MAXSIZE",
-        "AUDIT_FORMAT",
-        "AUDIT_KEY",
-        "AUDIT_MAX_BODY_BYTES",
-        "AUDIT_METRICS_TOKEN",
-        "AUDIT_PRESET",
-        "AUDIT_SINKS",
-        "AUDIT_TOKENS",
-        "AUDIT_USER",
-    }
-)
+DEFAULT_SINK = "file:var/log"
+_CLUSTER = "default"
+_USER: WhichUser = "authenticated"
 _SHA256 = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _FILE_OPTION = "AUDIT_FILE_"
-_MAX_BODY_BYTES = 32 * 1024 * 1024  # a Cloud Run function takes no more
+_MAX_BODY_BYTES = 32 * 1024 * 1024  # Cloud Run accepts no larger request
 _LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
 _EPHEMERAL = {_LAMBDA: "Lambda", "K_SERVICE": "Cloud Run"}
 
 
-class Settings(msgspec.Struct, frozen=True):
-    """What a deployer chose; holds no secret, since tokens come as hashes."""
+class Setting(NamedTuple):
+    """What the docs show of a setting. Links in ``help`` are relative to ``docs/``."""
 
-    sinks: tuple[Sink, ...]
+    help: str
+    default: str = ""
+
+
+NAMES: Mapping[str, Setting] = {
+    "AUDIT_SINKS": Setting(
+        "URLs of [sinks](sinks.md), with spaces between them. All sinks must hold a batch before the answer is 200",
+        DEFAULT_SINK,
+    ),
+    "AUDIT_PRESET": Setting(f"{' or '.join(PRESETS)}: files and lines as in that recipe of Kubernetes' auditing page"),
+    "AUDIT_KEY": Setting("the option `key` of every sink: its [key template](../README.md#places-and-names)"),
+    "AUDIT_FORMAT": Setting("the option `format` of every sink: its [format](sinks.md#formats) of lines"),
+    "AUDIT_USER": Setting(
+        "whose name `{user}` is. `impersonated` is the impersonated user, if an event has one. The stage "
+        "`RequestReceived` has none yet, so write `omitStages: [RequestReceived]` into the policy",
+        _USER,
+    ),
+    "AUDIT_TOKENS": Setting(
+        "`cluster=sha256:<hash>`, with spaces between them. A cluster can have several. Without tokens, only senders "
+        "on this machine are accepted, and on Lambda the function does not start"
+    ),
+    "AUDIT_CLUSTER": Setting("the cluster of `POST /` when no token names a cluster", _CLUSTER),
+    "AUDIT_DROP": Setting(
+        "the bodies to [redact](security.md#secrets-in-bodies) for all sinks, by resource. `none` redacts nothing",
+        str(Redaction()),
+    ),
+    "AUDIT_MAX_BODY_BYTES": Setting("the largest body in bytes, as sent and decompressed", str(_MAX_BODY_BYTES)),
+    "AUDIT_METRICS_TOKEN": Setting(
+        "`sha256:<hash>` of the token with which other machines can read the [metrics](operations.md#metrics)"
+    ),
+    "AUDIT_FILE_FSYNC": Setting("the option `fsync` of every [file sink](sinks.md#files)"),
+    "AUDIT_FILE_MAXSIZE": Setting("the option `maxsize` of every file sink"),
+    "AUDIT_FILE_MAXBACKUP": Setting("the option `maxbackup` of every file sink"),
+    "AUDIT_FILE_MAXAGE": Setting("the option `maxage` of every file sink"),
+}
+"""The settings. The option of a file sink has its default and help in that sink's declaration."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a deployer chose. Tokens are hashes; credentials of sinks stay in the environment."""
+
+    sinks: tuple[Target[Options], ...]
     tokens: tuple[TokenHash, ...] = ()
-    cluster: str = "default"
+    cluster: str = _CLUSTER
     max_body_bytes: int = _MAX_BODY_BYTES
     metrics_sha256: bytes | None = None
-    """Of the token that lets others than this machine read the metrics."""
+    """The hash of the token that lets other machines read the metrics."""
     redaction: Redaction = Redaction()
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
-        """Return the settings in ``environ``; `SettingsError` names every mistake and what to write instead."""
-        given = {name: value.strip() for name, value in environ.items() if name.startswith("AUDIT_") and value.strip()}
-        mistakes = list(_unknown(given))
+        """Return the settings in ``environ``; `SettingsError` has every mistake and what to write instead."""
+        reader = Reader(environ, NAMES)
         settings = cls(
-            sinks=_sinks(given, environ, mistakes),
-            tokens=_tokens(given.get("AUDIT_TOKENS", ""), environ, mistakes),
-            cluster=_cluster(given.get("AUDIT_CLUSTER", "default"), mistakes),
-            max_body_bytes=_bytes(given.get("AUDIT_MAX_BODY_BYTES", str(_MAX_BODY_BYTES)), mistakes),
-            metrics_sha256=_metrics_token(given.get("AUDIT_METRICS_TOKEN", ""), mistakes),
-            redaction=_redaction(given.get("AUDIT_DROP", ""), mistakes),
+            sinks=_sinks(reader),
+            tokens=_tokens(reader),
+            cluster=_cluster(reader),
+            max_body_bytes=_bytes(reader, "AUDIT_MAX_BODY_BYTES", _MAX_BODY_BYTES),
+            metrics_sha256=_metrics_token(reader),
+            redaction=_redaction(reader),
         )
-        if mistakes:
-            raise SettingsError(*mistakes)
+        reader.finish()
         return settings
 
 
-def _unknown(given: Mapping[str, str]) -> Iterator[str]:
-    for name in sorted(given.keys() - NAMES):
-        near = difflib.get_close_matches(name, NAMES, n=1)
+class Reader:
+    """Reads the settings of one function, ``AUDIT_…`` by default, and collects the mistakes in them."""
+
+    def __init__(self, environ: Mapping[str, str], names: Iterable[str], prefix: str = "AUDIT_") -> None:
+        """Note the settings with the ``prefix`` that are not among ``names``."""
+        self.environ = environ
+        self.given = {
+            name: value.strip() for name, value in environ.items() if name.startswith(prefix) and value.strip()
+        }
+        self.mistakes = list(_unknown(self.given, frozenset(names)))
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the setting, or ``default`` where it is not set."""
+        return self.given.get(name, default)
+
+    def choice(self, name: str, choices: Iterable[str], default: str = "") -> str:
+        """Return the setting if it is one of ``choices``, else note the mistake and return ``default``."""
+        text = self.text(name, default)
+        choices = list(choices)
+        if text in (default, *choices):
+            return text
+        self.mistake(name, f"must be {' or '.join(choices)}, not {text[:40]!r}")
+        return default
+
+    def mistake(self, name: str, *lines: str) -> None:
+        """Note mistakes in the setting ``name``, each once."""
+        for line in lines:
+            text = f"{name}: {line}"
+            if text not in self.mistakes:
+                self.mistakes.append(text)
+
+    def finish(self) -> None:
+        """Raise `SettingsError` if there are mistakes."""
+        if self.mistakes:
+            raise SettingsError(*self.mistakes)
+
+
+def _unknown(given: Mapping[str, str], names: frozenset[str]) -> Iterator[str]:
+    for name in sorted(given.keys() - names):
+        near = difflib.get_close_matches(name, names, n=1)
         yield f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
-def _sinks(given: Mapping[str, str], environ: Mapping[str, str], mistakes: list[str]) -> tuple[Sink, ...]:
-    urls = given.get("AUDIT_SINKS", "").split()
-    platform = next((name for variable, name in _EPHEMERAL.items() if variable in environ), None)
+def _sinks(reader: Reader) -> tuple[Target[Options], ...]:
+    urls = reader.text("AUDIT_SINKS").split()
+    platform = next((name for variable, name in _EPHEMERAL.items() if variable in reader.environ), None)
     if not urls and platform:
-        mistakes.append(f"AUDIT_SINKS: not set; a file on {platform} is gone with the instance, so name another store")
-    preset = given.get("AUDIT_PRESET", "")
-    if preset and preset not in PRESETS:
-        mistakes.append(f"AUDIT_PRESET: {preset!r} is none of {', '.join(PRESETS)}")
-    user = given.get("AUDIT_USER", "authenticated")
-    if user not in get_args(WhichUser):
-        mistakes.append(f"AUDIT_USER: {user!r} is none of {', '.join(get_args(WhichUser))}")
-        user = "authenticated"
-    shared = {
-        **PRESETS.get(preset, {}),
-        **{option: given[name] for option, name in (("key", "AUDIT_KEY"), ("format", "AUDIT_FORMAT")) if name in given},
-        **{name[len(_FILE_OPTION) :].lower(): value for name, value in given.items() if name.startswith(_FILE_OPTION)},
-    }
-    found: list[Sink] = []
-    for url in urls or ["file:var/log"]:
-        try:
-            found.append(sinks.from_url(url, shared, cast("WhichUser", user)))
-        except ValueError as error:
-            for line in str(error).splitlines():
-                mistake = line if line.startswith("AUDIT_") else f"AUDIT_SINKS: {redacted(url)}: {line}"
-                if mistake not in mistakes:  # a shared option is every store's
-                    mistakes.append(mistake)
-    _expect_different(found, mistakes)
-    return tuple(found)
+        reader.mistake("AUDIT_SINKS", f"not set; a file on {platform} is lost with the instance, so name another sink")
+    user = cast("WhichUser", reader.choice("AUDIT_USER", get_args(WhichUser), _USER))
+    shared = _shared_options(reader)
+    return tuple(target for url in urls or [DEFAULT_SINK] if (target := _target(reader, url, shared, user)) is not None)
 
 
-def _expect_different(found: list[Sink], mistakes: list[str]) -> None:
-    """Refuse one place twice: the second would find every batch stored already."""
-    places: set[str] = set()
-    for sink in found:
-        root = getattr(sink, "root", None)
-        place = os.path.realpath(root) if isinstance(root, Path) else sink.name
-        if place in places:
-            mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each store a place of its own")
-        places.add(place)
+def _shared_options(reader: Reader) -> dict[str, str]:
+    """Return the options that apply to every sink whose URL does not name them."""
+    preset = reader.choice("AUDIT_PRESET", PRESETS)
+    shared = dict(PRESETS.get(preset, {}))
+    for name, value in reader.given.items():
+        if name in ("AUDIT_KEY", "AUDIT_FORMAT"):
+            shared[name.removeprefix("AUDIT_").lower()] = value
+        elif name.startswith(_FILE_OPTION):
+            shared[name.removeprefix(_FILE_OPTION).lower()] = value
+    return shared
 
 
-def _tokens(text: str, environ: Mapping[str, str], mistakes: list[str]) -> tuple[TokenHash, ...]:
-    if not text and _LAMBDA in environ:
-        mistakes.append(
-            "AUDIT_TOKENS: not set; on Lambda every sender needs one, which 'auditsplit token <cluster>' prints"
+def _target(reader: Reader, url: str, shared: Mapping[str, str], user: WhichUser) -> Target[Any] | None:
+    """Return the sink's target; None, with the mistakes noted, where the URL is not valid."""
+    try:
+        return sinks.read_target(url, shared, user)
+    except ValueError as error:
+        for line in str(error).splitlines():
+            setting, colon, rest = line.partition(": ")
+            if colon and setting in NAMES:
+                reader.mistake(setting, rest)
+            else:
+                reader.mistake("AUDIT_SINKS", f"{redacted(url)}: {line}")
+    return None
+
+
+def _tokens(reader: Reader) -> tuple[TokenHash, ...]:
+    text = reader.text("AUDIT_TOKENS")
+    if not text and _LAMBDA in reader.environ:
+        reader.mistake(
+            "AUDIT_TOKENS", "not set; on Lambda every sender needs a token, which 'auditsplit token <cluster>' prints"
         )
-    return parse_tokens(text, mistakes)
+    return parse_tokens(text, reader.mistakes)
 
 
 def parse_tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
-    """Return the hashes in ``AUDIT_TOKENS``; what is no entry is told in ``mistakes``, by its number."""
-    found = []
+    """Return the hashes in ``AUDIT_TOKENS``; a malformed entry is reported in ``mistakes`` by its number."""
+    hashes = []
     for number, entry in enumerate(text.replace(",", " ").split(), 1):
         try:
-            found.append(TokenHash.parse(entry))
+            hashes.append(TokenHash.parse(entry))
         except ValueError as error:
             mistakes.append(f"AUDIT_TOKENS: entry {number}: {error}")
-    if len({token.sha256 for token in found}) < len(found):
-        mistakes.append("AUDIT_TOKENS: one hash is named twice; a token is for one cluster, so make one for each")
-    return tuple(found)
+    if len({token.sha256 for token in hashes}) < len(hashes):
+        mistakes.append("AUDIT_TOKENS: a hash is listed twice; a token is for one cluster, so make one for each")
+    return tuple(hashes)
 
 
-def _metrics_token(text: str, mistakes: list[str]) -> bytes | None:
+def _metrics_token(reader: Reader) -> bytes | None:
+    text = reader.text("AUDIT_METRICS_TOKEN")
     if not text:
         return None
-    if found := _SHA256.fullmatch(text):
-        return bytes.fromhex(found[1])
-    mistakes.append(
-        "AUDIT_METRICS_TOKEN: expected sha256:<64 hex digits>, the hash of a token and not the token itself; "
-        'printf %s "$TOKEN" | sha256sum prints it'
+    if match := _SHA256.fullmatch(text):
+        return bytes.fromhex(match[1])
+    reader.mistake(
+        "AUDIT_METRICS_TOKEN",
+        "must be sha256:<64 hex digits>, the hash of a token and not the token itself; "
+        'printf %s "$TOKEN" | sha256sum prints it',
     )
     return None
 
 
-def _redaction(text: str, mistakes: list[str]) -> Redaction:
+def _redaction(reader: Reader) -> Redaction:
     try:
-        return Redaction.parse(text)
+        return Redaction.parse(reader.text("AUDIT_DROP"))
     except ValueError as error:
-        mistakes += [f"AUDIT_DROP: {line}" for line in str(error).splitlines()]
+        reader.mistake("AUDIT_DROP", *str(error).splitlines())
         return Redaction()
 
 
-def _cluster(text: str, mistakes: list[str]) -> str:
-    if not CLUSTER.fullmatch(text):
-        mistakes.append(f"AUDIT_CLUSTER: {text[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
+def _cluster(reader: Reader) -> str:
+    text = reader.text("AUDIT_CLUSTER", _CLUSTER)
+    try:
+        check_cluster(text)
+    except ValueError as error:
+        reader.mistake("AUDIT_CLUSTER", str(error))
     return text
 
 
-def _bytes(text: str, mistakes: list[str]) -> int:
+def _bytes(reader: Reader, name: str, default: int) -> int:
+    text = reader.text(name, str(default))
     number = whole_number(text)
     if number:
         return number
-    mistakes.append(f"AUDIT_MAX_BODY_BYTES: {text[:40]!r} is no number of bytes; write 33554432 for 32 MiB")
-    return 1
+    reader.mistake(name, f"must be a number of bytes, not {text[:40]!r}; write 33554432 for 32 MiB")
+    return default

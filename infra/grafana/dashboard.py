@@ -2,9 +2,9 @@
 
 ``.venv/bin/python infra/grafana/dashboard.py > infra/grafana/auditsplit.json``
 
-It is built by Grafana's own library for that, so it has the fields and choices that Grafana 11.6 knows; later ones
-bring it up to date when they load it. Data source and clusters are chosen in it, so nothing is asked at the import. The
-events an hour come from the recording rules in infra/prometheus.
+Grafana's own library builds it, so it has the fields and choices of Grafana 11.6. Later versions upgrade it when they
+load it. Data source and clusters are variables of the dashboard, so the import asks for nothing. The events an hour
+come from the recording rules in infra/prometheus.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ QUANTILES = {"median": 0.5, "99 %": 0.99}
 
 
 class Shown(NamedTuple):
-    """A panel: what it asks, by the legend of the answers; ``unit`` is one of Grafana's."""
+    """A panel: its queries by the legend of their answers. ``unit`` is the name of a unit in Grafana."""
 
     title: str
     description: str
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 
 def rate(metric: str, by: str, labels: str = OURS) -> str:
-    """Return the rise of a counter a second, by labels."""
+    """Return the increase of a counter a second, by labels."""
     return f"sum by ({by}) (rate({metric}{{{labels}}}[$__rate_interval]))"
 
 
@@ -48,13 +48,13 @@ def quantiles(metric: str, by: str, legend: str, labels: str) -> dict[str, str]:
 NUMBERS = (
     Shown(
         "Stored",
-        "Events a second that all stores hold, each batch once.",
+        "Events a second that all sinks hold, each batch once.",
         "short",
         {"": f"sum(rate(auditsplit_events_stored_total{{{OURS}}}[$__rate_interval]))"},
     ),
     Shown(
         "Missing, last hour",
-        "Made by the apiservers, not given up, and not stored. Some may be on their way, or counted at another time.",
+        "Made by the apiservers, not given up, and not stored. Some may be on their way or were counted later.",
         "short",
         {"": f"sum(cluster:auditsplit_events_missing:increase1h{{{OURS}}})"},
     ),
@@ -69,31 +69,31 @@ NUMBERS = (
     ),
     Shown(
         "Delay",
-        "Nine of ten batches bring no event that is older.",
+        "Nine of ten batches have no older event.",
         "s",
         {"": f"histogram_quantile(0.9, {rate('auditsplit_oldest_event_delay_seconds_bucket', 'le')})"},
     ),
-    Shown("Instances", "That answer Prometheus.", "short", {"": 'sum(up{job="auditsplit"})'}),
+    Shown("Instances", "Instances that answer Prometheus.", "short", {"": 'sum(up{job="auditsplit"})'}),
 )
 
 CURVES = (
     Shown(
         "Events by cluster",
-        "Received, retries too.",
+        "Received events, including retries.",
         "short",
         {"{{cluster}}": rate("auditsplit_events_received_total", "cluster")},
     ),
     Shown(
         "Answers by status",
-        "200 is stored. 4xx is refused and in the end lost, 503 is tried again. Strangers are of the cluster other.",
+        "200: stored. 4xx: refused, and lost after five tries. 503: retried. Unknown senders have the cluster other.",
         "reqps",
         {"{{cluster}} {{status}}": rate("auditsplit_requests_total", "cluster, status")},
     ),
     Shown(
         "Time by phase",
-        "Reading the body, splitting it, and each store.",
+        "Reading the body, decoding it, transforms, and writing to each sink.",
         "s",
-        quantiles("auditsplit_phase_seconds", "phase, store", "{{phase}} {{store}}", 'phase=~".+"'),
+        quantiles("auditsplit_phase_seconds", "phase, sink", "{{phase}} {{sink}}", 'phase=~".+"'),
     ),
     Shown(
         "Delay of a batch's oldest event",
@@ -103,26 +103,26 @@ CURVES = (
     ),
     Shown(
         "Bytes",
-        "Of bodies as sent, and as given to each store.",
+        "Of bodies as sent, and what each sink was given.",
         "Bps",
         {
             "from {{cluster}}": rate("auditsplit_received_bytes_total", "cluster"),
-            "to {{store}}": rate("auditsplit_written_bytes_total", "store"),
+            "to {{sink}}": rate("auditsplit_written_bytes_total", "sink"),
         },
     ),
     Shown(
         "Out of the ordinary",
-        "Items that are no events, events without their bodies, and events that came again.",
+        "Malformed items, events without their bodies, and events of batches that were stored before.",
         "short",
         {
             "{{cluster}} rejected": rate("auditsplit_events_rejected_total", "cluster"),
             "{{cluster}} truncated": rate("auditsplit_events_truncated_total", "cluster"),
-            "{{cluster}} again": rate("auditsplit_events_again_total", "cluster"),
+            "{{cluster}} duplicate": rate("auditsplit_events_duplicate_total", "cluster"),
         },
     ),
     Shown(
         "Given up by apiservers",
-        "By plugin. buffered: a full buffer; webhook: five tries in vain; truncate: too large even without bodies.",
+        "By plugin. buffered: a full buffer. webhook: five tries failed. truncate: too large even without bodies.",
         "short",
         {"{{cluster}} {{plugin}}": rate("apiserver_audit_error_total", "cluster, plugin", f"{OURS}, {LOST}")},
     ),
@@ -140,7 +140,7 @@ CURVES = (
 
 ALERTS = Shown(
     "Alerts that fire",
-    "By infra/prometheus/auditsplit.rules.yaml; docs/operations.md says what to do.",
+    "From infra/prometheus/auditsplit.rules.yaml. docs/operations.md says what to do.",
     "short",
     {"": 'ALERTS{alertstate="firing", alertname=~"Auditsplit.+|ApiserverLosesEvents"}'},
 )
@@ -151,7 +151,7 @@ def dashboard() -> models.Dashboard:
     made = (
         build.Dashboard("auditsplit")
         .uid("auditsplit")
-        .description("Kubernetes audit events: what comes, what is stored, what is missing.")
+        .description("Kubernetes audit events: received, stored, missing.")
         .tags(["kubernetes", "audit"])
         .time("now-6h", "now")
         .refresh("1m")
@@ -204,7 +204,7 @@ def targets(shown: Shown, *, instant: bool = False) -> list[prometheus.Dataquery
 
 
 def number(shown: Shown) -> stat.Panel:
-    """Return a panel with one number and how it came there."""
+    """Return a panel with a number and its curve."""
     panel = stat.Panel().title(shown.title).description(shown.description).datasource(SOURCE).unit(shown.unit)
     for target in targets(shown):
         panel.with_target(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from support import places, runtime_api, servers, terraform
+from support import object_places, runtime_api, servers, terraform
 from support.eventlists import eventlist
 from support.lambdaevents import Sent, function_url
 
@@ -38,11 +39,16 @@ class Deployed(NamedTuple):
     environ: dict[str, str]
     token: str
     told: str
+    s3: str = ""
 
     @property
     def example(self) -> Path:
         """The folder that was applied."""
         return self.checkout / EXAMPLE
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """Return what the state has of each resource."""
+        return terraform.resources(self.example, self.environ)
 
     def output(self, name: str) -> Any:
         """Return one of the example's outputs."""
@@ -74,44 +80,39 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         (variables,) = [text for kind, text in BLOCKS if kind == "hcl"]
         (checkout / EXAMPLE / "terraform.tfvars").write_text(re.sub(r"prod=sha256:\w+", hashed, variables))
         told = _sh(checkout, init_and_apply, environ)
-        yield Deployed(checkout, environ, token, told)
+        applied = Deployed(checkout, environ, token, told)
+        with _s3(applied, tmp_path_factory.mktemp("s3")) as url:
+            yield applied._replace(s3=url)
         terraform.run(checkout / EXAMPLE, "destroy", "-auto-approve", environ=environ)
         state = json.loads(terraform.run(checkout / EXAMPLE, "show", "-json", environ=environ))
         assert "values" not in state
 
 
-@pytest.fixture(scope="module")
-def resources(deployed: Deployed) -> dict[str, dict[str, Any]]:
-    """Return what the state has of each resource."""
-    return terraform.resources(deployed.example, deployed.environ)
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory, resources: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Return the URL of a real S3 server that has the bucket, and a user ``function`` with the role's own policy."""
+@contextlib.contextmanager
+def _s3(deployed: Deployed, folder: Path) -> Iterator[str]:
+    """Give the URL of a real S3 server that has the bucket, and a user ``function`` with the role's own policy."""
+    resources = deployed.resources()
     policy = json.loads(resources["aws_iam_role_policy.this"]["policy"])
     policy["Statement"] = [one for one in policy["Statement"] if one["Action"][0].startswith("s3:")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(servers.POLICIES, "function", policy)
-        with servers.seaweed(tmp_path_factory.mktemp("s3")) as url:
-            places.s3_client(url).create_bucket(Bucket=resources["aws_s3_bucket.this[0]"]["bucket"])
+        with servers.seaweed(folder) as url:
+            object_places.s3_client(url).create_bucket(Bucket=resources["aws_s3_bucket.this[0]"]["bucket"])
             yield url
 
 
-@pytest.fixture
-def function(
-    deployed: Deployed, resources: dict[str, dict[str, Any]], s3: str, tmp_path: Path
-) -> Iterator[runtime_api.Function]:
-    """Return the applied zip with the applied settings, under Lambda's runtime client; S3 is the real server."""
-    applied = resources["aws_lambda_function.this"]
+@contextlib.contextmanager
+def running(deployed: Deployed, tmp_path: Path) -> Iterator[runtime_api.Function]:
+    """Run the applied zip with the applied settings, under Lambda's runtime client; S3 is the real server."""
+    applied = deployed.resources()["aws_lambda_function.this"]
     with zipfile.ZipFile(deployed.example / applied["filename"]) as bundle:
         bundle.extractall(tmp_path / "task")
     settings = dict(applied["environment"][0]["variables"])
-    settings["AUDIT_SINKS"] += f"&endpoint_url={s3}"
+    settings["AUDIT_SINKS"] += f"&endpoint_url={deployed.s3}"
     credentials = {"AWS_ACCESS_KEY_ID": "function", "AWS_SECRET_ACCESS_KEY": servers.secret("function")}
     environ = {"PATH": os.environ["PATH"], **credentials, **settings}
-    with runtime_api.running(tmp_path / "task", environ, tmp_path / "log", timeout_s=applied["timeout"]) as running:
-        yield running
+    with runtime_api.running(tmp_path / "task", environ, tmp_path / "log", timeout_s=applied["timeout"]) as function:
+        yield function
 
 
 def post(function: runtime_api.Function, token: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -140,27 +141,28 @@ def test_a_second_apply_changes_nothing(deployed: Deployed) -> None:
     assert "No changes." in again
 
 
-def test_a_posted_list_ends_up_in_the_bucket(
-    deployed: Deployed, function: runtime_api.Function, s3: str, recorded: list[bytes]
-) -> None:
+def test_a_posted_list_ends_up_in_the_bucket(deployed: Deployed, tmp_path: Path, recorded: list[bytes]) -> None:
     """With the state's settings, the page's token, and no right but the role's; each user's below the prefix."""
-    status, receipt = post(function, deployed.token, recorded[2])
+    with running(deployed, tmp_path) as function:
+        status, receipt = post(function, deployed.token, recorded[2])
+        repeated = post(function, deployed.token, recorded[2])
+        unknown = post(function, "another", recorded[2])
 
     listing = _sh(deployed.checkout, f"aws() {{ echo $3 $4; }}\n{COMMANDS[2]}", deployed.environ)
     option, bucket, prefix = re.fullmatch(r"(\S+) s3://([^/]+)/(\S+)\n", listing).groups()  # type: ignore[union-attr]
-    found = places.s3_client(s3).list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    found = object_places.s3_client(deployed.s3).list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
     assert (option, bucket) == ("--recursive", deployed.output("bucket"))
     assert (status, receipt["cluster"], receipt["events"]) == (200, "prod", 35)
     assert {"/".join(entry["Key"].split("/")[:3]) for entry in found} >= {
         f"audit/cluster=prod/user={user}" for user in ("alice@example.com", "bob", "a%2Fb")
     }
-    assert post(function, deployed.token, recorded[2])[1]["alreadyStored"]
-    assert post(function, "another", recorded[2])[0] == 401
+    assert repeated[1]["alreadyStored"]
+    assert unknown[0] == 401
 
 
-def test_the_role_may_put_below_the_prefix_and_nothing_else(deployed: Deployed, s3: str) -> None:
+def test_the_role_may_put_below_the_prefix_and_nothing_else(deployed: Deployed) -> None:
     """By a server that enforces the very policy: no other place, no reading, listing or deleting."""
-    limited, bucket = places.s3_client(s3, "function"), deployed.output("bucket")
+    limited, bucket = object_places.s3_client(deployed.s3, "function"), deployed.output("bucket")
     limited.put_object(Bucket=bucket, Key="audit/x", Body=b"")
     refused: list[tuple[str, dict[str, str]]] = [
         ("put_object", {"Key": "elsewhere/x"}),
@@ -192,17 +194,17 @@ def largest(recorded: list[bytes]) -> tuple[bytes, int]:
     raise AssertionError
 
 
-def test_the_largest_request_leaves_memory_free(
-    deployed: Deployed, function: runtime_api.Function, resources: dict[str, dict[str, Any]], recorded: list[bytes]
-) -> None:
+def test_the_largest_request_leaves_memory_free(deployed: Deployed, tmp_path: Path, recorded: list[bytes]) -> None:
     """The page says that it takes some 95 MB; a quarter of the function's memory is 128."""
     body, count = largest(recorded)
 
-    status, receipt = post(function, deployed.token, body)
+    with running(deployed, tmp_path) as function:
+        status, receipt = post(function, deployed.token, body)
+        process_status = Path(f"/proc/{function.process.pid}/status").read_text()
 
-    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{function.process.pid}/status").read_text())
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", process_status)
     assert (status, receipt["events"]) == (200, count)
-    assert int(peak) / 1024 < resources["aws_lambda_function.this"]["memory_size"] / 4
+    assert int(peak) / 1024 < deployed.resources()["aws_lambda_function.this"]["memory_size"] / 4
 
 
 def test_the_url_wants_both_permissions_and_has_them(deployed: Deployed) -> None:

@@ -1,19 +1,19 @@
-"""Fixtures: certificates, one etcd for all clusters, and as many apiservers and functions as a test wants."""
+"""Fixtures: certificates, one etcd for all clusters, and as many apiservers and functions as a test needs."""
 
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from support import commands, kubernetes
-from support.function import Function, by_place
+from support.function import Function
 from support.kubernetes import EVERYTHING, QUICK, Apiserver
 from support.pki import Pki
+from support.way import Way
 
 
 @pytest.fixture(scope="session")
@@ -55,17 +55,6 @@ def function(tmp_path: Path, pki: Pki) -> Iterator[Callable[..., Function]]:
             return made
 
         yield make
-
-
-class Way(NamedTuple):
-    """An apiserver of the cluster ``prod`` that sends to a function."""
-
-    apiserver: Apiserver
-    function: Function
-
-    def logged(self) -> Counter[tuple[str, bytes]]:
-        """Return the lines of the apiserver's own log, each with the place where it belongs."""
-        return by_place(self.apiserver.audit_log(), "prod", self.function.user)
 
 
 @pytest.fixture

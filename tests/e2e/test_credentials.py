@@ -44,7 +44,7 @@ def test_a_token_reaches_the_function_however_it_is_kept(
     server.start(kubeconfig, EVERYTHING, QUICK)
     server.stop()
 
-    assert ("let in as the cluster prod" in foreseen.out) == (not runs)
+    assert ("accepted as the cluster prod" in foreseen.out) == (not runs)
     assert "as the cluster prod" in probed.out
     assert held(receiver) == by_place(server.audit_log(), "prod")
     assert (server.lost(), receiver.troubles()) == ({}, {})

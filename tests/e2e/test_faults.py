@@ -9,15 +9,11 @@ from contextlib import ExitStack
 import pytest
 from support import traffic
 from support.function import held
-from support.kubernetes import QUICK
+from support.kubernetes import SMALL_BATCHES
 from support.pki import Pki
 from support.processes import wait_for
 from support.receiver import forwarding, receiving
-
-from e2e.conftest import Way
-
-SMALL_BATCHES = (*QUICK, "--audit-webhook-batch-max-size=10", "--audit-webhook-initial-backoff=2s")
-"""Tries a batch for 16 s and more."""
+from support.way import Way
 
 IMPATIENT = (*SMALL_BATCHES, "--audit-webhook-initial-backoff=50ms")
 """Gives a batch up after less than a second."""

@@ -12,9 +12,9 @@ from support.function import held
 from support.pki import Pki
 from support.processes import wait_for
 from support.receiver import Receiver, forwarding, receiving
+from support.way import Way
 
 from auditsplit.policy.profiles import PROFILES
-from e2e.conftest import Way
 
 LOAD = ("--rate", "20", "--event-size", "2kB", "--batch-max-wait", "300ms", "--initial-backoff", "1s")
 EVENT_BYTES = 20_000

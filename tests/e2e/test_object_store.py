@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import pytest
-from support import places, servers, traffic
+from support import object_places, servers, traffic
+from support.kubernetes import SMALL_BATCHES
 from support.processes import wait_for
-
-from e2e.conftest import Way
-from e2e.test_faults import SMALL_BATCHES
+from support.way import Way
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the URL of an S3 server with a bucket."""
-    with servers.seaweed(tmp_path_factory.mktemp("seaweed")) as url:
-        places.s3_client(url).create_bucket(Bucket=servers.BUCKET)
+@contextlib.contextmanager
+def bucket(folder: Path) -> Iterator[str]:
+    """Run an S3 server that keeps its files in ``folder``, and yield its URL. It has the tests' bucket."""
+    folder.mkdir()
+    with servers.seaweed(folder) as url:
+        object_places.s3_client(url).create_bucket(Bucket=servers.BUCKET)
         yield url
 
 
 def held(url: str) -> Counter[tuple[str, bytes]]:
     """Return how often each line is stored below each prefix, which stands for the file of the file store."""
-    client, found = places.s3_client(url), Counter[tuple[str, bytes]]()
+    client, found = object_places.s3_client(url), Counter[tuple[str, bytes]]()
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=servers.BUCKET):
         for entry in page.get("Contents", ()):
             body = client.get_object(Bucket=servers.BUCKET, Key=entry["Key"])["Body"].read()
@@ -34,24 +35,25 @@ def held(url: str) -> Counter[tuple[str, bytes]]:
     return found
 
 
-def test_a_process_without_memory_stores_nothing_twice(way: Callable[..., Way], s3: str) -> None:
+def test_a_process_without_memory_stores_nothing_twice(way: Callable[..., Way], tmp_path: Path) -> None:
     """All kinds of traffic, and a kill within: the next process knows nothing of its batches, and repeats none."""
-    apiserver, function = opened = way(
-        SMALL_BATCHES,
-        AUDIT_SINKS=places.s3_url(s3, "", key="{cluster}/{user}"),
-        AWS_ACCESS_KEY_ID="put-only",
-        AWS_SECRET_ACCESS_KEY=servers.secret("put-only"),
-    )
-    requests = threading.Thread(target=traffic.whole, args=(apiserver,))
-    requests.start()
-    wait_for("some batches are stored", lambda: held(s3).total() > 260)
-    function.kill()
-    requests.join()
-    at_the_kill = held(s3)
-    function.start()
-    apiserver.stop()
+    with bucket(tmp_path / "seaweed") as s3:
+        apiserver, function = opened = way(
+            SMALL_BATCHES,
+            AUDIT_SINKS=object_places.s3_url(s3, "", key="{cluster}/{user}"),
+            AWS_ACCESS_KEY_ID="put-only",
+            AWS_SECRET_ACCESS_KEY=servers.secret("put-only"),
+        )
+        requests = threading.Thread(target=traffic.whole, args=(apiserver,))
+        requests.start()
+        wait_for("some batches are stored", lambda: held(s3).total() > 260)
+        function.kill()
+        requests.join()
+        at_the_kill = held(s3)
+        function.start()
+        apiserver.stop()
 
-    logged = opened.logged()
-    assert at_the_kill.total() < logged.total()
-    assert held(s3) == logged
-    assert apiserver.lost() == {}
+        logged = opened.logged()
+        assert at_the_kill.total() < logged.total()
+        assert held(s3) == logged
+        assert apiserver.lost() == {}

@@ -20,34 +20,46 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from auditsplit.apiserver.flags.simulation import TICK_S, Backend, Kind, Outcome, Phase, Receiver, simulate
+from auditsplit.apiserver.flags.simulation import (
+    TICK_S,
+    Backend,
+    Behaviour,
+    LoadPeriod,
+    Outcome,
+    ReceiverPeriod,
+    simulate,
+)
 from auditsplit.apiserver.flags.sizing import OBJECT_BYTES
 from auditsplit.cli import main
 from auditsplit.policy.profiles import PROFILES
 
 PROGRAM = Path(__file__).parents[2] / ".cache" / "bin" / "buffered"
-POLICIES = Path(__file__).parents[2] / "functions" / "auditsplit" / "sender" / "policies"
+POLICIES = Path(__file__).parents[2] / "functions" / "auditsplit" / "policy" / "profiles"
 EVENT_BYTES = 2000
 
 
 class Scenario(NamedTuple):
     """A load, the flags and the receiver; ``within`` events the counts may differ."""
 
-    phases: list[Phase]
+    phases: list[LoadPeriod]
     backend: Backend
-    receivers: list[Receiver]
+    receivers: list[ReceiverPeriod]
     within: int = 0
     listens_at: float = 0.0  # until then the port refuses connections
 
 
-TAKES = [Receiver(0.0, latency=0.0)]
+TAKES = [ReceiverPeriod(0.0, latency_s=0.0)]
 QUICK = Backend(10_000, 100, 0.5, True, 50.0, 20, 0.2)  # noqa: FBT003
 THROTTLED = QUICK._replace(batch_buffer_size=1000, batch_max_size=50, batch_throttle_qps=10.0, batch_throttle_burst=5)
 
 
-def away(kind: Kind, start: float, end: float) -> list[Receiver]:
+def away(kind: Behaviour, start: float, end: float) -> list[ReceiverPeriod]:
     """Return a receiver that does ``kind`` from ``start`` to ``end``, and takes events before and after."""
-    return [Receiver(0.0, latency=0.0), Receiver(start, kind, latency=0.0), Receiver(end, latency=0.0)]
+    return [
+        ReceiverPeriod(0.0, latency_s=0.0),
+        ReceiverPeriod(start, kind, latency_s=0.0),
+        ReceiverPeriod(end, latency_s=0.0),
+    ]
 
 
 # The tolerances. Without losses there is none. With an overload, a batch may go to either side of each end of the load,
@@ -55,32 +67,37 @@ def away(kind: Kind, start: float, end: float) -> list[Receiver]:
 # batch falls within 0.2 x 1.625 s = 0.325 s by its jitter, which at ten batches a second decides over 3.25 batches; one
 # more at either end.
 SCENARIOS: Mapping[str, Scenario] = {
-    "steady": Scenario([Phase(3, 1000)], QUICK, TAKES),
-    "waits": Scenario([Phase(3, 50)], QUICK._replace(batch_max_wait=0.3), TAKES),
-    "not throttled": Scenario([Phase(3, 2000)], THROTTLED._replace(batch_throttle_enable=False), TAKES),
-    "overload": Scenario([Phase(4, 2000)], THROTTLED, TAKES, within=2 * 50 + 2 * 20),
+    "steady": Scenario([LoadPeriod(3, 1000)], QUICK, TAKES),
+    "waits": Scenario([LoadPeriod(3, 50)], QUICK._replace(batch_max_wait=0.3), TAKES),
+    "not throttled": Scenario([LoadPeriod(3, 2000)], THROTTLED._replace(batch_throttle_enable=False), TAKES),
+    "overload": Scenario([LoadPeriod(4, 2000)], THROTTLED, TAKES, within=2 * 50 + 2 * 20),
     "spikes": Scenario(
-        [Phase(2, 100), Phase(1, 3000), Phase(3, 100), Phase(1, 3000)], THROTTLED, TAKES, within=4 * 50 + 4 * 30
+        [LoadPeriod(2, 100), LoadPeriod(1, 3000), LoadPeriod(3, 100), LoadPeriod(1, 3000)],
+        THROTTLED,
+        TAKES,
+        within=4 * 50 + 4 * 30,
     ),
     "one at a time": Scenario(
-        [Phase(4, 100)], THROTTLED._replace(batch_max_size=1, batch_buffer_size=30), TAKES, within=6
+        [LoadPeriod(4, 100)], THROTTLED._replace(batch_max_size=1, batch_buffer_size=30), TAKES, within=6
     ),
     "slower than the buffer": Scenario(
-        [Phase(3, 500)], QUICK._replace(batch_buffer_size=100), [Receiver(0.0, latency=2.0)]
+        [LoadPeriod(3, 500)], QUICK._replace(batch_buffer_size=100), [ReceiverPeriod(0.0, latency_s=2.0)]
     ),
-    "away within the retries": Scenario([Phase(4, 500)], QUICK._replace(batch_max_size=50), away(Kind.FAILS, 1.0, 2.3)),
+    "away within the retries": Scenario(
+        [LoadPeriod(4, 500)], QUICK._replace(batch_max_size=50), away(Behaviour.FAILS, 1.0, 2.3)
+    ),
     "away beyond the retries": Scenario(
-        [Phase(6, 500)], QUICK._replace(batch_max_size=50), away(Kind.FAILS, 1.0, 5.0), within=6 * 50
+        [LoadPeriod(6, 500)], QUICK._replace(batch_max_size=50), away(Behaviour.FAILS, 1.0, 5.0), within=6 * 50
     ),
     "not there at first": Scenario(
-        [Phase(5, 500)],
+        [LoadPeriod(5, 500)],
         QUICK._replace(batch_max_size=50),
-        [Receiver(0.0, Kind.FAILS, 0.0), Receiver(3.5, latency=0.0)],
+        [ReceiverPeriod(0.0, Behaviour.FAILS, 0.0), ReceiverPeriod(3.5, latency_s=0.0)],
         within=6 * 50,
         listens_at=3.5,
     ),
-    "asks to come again": Scenario([Phase(6, 500)], QUICK, away(Kind.RETRY_AFTER, 1.0, 5.0)),
-    "hangs": Scenario([Phase(3, 500)], QUICK, away(Kind.HANGS, 1.0, 2.0)),
+    "asks for a retry": Scenario([LoadPeriod(6, 500)], QUICK, away(Behaviour.RETRY_AFTER, 1.0, 5.0)),
+    "hangs": Scenario([LoadPeriod(3, 500)], QUICK, away(Behaviour.HANGS, 1.0, 2.0)),
 }
 
 
@@ -95,13 +112,13 @@ def receiving(scenario: Scenario) -> Iterator[tuple[ThreadingHTTPServer, list[in
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             since = time.monotonic() - self.server.begun  # type: ignore[attr-defined]
-            receiver = next(receiver for receiver in reversed(scenario.receivers) if receiver.start <= since)
-            time.sleep(40 if receiver.kind is Kind.HANGS else receiver.latency)
-            if receiver.kind is Kind.TAKES:
+            receiver = next(receiver for receiver in reversed(scenario.receivers) if receiver.start_s <= since)
+            time.sleep(40 if receiver.behaviour is Behaviour.HANGS else receiver.latency_s)
+            if receiver.behaviour is Behaviour.ACCEPTS:
                 taken.append(body.count(b'"auditID"'))
             with contextlib.suppress(OSError):  # the client of a request that hung has left
-                self.send_response({Kind.TAKES: 200, Kind.RETRY_AFTER: 503}.get(receiver.kind, 500))
-                if receiver.kind is Kind.RETRY_AFTER:
+                self.send_response({Behaviour.ACCEPTS: 200, Behaviour.RETRY_AFTER: 503}.get(receiver.behaviour, 500))
+                if receiver.behaviour is Behaviour.RETRY_AFTER:
                     self.send_header("Retry-After", "1")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -225,7 +242,7 @@ def test_a_hanging_receiver_costs_its_batches_half_a_minute(
     counted, _ = driven["hangs"]
     outcome = simulated(SCENARIOS["hangs"])
 
-    last = max(batch.done for batch in outcome.batches)
+    last = max(batch.done_s for batch in outcome.batches)
 
     assert counted["seconds"] == pytest.approx(last, abs=1.5)
 
@@ -234,7 +251,7 @@ def test_a_hanging_receiver_costs_its_batches_half_a_minute(
 def test_an_event_takes_no_more_of_the_heap_than_said(tmp_path: Path, batch: int, texts: int) -> None:
     """The text and `OBJECT_BYTES`; the text once more while it is in a request that awaits its answer."""
     backend = Backend(20_000, batch, 60.0, False, 1.0, 1, 1.0)  # noqa: FBT003
-    scenario = Scenario([Phase(1, 20_000)], backend, [Receiver(0.0, latency=4.0)])
+    scenario = Scenario([LoadPeriod(1, 20_000)], backend, [ReceiverPeriod(0.0, latency_s=4.0)])
 
     counted, taken = drive(scenario, tmp_path / "driven")
 

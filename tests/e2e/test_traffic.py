@@ -10,9 +10,9 @@ import pytest
 from support import traffic
 from support.function import held
 from support.processes import wait_for
+from support.way import Way
 
-from auditsplit.policy.cut import BODIES, MARK
-from e2e.conftest import Way
+from auditsplit.policy.parts import BODIES, MARK
 
 
 @pytest.mark.parametrize("user", ["authenticated", "impersonated"])

@@ -21,7 +21,7 @@ from faults.malformed import KINDS
 from faults.sender import Row, Sender, ids, in_files, live_files, peak_mb
 
 _THREADS = {"THREADS": "8"}
-_HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 _IDLE, _HALF_HEADS, _SLOW_BODIES, _BATCHES = 10_000, 2_000, 16, 20
 _SPARE_FILES = 500
 _PATIENCE_S = 60

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from support import places, servers
+from support import object_places, servers
 
 from faults import clients, processes, stores
 from faults.sender import Row
@@ -54,7 +54,7 @@ def main() -> int:
     print("| fault | the client sees | stored | lost |\n| --- | --- | --- | --- |", flush=True)
     failed = False
     with tempfile.TemporaryDirectory(prefix="auditsplit-seaweed-") as seaweed, servers.seaweed(Path(seaweed)) as s3:
-        places.s3_client(s3).create_bucket(Bucket=servers.BUCKET)
+        object_places.s3_client(s3).create_bucket(Bucket=servers.BUCKET)
         for name, fault in FAULTS.items():
             if word not in name:
                 continue

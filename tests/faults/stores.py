@@ -7,10 +7,9 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
-from support import places, servers
+from support import object_places, servers
 from support.faults import proxy
-from support.server import Server, serving
-from test_server import SMALL_DISK
+from support.server import SMALL_DISK, Server, serving
 
 from faults.sender import Row, Sender, counted, in_files
 
@@ -24,12 +23,12 @@ class ObjectStore:
     def __init__(self, url: str) -> None:
         """Make a prefix of its own."""
         self.upstream, self.prefix = url, uuid.uuid4().hex
-        self._client = places.s3_client(url)
+        self._client = object_places.s3_client(url)
 
     def environ(self, front: str) -> dict[str, str]:
         """Return the settings of a function that reaches it by ``front``."""
         return {
-            "AUDIT_SINKS": places.s3_url(front, self.prefix),
+            "AUDIT_SINKS": object_places.s3_url(front, self.prefix),
             "AWS_ACCESS_KEY_ID": "admin",
             "AWS_SECRET_ACCESS_KEY": servers.secret("admin"),
             "AWS_EC2_METADATA_DISABLED": "true",

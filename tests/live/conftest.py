@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support import elastic_corpus, elastic_server, servers
@@ -48,14 +47,3 @@ def secured_elastic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[elasti
     """Return a running Elasticsearch with users, API keys, TLS and a trial licence."""
     with elastic_server.node(tmp_path_factory.mktemp("secured-elastic"), secured=True) as node:
         yield node
-
-
-@pytest.fixture
-def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """Keep this machine's own cloud settings out of a test."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return monkeypatch

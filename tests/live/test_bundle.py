@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -16,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DATA
-from support import places, runtime_api, server, servers
+from support import object_places, runtime_api, server, servers
 from support.lambdaevents import Sent, function_url
-from support.places import ObjectPlace
+from support.object_places import ObjectPlace
+from support.recording import DATA
 
 from auditsplit import auth
 
@@ -35,10 +36,11 @@ Build = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Return a function that makes a bundle as ``make bundle`` does, in a folder of its own."""
+    """Return a function that makes a bundle as ``make bundle`` does, once; anew for another number of a ``copy``."""
 
-    def build(bundle: str, *options: str) -> Path:
-        into = tmp_path_factory.mktemp("bundle")
+    @functools.cache
+    def build(bundle: str, *options: str, copy: int = 0) -> Path:
+        into = tmp_path_factory.mktemp(f"bundle-{copy}")
         command: list[str | Path] = [servers.PYTHON, ROOT / "infra" / "bundle.py", bundle, "--into", into, *options]
         told = subprocess.run(command, cwd=into, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
         made = into / f"auditsplit-{bundle}.zip"
@@ -48,40 +50,31 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     return build
 
 
-@pytest.fixture(scope="module")
-def for_here(build: Build) -> Path:
+def for_here(build: Build, copy: int = 0) -> Path:
     """Return the bundle for this machine's processor and this Python, with its bytecode."""
-    return build(HERE, "--extra", "s3", "--python", PYTHON, "--compiler", sys.executable)
+    return build(HERE, "--extra", "s3", "--python", PYTHON, "--compiler", sys.executable, copy=copy)
 
 
-@pytest.fixture(scope="module")
 def for_elsewhere(build: Build) -> Path:
     """Return the bundle for the other processor, and the Python that is the default."""
     return build(ELSEWHERE, "--extra", "s3")
 
 
-@pytest.fixture(scope="module")
-def source(build: Build) -> Path:
+def source(build: Build, copy: int = 0) -> Path:
     """Return the source for Cloud Functions."""
-    return build("functions", "--extra", "s3")
+    return build("functions", "--extra", "s3", copy=copy)
 
 
-@pytest.fixture
-def place(request: pytest.FixtureRequest) -> ObjectPlace:
-    """Return a place in S3."""
-    return places.s3_place(request)
-
-
-@pytest.fixture
-def clean() -> dict[str, str]:
-    """Return an environment that has nothing of this one but the way to programs and S3's credentials."""
-    secret = servers.secret("put-only")
-    credentials = {
+def environment(place: ObjectPlace) -> dict[str, str]:
+    """Return an environment that has nothing of this one but the way to programs, and credentials for ``place``."""
+    return {
+        "PATH": os.environ["PATH"],
+        "AUDIT_TOKENS": str(HASH),
+        "AUDIT_SINKS": place.url,
         "AWS_ACCESS_KEY_ID": "put-only",
-        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SECRET_ACCESS_KEY": servers.secret("put-only"),
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return {"PATH": os.environ["PATH"], "AUDIT_TOKENS": str(HASH), **credentials}
 
 
 def fresh_python(folder: Path, *packages: str | Path) -> Path:
@@ -118,17 +111,16 @@ def lines_of(place: ObjectPlace) -> Counter[bytes]:
 
 
 def test_lambdas_bundle_runs_with_nothing_beside_it(
-    for_here: Path, place: ObjectPlace, clean: dict[str, str], tmp_path: Path, recorded: list[bytes]
+    build: Build, request: pytest.FixtureRequest, tmp_path: Path, recorded: list[bytes]
 ) -> None:
     """In an environment with Lambda's runtime client alone: a recorded list ends up in the bucket."""
-    task = tmp_path / "task"
-    with zipfile.ZipFile(for_here) as bundle:
+    place, task = object_places.s3_place(request), tmp_path / "task"
+    with zipfile.ZipFile(for_here(build)) as bundle:
         bundle.extractall(task)
     python = fresh_python(tmp_path / "venv", "awslambdaric")
     assert modules_of(python, "awslambdaric", "auditsplit", "boto3", "orjson") == ["awslambdaric"]
 
-    environ = {**clean, "AUDIT_SINKS": place.url}
-    with runtime_api.running(task, environ, tmp_path / "log", python=str(python)) as function:
+    with runtime_api.running(task, environment(place), tmp_path / "log", python=str(python)) as function:
         outcome = function.invoke(function_url(Sent(headers=JSON, body=recorded[2])))
 
     assert (outcome.kind, outcome.document.get("statusCode")) == ("response", 200), outcome
@@ -137,35 +129,32 @@ def test_lambdas_bundle_runs_with_nothing_beside_it(
 
 
 def test_the_source_for_cloud_functions_runs_with_its_requirements(
-    source: Path, place: ObjectPlace, clean: dict[str, str], tmp_path: Path, recorded: list[bytes]
+    build: Build, request: pytest.FixtureRequest, tmp_path: Path, recorded: list[bytes]
 ) -> None:
     """In an environment with what requirements.txt pins: functions-framework serves it, and the list is stored."""
-    folder = tmp_path / "source"
-    with zipfile.ZipFile(source) as bundle:
+    place, folder = object_places.s3_place(request), tmp_path / "source"
+    with zipfile.ZipFile(source(build)) as bundle:
         bundle.extractall(folder)
     python = fresh_python(tmp_path / "venv", "--require-hashes", "-r", folder / "requirements.txt")
     assert modules_of(python, "functions_framework", "auditsplit", "boto3") == ["functions_framework", "boto3"]
 
-    environ = {**clean, "AUDIT_SINKS": place.url}
-    with server.serving(tmp_path, environ, main=folder / "main.py", programs=python.parent) as running:
+    with server.serving(tmp_path, environment(place), main=folder / "main.py", programs=python.parent) as running:
         answer = running.post(recorded[2], Authorization=JSON["Authorization"])
 
     assert (answer.status, answer.json()["events"]) == (200, 35)
     assert sum(lines_of(place).values()) == 35
 
 
-def test_the_same_input_makes_the_same_bytes(build: Build, for_here: Path, source: Path) -> None:
+def test_the_same_input_makes_the_same_bytes(build: Build) -> None:
     """So a deployment changes when something changed."""
-    again = build(HERE, "--extra", "s3", "--python", PYTHON, "--compiler", sys.executable)
-
-    assert again.read_bytes() == for_here.read_bytes()
-    assert build("functions", "--extra", "s3").read_bytes() == source.read_bytes()
+    assert for_here(build, copy=1).read_bytes() == for_here(build).read_bytes()
+    assert source(build, copy=1).read_bytes() == source(build).read_bytes()
 
 
-def test_a_bundle_is_for_the_processor_and_python_that_it_says(for_elsewhere: Path) -> None:
-    """Each library in it, by its name and by its first bytes: this machine's are none of them."""
+def test_a_bundle_is_for_the_processor_and_python_that_it_says(build: Build) -> None:
+    """Each library in it has that architecture's name and first bytes, not this machine's."""
     machine, number = {"lambda-arm64": ("aarch64", 183), "lambda-x86_64": ("x86_64", 62)}[ELSEWHERE]
-    with zipfile.ZipFile(for_elsewhere) as bundle:
+    with zipfile.ZipFile(for_elsewhere(build)) as bundle:
         libraries = {name: bundle.read(name)[:20] for name in bundle.namelist() if name.endswith(".so")}
 
     packages = {name.split("/")[0] for name in libraries}
@@ -174,9 +163,9 @@ def test_a_bundle_is_for_the_processor_and_python_that_it_says(for_elsewhere: Pa
     assert {int.from_bytes(head[18:20], "little") for head in libraries.values()} == {number}
 
 
-def test_lambdas_bundle_has_what_it_needs_and_no_more(for_elsewhere: Path) -> None:
+def test_lambdas_bundle_has_what_it_needs_and_no_more(build: Build) -> None:
     """Code and its licences: no tests, caches, other stores, nor what only functions-framework or a build needs."""
-    names = names_of(for_elsewhere)
+    names = names_of(for_elsewhere(build))
     top = {name.split("/")[0] for name in names}
 
     assert {"lambda_function.py", "auditsplit", "boto3", "orjson"} <= top
@@ -186,20 +175,20 @@ def test_lambdas_bundle_has_what_it_needs_and_no_more(for_elsewhere: Path) -> No
     assert any(name.startswith("orjson-") and "LICENSE" in name for name in names)
 
 
-def test_bytecode_is_in_a_bundle_on_demand(for_here: Path) -> None:
+def test_bytecode_is_in_a_bundle_on_demand(build: Build) -> None:
     """It says where Lambda unpacks it, not where it was made, and is taken whatever a file's time."""
     tag = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
-    with zipfile.ZipFile(for_here) as bundle:
-        compiled = bundle.read(f"auditsplit/__pycache__/http.{tag}.pyc")
+    with zipfile.ZipFile(for_here(build)) as bundle:
+        compiled = bundle.read(f"auditsplit/serve/__pycache__/receiver.{tag}.pyc")
 
     assert int.from_bytes(compiled[4:8], "little") == 1  # PEP 552: by hash, unchecked
     assert b"/var/task/auditsplit/serve/receiver.py" in compiled
     assert b"/tmp" not in compiled
 
 
-def test_every_entry_has_one_time_and_mode(for_here: Path, source: Path) -> None:
+def test_every_entry_has_one_time_and_mode(build: Build) -> None:
     """Readable by the user that Lambda runs it as."""
-    for path in (for_here, source):
+    for path in (for_here(build), source(build)):
         with zipfile.ZipFile(path) as bundle:
             entries = bundle.infolist()
 
@@ -208,13 +197,13 @@ def test_every_entry_has_one_time_and_mode(for_here: Path, source: Path) -> None
         assert {entry.external_attr >> 16 for entry in entries} == {stat.S_IFREG | 0o644}
 
 
-def test_the_source_is_what_lies_in_functions(source: Path) -> None:
+def test_the_source_is_what_lies_in_functions(build: Build) -> None:
     """With the chosen store in its requirements, in the lock's versions, and no other's."""
-    with zipfile.ZipFile(source) as bundle:
+    with zipfile.ZipFile(source(build)) as bundle:
         pinned = set(re.findall(r"^(\S+==\S+)", bundle.read("requirements.txt").decode(), re.MULTILINE))
     locked = set(re.findall(r"^(\S+==\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
 
-    assert names_of(source) == {*modules(), "requirements.txt"}
+    assert names_of(source(build)) == {*modules(), "requirements.txt"}
     assert pinned <= locked
     names = {pin.partition("==")[0] for pin in pinned}
     assert {"boto3", "functions-framework"} <= names

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.eventlists import event, eventlist
 from support.places import PLACES, Place
+from support.requests import soon, write
 
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.errors import StoreError
+from auditsplit.errors import SinkError
+from auditsplit.event import Batch
 from auditsplit.sinks import Sink
 
 START = datetime(2026, 1, 31, 22, 59, 50, tzinfo=UTC)
@@ -97,7 +98,7 @@ def test_each_users_events_lie_apart_once_and_in_order(place: Place) -> None:
     """Every user's events come back from places of that user alone, in their order."""
     batch = batch_of(["alice", "bob", "carol"])
 
-    new = place.sink().write(batch)
+    new = write(place.sink(), batch)
 
     assert new
     assert stored(place) == expected(batch)
@@ -107,7 +108,7 @@ def test_a_line_is_the_one_of_the_log_backend(place: Place) -> None:
     """What lies in the store is the item's bytes with its kind and API version put first."""
     batch = batches.read(eventlist([event("alice", auditID="1")]), "default")
 
-    place.sink().write(batch)
+    write(place.sink(), batch)
 
     (text,) = place.held().values()
     assert text == b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + event("alice", auditID="1")[1:] + b"\n"
@@ -118,7 +119,7 @@ def test_the_recorded_events_come_back(place: Place, recorded: list[bytes]) -> N
     several = [batches.read(body, "default") for body in recorded]
     sink = place.sink()
 
-    assert all([sink.write(batch) for batch in several])  # noqa: C419 - each must be written
+    assert all([write(sink, batch) for batch in several])  # noqa: C419 - each must be written
 
     assert counted(stored(place)) == counted(expected(*several))
 
@@ -128,7 +129,7 @@ def test_a_batch_sent_five_times_is_stored_once(place: Place) -> None:
     batch = batch_of(["alice", "bob"])
     sink = place.sink()
 
-    news = [sink.write(batch), sink.write(batch), *(place.sink().write(batch) for _ in range(3))]
+    news = [write(sink, batch), write(sink, batch), *(write(place.sink(), batch) for _ in range(3))]
 
     assert news == [True, False, False, False, False]
     assert stored(place) == expected(batch)
@@ -139,12 +140,12 @@ def test_a_batch_sent_five_times_at_once_is_stored_once(place: Place) -> None:
     batch = batch_of(["alice", "bob", "carol"])
     together = threading.Barrier(5)
 
-    def write(sink: Sink) -> bool:
+    def write_together(sink: Sink) -> bool:
         together.wait()
-        return sink.write(batch)
+        return write(sink, batch)
 
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(write, [place.sink() for _ in range(5)]))
+        list(pool.map(write_together, [place.sink() for _ in range(5)]))
 
     assert stored(place) == expected(batch)
 
@@ -153,10 +154,10 @@ def test_a_batch_sent_five_times_at_once_is_stored_once(place: Place) -> None:
 def test_a_batch_broken_off_between_two_users_is_whole_after_the_retry(place: Place, puts: int) -> None:
     """After a death within the batch, the retry gives one copy of each event."""
     batch = batch_of(["alice", "bob", "carol"])
-    with pytest.raises(StoreError):
-        place.dying(puts).write(batch)
+    with pytest.raises(SinkError):
+        write(place.dying(puts), batch)
 
-    place.sink().write(batch)
+    write(place.sink(), batch)
 
     assert stored(place) == expected(batch)
 
@@ -164,12 +165,12 @@ def test_a_batch_broken_off_between_two_users_is_whole_after_the_retry(place: Pl
 def test_another_batch_may_come_before_the_retry(place: Place) -> None:
     """The apiserver sends batches side by side, so a broken one's retry may come after later ones."""
     first, other = batch_of(["alice", "bob"]), batch_of(["carol"], start=START + timedelta(hours=5))
-    with pytest.raises(StoreError):
-        place.dying(1).write(first)
+    with pytest.raises(SinkError):
+        write(place.dying(1), first)
     sink = place.sink()
 
-    sink.write(other)
-    sink.write(first)
+    write(sink, other)
+    write(sink, first)
 
     assert counted(stored(place)) == counted(expected(first, other))
 
@@ -179,7 +180,7 @@ def test_different_batches_of_one_user_are_all_kept(place: Place) -> None:
     several = [batch_of(["alice"], events=number) for number in (1, 2, 3)]
     sink = place.sink()
 
-    assert [sink.write(batch) for batch in several] == [True, True, True]
+    assert [write(sink, batch) for batch in several] == [True, True, True]
 
     assert sum(map(len, stored(place).values())) == sum(len(batch.events) for batch in several)
 
@@ -188,7 +189,7 @@ def test_hostile_user_names_have_places_of_their_own(place: Place) -> None:
     """No name leaves the store's place, meets another name's, or is changed on its way."""
     batch = batch_of(HOSTILE_USERS, events=2 * len(HOSTILE_USERS))
 
-    place.sink().write(batch)
+    write(place.sink(), batch)
 
     held = stored(place)
     assert held == expected(batch)
@@ -197,7 +198,7 @@ def test_hostile_user_names_have_places_of_their_own(place: Place) -> None:
 
 def test_a_batch_without_events_stores_nothing(place: Place) -> None:
     """An empty EventList is taken."""
-    assert place.sink().write(batches.read(eventlist([]), "default"))
+    assert write(place.sink(), batches.read(eventlist([]), "default"))
     assert place.held() == {}
 
 
@@ -206,7 +207,7 @@ def test_a_reject_lies_in_the_store_once(place: Place) -> None:
     body = b"\x1f\x8b no \xff event"
     digest = batches.digest(body, "default")
 
-    places = {place.sink().reject("default", digest, body) for _ in range(3)}
+    places = {place.sink().reject("default", digest, body, soon()) for _ in range(3)}
 
     assert places == {f"_rejected/default/{digest}"}
     assert place.held() == {f"_rejected/default/{digest}": body}
@@ -218,21 +219,21 @@ def test_a_check_leaves_nothing_behind(place: Place) -> None:
 
     for _ in range(3):
         sink.recover()
-        sink.check()
+        sink.check(soon())
 
     assert place.held() == {}
 
 
 def test_a_dead_store_says_so(place: Place) -> None:
-    """Each call raises `StoreError`, in good time."""
+    """Each call raises `SinkError`, in good time."""
     sink = place.dead()
     began = datetime.now(UTC)
 
-    with pytest.raises(StoreError):
-        sink.check()
-    with pytest.raises(StoreError):
-        sink.write(batch_of(["alice", "bob"]))
-    with pytest.raises(StoreError):
-        sink.reject("default", "0" * 64, b"no event")
+    with pytest.raises(SinkError):
+        sink.check(soon())
+    with pytest.raises(SinkError):
+        write(sink, batch_of(["alice", "bob"]))
+    with pytest.raises(SinkError):
+        sink.reject("default", "0" * 64, b"no event", soon())
 
     assert datetime.now(UTC) - began < timedelta(seconds=20)

@@ -12,7 +12,7 @@ from support.elastic_server import Node
 
 
 def test_it_is_the_version_that_the_pom_names(elastic: Node) -> None:
-    """The official client takes it for Elasticsearch, and the stamp's version is its own."""
+    """The official client accepts it as Elasticsearch, and the stamp's version is its own."""
     pom = (Path(__file__).parent / "elasticsearch" / "pom.xml").read_text()
 
     version = elastic.client().info()["version"]["number"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 from elasticsearch import AuthorizationException
 from support import elastic_server
 from support.elastic_server import Node
+from support.environment import plain_environment
 
 ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "elasticsearch.md"
@@ -48,7 +48,7 @@ def in_one_shell(commands: list[str], node: Node, folder: Path) -> list[str]:
         "?ca_file": "?timeout=25&ca_file",  # a busy machine takes long to make a dozen data streams at once
     }.items():
         script = script.replace(written, here)
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AUDIT_", "ELASTICSEARCH_"))}
+    environ = plain_environment("ELASTICSEARCH_")
     path = f"{Path(sys.executable).parent}:{environ['PATH']}"
     ran = subprocess.run(
         ["bash", "-c", script], cwd=folder, env={**environ, "PATH": path}, capture_output=True, text=True, check=False

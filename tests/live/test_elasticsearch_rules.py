@@ -6,6 +6,7 @@ one stands for all.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -206,18 +207,18 @@ RULES: dict[str, tuple[Query, set[str]]] = {
 """By the rule's name: its conditions, and the names of the attacks that it must find, and no others."""
 
 
-@pytest.fixture(scope="module")
+@functools.cache
 def attacked(elastic: Node) -> Corpus:
-    """Return the attacks, in Elasticsearch."""
+    """Return the attacks, stored in Elasticsearch by the first call."""
     return elastic_corpus.store_items(elastic, ATTACKS, "attacked")
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_detection_rule_finds_its_attack(name: str, attacked: Corpus) -> None:
+def test_a_detection_rule_finds_its_attack(name: str, elastic: Node) -> None:
     """And nothing else, among attacks that differ from it in one thing."""
     query, attacks = RULES[name]
 
-    assert {found["event"]["id"] for found in attacked.found(query)} == attacks
+    assert {found["event"]["id"] for found in attacked(elastic).found(query)} == attacks
 
 
 RECORDED: dict[str, Callable[[Document], bool]] = {

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import http.client
 import json
-import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support import places, servers
+from support import object_places, servers
 from support.eventlists import event, eventlist
-from support.faults import proxy
+from support.faults import post, proxy
 from support.server import Server
 
 SEED = 20261123
 BATCHES, EVENTS, USERS = 250, 400, 8
 SENDERS = 8
-TRIES = 55
-"""What the apiserver does for one batch while it is answered 503 with Retry-After."""
-
-PAUSE_S = 0.05  # the apiserver waits the 1 s of Retry-After
 
 
 def body_of(number: int) -> bytes:
@@ -35,30 +28,11 @@ def body_of(number: int) -> bytes:
     )
 
 
-def post(server: Server, body: bytes, *, give_up_first: bool) -> list[int]:
-    """Post ``body`` until it is taken, the same bytes each time, as the apiserver does; return the statuses.
-
-    With ``give_up_first``, once more besides, on a connection that ends before the answer.
-    """
-    if give_up_first:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
-            connection.request("POST", "/?timeout=30s", body, {"Content-Type": "application/json"})
-    statuses: list[int] = []
-    for _ in range(TRIES):
-        answer = server.post(body)
-        statuses.append(answer.status)
-        if answer.status == 200:
-            break
-        assert answer.headers["retry-after"] == "1"
-        time.sleep(PAUSE_S)
-    return statuses
-
-
 def test_nothing_is_lost_and_nothing_comes_twice(
     request: pytest.FixtureRequest, s3_url: str, serve: Callable[..., Server]
 ) -> None:
     """100,000 events through a proxy that refuses, breaks, resets and delays two of five puts."""
-    place = places.s3_place(request)
+    place = object_places.s3_place(request)
     with proxy(s3_url, SEED) as faulty:
         server = serve(AUDIT_SINKS=place.url.replace(s3_url, faulty.url))
         with ThreadPoolExecutor(SENDERS) as pool:
@@ -77,7 +51,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(
 
 def read(url: str, prefix: str) -> Counter[str]:
     """Return how often each event is there; each in the place of its user."""
-    client = places.s3_client(url)
+    client = object_places.s3_client(url)
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=servers.BUCKET, Prefix=prefix)
     keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
 

@@ -1,29 +1,28 @@
-"""The function in Lambda's own runtime client, with a real S3 server as its store."""
+"""The function in Lambda's own runtime client, with a real S3 server as its sink."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from conftest import DATA
-from support import places, runtime_api, servers
+from support import object_places, runtime_api
+from support.environment import plain_environment
 from support.eventlists import event, eventlist, line, numbered
 from support.lambdaevents import KINDS, SENDER, Sent, Wrap, function_url
-from support.places import ObjectPlace
+from support.metrics import EMBEDDED
+from support.recording import DATA, manifest
 from support.runtime_api import Function
 from support.server import Answer, Server
-from test_telemetry import EMBEDDED
 
 from auditsplit import auth
 
@@ -35,26 +34,15 @@ every_kind = pytest.mark.parametrize("wrap", KINDS.values(), ids=KINDS)
 
 
 @pytest.fixture
-def place(request: pytest.FixtureRequest) -> ObjectPlace:
-    """Return a place in S3, for which the environment has credentials that may put and nothing else."""
-    place = places.s3_place(request)
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
-    environ.setenv("AWS_ACCESS_KEY_ID", "put-only")
-    environ.setenv("AWS_SECRET_ACCESS_KEY", servers.secret("put-only"))
-    return place
-
-
-@pytest.fixture
 def start(tmp_path: Path) -> Iterator[START]:
     """Return a function that starts ours in awslambdaric with these settings; all are ended."""
     with ExitStack() as stack:
 
         def start(*, timeout_s: float = 30, **environ: str) -> Function:
-            inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
             settings = {"AUDIT_TOKENS": str(HASH), **environ}
             log = tmp_path / "function.log"
             return stack.enter_context(
-                runtime_api.running(FUNCTIONS, {**inherited, **settings}, log, timeout_s=timeout_s)
+                runtime_api.running(FUNCTIONS, {**plain_environment(), **settings}, log, timeout_s=timeout_s)
             )
 
         yield start
@@ -78,9 +66,10 @@ def logged(function: Function) -> list[dict[str, Any]]:
 
 @every_kind
 def test_recorded_lists_are_stored_whoever_sends_them(
-    place: ObjectPlace, start: START, wrap: Wrap, recorded: list[bytes], manifest: Mapping[str, Any]
+    request: pytest.FixtureRequest, start: START, wrap: Wrap, recorded: list[bytes]
 ) -> None:
     """As text or in base64, plain or compressed; every line of the apiserver's own log once."""
+    place = object_places.s3_place(request, "put-only")
     function = start(AUDIT_SINKS=place.url, AUDIT_DROP="none")
     zipped = {**JSON, "Content-Encoding": "gzip"}
 
@@ -91,7 +80,7 @@ def test_recorded_lists_are_stored_whoever_sends_them(
         answers.append(answer_of(function, wrap, sent[number % 3]))
 
     assert [answer.status for answer in answers] == [200] * len(recorded)
-    assert [answer.json()["events"] for answer in answers] == [entry["events"] for entry in manifest["lists"]]
+    assert [answer.json()["events"] for answer in answers] == [entry["events"] for entry in manifest()["lists"]]
     assert {answer.json()["cluster"] for answer in answers} == {"prod"}
     stored = Counter(line for body in place.held().values() for line in body.splitlines())
     assert stored == Counter((DATA / "audit.log").read_bytes().splitlines())
@@ -121,16 +110,13 @@ def requests_of_all_statuses() -> Iterator[tuple[int, Sent]]:
     yield 415, Sent(headers={**JSON, "Content-Encoding": "br"}, body=good)
 
 
-@pytest.fixture
-def both(place: ObjectPlace, start: START, serve: Callable[..., Server]) -> tuple[Function, Server]:
-    """Return the function on Lambda, and under functions-framework, with the same settings."""
-    settings = {"AUDIT_SINKS": place.url, "AUDIT_TOKENS": str(HASH), "AUDIT_MAX_BODY_BYTES": "100000"}
-    return start(**settings), serve(**settings)
-
-
-def test_the_statuses_are_the_ones_of_functions_framework(both: tuple[Function, Server]) -> None:
+def test_the_statuses_are_the_ones_of_functions_framework(
+    request: pytest.FixtureRequest, start: START, serve: Callable[..., Server]
+) -> None:
     """Every request, from every sender: the same status, type and words, on Lambda and off it."""
-    function, server = both
+    place = object_places.s3_place(request, "put-only")
+    settings = {"AUDIT_SINKS": place.url, "AUDIT_TOKENS": str(HASH), "AUDIT_MAX_BODY_BYTES": "100000"}
+    function, server = start(**settings), serve(**settings)
     for status, sent in requests_of_all_statuses():
         there = server.request(sent.method, sent.path, sent.body or None, sent.headers)
         for kind, wrap in KINDS.items():
@@ -144,8 +130,9 @@ def test_the_statuses_are_the_ones_of_functions_framework(both: tuple[Function, 
                 assert here.headers.get("allow") == there.headers.get("allow")
 
 
-def test_a_retry_is_stored_once_by_another_environment_too(place: ObjectPlace, start: START) -> None:
+def test_a_retry_is_stored_once_by_another_environment_too(request: pytest.FixtureRequest, start: START) -> None:
     """Which needs no permission but to put."""
+    place = object_places.s3_place(request, "put-only")
     body = eventlist(numbered(50))
     answers = [answer_of(start(AUDIT_SINKS=place.url), function_url, Sent(headers=JSON, body=body)) for _ in range(2)]
 
@@ -153,8 +140,9 @@ def test_a_retry_is_stored_once_by_another_environment_too(place: ObjectPlace, s
     assert sum(len(lines.splitlines()) for lines in place.held().values()) == 50
 
 
-def test_the_largest_list_that_lambda_takes_is_stored(place: ObjectPlace, start: START) -> None:
+def test_the_largest_list_that_lambda_takes_is_stored(request: pytest.FixtureRequest, start: START) -> None:
     """6 MiB as JSON within JSON."""
+    place = object_places.s3_place(request, "put-only")
     function = start(AUDIT_SINKS=place.url)
     item = event("alice", requestObject="x" * 10_000)
     body = eventlist([item] * 500)
@@ -167,8 +155,11 @@ def test_the_largest_list_that_lambda_takes_is_stored(place: ObjectPlace, start:
         function.invoke(function_url(Sent(headers=JSON, body=b'"' * 4_000_000)))
 
 
-def test_a_store_that_hangs_is_told_before_lambda_ends_the_function(place: ObjectPlace, start: START) -> None:
-    """503 with a second to spare, though the store alone would wait for longer than the function may take."""
+def test_a_sink_that_hangs_is_answered_before_lambda_ends_the_function(
+    request: pytest.FixtureRequest, start: START
+) -> None:
+    """503 with a second to spare, though the sink alone would wait for longer than the function may take."""
+    place = object_places.s3_place(request, "put-only")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = re.sub(r"http://[0-9.:]+", f"http://127.0.0.1:{silent.getsockname()[1]}", place.url)
         function = start(timeout_s=4, AUDIT_SINKS=url)
@@ -207,8 +198,9 @@ def test_no_settings_at_all_are_mistakes(start: START) -> None:
     assert "AUDIT_TOKENS: not set" in message
 
 
-def test_what_is_no_request_is_an_error_of_the_invocation(place: ObjectPlace, start: START) -> None:
+def test_what_is_no_request_is_an_error_of_the_invocation(request: pytest.FixtureRequest, start: START) -> None:
     """So that Lambda counts it, keeps it where it came by a queue, and the next request is answered."""
+    place = object_places.s3_place(request, "put-only")
     function = start(AUDIT_SINKS=place.url)
 
     outcome = function.invoke({"Records": []})
@@ -232,8 +224,11 @@ def test_a_batch_is_a_metric_for_cloudwatch(start: START) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["Text", "JSON"])
-def test_a_line_of_the_log_is_one_object_and_comes_once(place: ObjectPlace, start: START, log_format: str) -> None:
+def test_a_line_of_the_log_is_one_object_and_comes_once(
+    request: pytest.FixtureRequest, start: START, log_format: str
+) -> None:
     """Whichever of Lambda's formats is set; ``level`` is what its filters read."""
+    place = object_places.s3_place(request, "put-only")
     function = start(AUDIT_SINKS=place.url, AWS_LAMBDA_LOG_FORMAT=log_format, AWS_LAMBDA_LOG_LEVEL="INFO")
 
     answer_of(function, function_url, Sent("PUT", "/", JSON))

@@ -1,4 +1,4 @@
-"""infra/prometheus and infra/grafana by promtool, and by a real Prometheus that asks the real function."""
+"""infra/prometheus and infra/grafana by promtool, and by a real Prometheus that scrapes the real function."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ MADE, LOST = "apiserver_audit_event_total", 'apiserver_audit_error_total{plugin=
 
 
 def promtool(*arguments: str | Path) -> str:
-    """Return what promtool tells; it must succeed."""
+    """Return promtool's output. It must succeed."""
     done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def test_promtool_finds_nothing_wrong() -> None:
-    """With the rules, nor with the configuration beside them."""
+    """In the rules and in the configuration beside them."""
     promtool("check", "rules", "--lint=all", "--lint-fatal", INFRA / "auditsplit.rules.yaml")
     promtool("check", "config", "--syntax-only", "--lint=all", "--lint-fatal", INFRA / "prometheus.yaml")
 
 
-def test_every_alert_fires_when_it_should_and_else_not() -> None:
-    """The rules' own tests; each of them says which alerts fire, and so of all others that they don't."""
+def test_the_rules_own_tests_pass() -> None:
+    """Each of them names all alerts that fire, so no other alert does."""
     promtool("test", "rules", INFRA / "auditsplit.rules_test.yaml")
 
 
 def test_no_alert_is_left_out_of_the_rules_tests() -> None:
-    """Each fires in one, and none fires in the first."""
+    """Each alert fires in a test, and no alert fires in the first test."""
     well, *others = [json.dumps(test.get("promql_expr_test", [])) for test in TESTS]
 
     assert {name for test in others for name in re.findall(r'alertname=\\"(\w+)', test)} == ALERTS
@@ -55,16 +55,16 @@ def test_no_alert_is_left_out_of_the_rules_tests() -> None:
 
 
 class Watched(NamedTuple):
-    """A Prometheus that has seen a function and an apiserver through good and bad."""
+    """A Prometheus that scraped a function and an apiserver in normal operation and in trouble."""
 
     prometheus: Prometheus
     seen: str
-    """All that the function told of itself at the end."""
+    """The function's metrics at the end."""
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Post what is good, refused, rejected and truncated, while Prometheus looks on."""
+    """Post valid, refused, rejected and truncated batches while Prometheus scrapes."""
     folder = tmp_path_factory.mktemp("watched")
     apiserver: dict[str, float] = {MADE: 0}
     with ExitStack() as stack:
@@ -129,8 +129,8 @@ def test_every_rule_is_evaluated_without_an_error(watched: Watched) -> None:
     assert health.keys() >= ALERTS
 
 
-def test_what_happened_sets_off_its_alerts(watched: Watched) -> None:
-    """Refused bodies, items that are no events, truncated ones, and events that the apiserver gave up."""
+def test_alerts_fire_for_what_happened(watched: Watched) -> None:
+    """Refused bodies, malformed items, truncated events, and events that the apiserver gave up."""
     expected = {
         ("AuditsplitRefusing", "prod"),
         ("AuditsplitEventsRejected", "prod"),
@@ -145,21 +145,21 @@ def test_what_happened_sets_off_its_alerts(watched: Watched) -> None:
 
 
 def queries() -> list[str]:
-    """Return what the dashboard's panels ask, for all clusters."""
+    """Return the queries of the dashboard's panels, for all clusters."""
     expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
     return [text.replace("$cluster", ".*").replace("$__rate_interval", "1m") for text in expressions]
 
 
 @pytest.mark.parametrize("query", queries())
 def test_every_panel_of_the_dashboard_shows_something(query: str, watched: Watched) -> None:
-    """Prometheus has an answer to it, with numbers."""
+    """Prometheus answers its query with numbers."""
     wait_for(lambda: watched.prometheus.samples(query))
 
     assert all(value == value for _, value in watched.prometheus.samples(query))  # noqa: PLR0124 - NaN is not itself
 
 
 def test_the_dashboards_clusters_are_found(watched: Watched) -> None:
-    """By the question that its list asks; a data source and it are all that can be chosen."""
+    """By the query of the variable. The data source is the only other variable."""
     source, clusters = DASHBOARD["templating"]["list"]
     [(metric, label)] = re.findall(r"^label_values\((\w+), (\w+)\)$", clusters["query"]["query"])
 
@@ -169,7 +169,7 @@ def test_the_dashboards_clusters_are_found(watched: Watched) -> None:
 
 
 def test_names_and_labels_are_the_functions_own(watched: Watched) -> None:
-    """Every metric of rules and dashboard that is named as ours, and every label beside it, is told by the function."""
+    """The function reports every metric named auditsplit_… in rules and dashboard, and every label beside it."""
     texts = [rule["expr"] for group in RULES["groups"] for rule in group["rules"]] + queries()
     told = {
         name: set(re.findall(r'(\w+)="', labels))
@@ -188,7 +188,7 @@ def test_names_and_labels_are_the_functions_own(watched: Watched) -> None:
 
 
 def test_the_dashboard_is_what_its_script_writes() -> None:
-    """So that nobody mends the one without the other."""
+    """The file is written by the script, never by hand."""
     script = ROOT / "infra" / "grafana" / "dashboard.py"
 
     made = subprocess.run([sys.executable, script], capture_output=True, check=True)

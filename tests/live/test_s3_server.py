@@ -1,4 +1,4 @@
-"""S3 on a real server: what its policies leave, what readers see, and what is told of a deployer's mistakes."""
+"""S3 on a real server: what its policies allow, what readers see, and how a deployer's mistakes are reported."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import duckdb
 import pytest
 import zstandard
 from botocore.exceptions import ClientError
-from support import places, servers
+from support import object_places, servers
 from support.eventlists import event, eventlist
 
 from auditsplit import sinks
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
-from auditsplit.decode.batch import Batch
-from auditsplit.sinks.objects.failures import Failure, ObjectError
+from auditsplit.event import Batch
+from auditsplit.sinks.failures import Failure, SinkFailure
 
 BUCKET = servers.BUCKET
 
@@ -27,6 +28,11 @@ BUCKET = servers.BUCKET
 def batch_of(*users: str) -> Batch:
     """Return a batch with an event of each user."""
     return batches.read(eventlist(event(user) for user in users), "default")
+
+
+def soon() -> Deadline:
+    """Return a deadline that no test reaches."""
+    return Deadline.after(20)
 
 
 def refused(client: Any, operation: str, **asked: str) -> bool:
@@ -40,26 +46,26 @@ def refused(client: Any, operation: str, **asked: str) -> bool:
 
 def keys(url: str, prefix: str) -> list[str]:
     """Return the keys below a prefix."""
-    found = places.s3_client(url).list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+    found = object_places.s3_client(url).list_objects_v2(Bucket=BUCKET, Prefix=prefix)
     return [entry["Key"] for entry in found.get("Contents", ())]
 
 
-def test_all_is_done_with_the_permission_to_put_alone(request: pytest.FixtureRequest, s3_url: str) -> None:
-    """The policy grants s3:PutObject; the server denies the same credentials to read, list and delete."""
-    place = places.s3_place(request, "put-only")
+def test_the_permission_to_put_is_enough(request: pytest.FixtureRequest, s3_url: str) -> None:
+    """The policy grants s3:PutObject. The server denies these credentials to read, list and delete."""
+    place = object_places.s3_place(request, "put-only")
     sink, batch = place.sink(), batch_of("alice", "bob")
 
     sink.recover()
-    sink.check()
-    with pytest.raises(ObjectError):
-        place.dying(1).write(batch)
-    news = [place.sink().write(batch), sink.write(batch)]
-    sink.reject("default", "0" * 64, b"no event")
-    sink.reject("default", "0" * 64, b"no event")
+    sink.check(soon())
+    with pytest.raises(SinkFailure):
+        place.dying(1).write(batch, soon())
+    news = [place.sink().write(batch, soon()).new, sink.write(batch, soon()).new]
+    sink.reject("default", "0" * 64, b"no event", soon())
+    sink.reject("default", "0" * 64, b"no event", soon())
 
     assert news == [True, False]
     assert len(place.held()) == 3
-    limited = places.s3_client(s3_url, "put-only")
+    limited = object_places.s3_client(s3_url, "put-only")
     for key in keys(s3_url, place.prefix):
         assert refused(limited, "get_object", Key=key)
         assert refused(limited, "head_object", Key=key)
@@ -70,10 +76,11 @@ def test_all_is_done_with_the_permission_to_put_alone(request: pytest.FixtureReq
 
 def test_a_users_reader_reads_that_user_only(request: pytest.FixtureRequest, s3_url: str) -> None:
     """Credentials limited to alice's prefix get alice's objects, and neither bob's nor alice2's."""
-    places.s3_place(request)
-    url = places.s3_url(s3_url, "isolation")
-    sinks.from_url(url, {}, "authenticated").write(batch_of("alice", "bob", "alice2", "../alice", "Alice", "alice/"))
-    alice = places.s3_client(s3_url, "alice-reads")
+    object_places.s3_place(request)
+    url = object_places.s3_url(s3_url, "isolation")
+    batch = batch_of("alice", "bob", "alice2", "../alice", "Alice", "alice/")
+    sinks.from_url(url).write(batch, soon())
+    alice = object_places.s3_client(s3_url, "alice-reads")
 
     readable = [key for key in keys(s3_url, "isolation/") if not refused(alice, "get_object", Key=key)]
 
@@ -84,40 +91,40 @@ def test_a_users_reader_reads_that_user_only(request: pytest.FixtureRequest, s3_
 
 
 def test_encryption_class_and_tags_reach_the_object(request: pytest.FixtureRequest, s3_url: str) -> None:
-    """As the server tells them afterwards."""
-    place = places.s3_place(
+    """As the server reports them afterwards."""
+    place = object_places.s3_place(
         request, sse="aws:kms", kms_key="audit-key", bucket_key="1", storage_class="STANDARD_IA", tags="team=security"
     )
 
-    place.sink().write(batch_of("alice"))
+    place.sink().write(batch_of("alice"), soon())
 
     (key,) = keys(s3_url, place.prefix)
-    client = places.s3_client(s3_url)
-    told = client.head_object(Bucket=BUCKET, Key=key)
-    assert (told["ServerSideEncryption"], told["SSEKMSKeyId"]) == ("aws:kms", "audit-key")
-    assert told["StorageClass"] == "STANDARD_IA"
+    client = object_places.s3_client(s3_url)
+    head = client.head_object(Bucket=BUCKET, Key=key)
+    assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", "audit-key")
+    assert head["StorageClass"] == "STANDARD_IA"
     tags = client.get_object_tagging(Bucket=BUCKET, Key=key)["TagSet"]
     assert tags == [{"Key": "team", "Value": "security"}]
 
 
 def test_the_stores_own_encryption_reaches_the_object(request: pytest.FixtureRequest, s3_url: str) -> None:
     """SSE-S3."""
-    place = places.s3_place(request, sse="AES256")
+    place = object_places.s3_place(request, sse="AES256")
 
-    place.sink().write(batch_of("alice"))
-
-    (key,) = keys(s3_url, place.prefix)
-    told = places.s3_client(s3_url).head_object(Bucket=BUCKET, Key=key)
-    assert told["ServerSideEncryption"] == "AES256"
-
-
-def test_an_object_is_the_gzip_file_that_its_name_says(request: pytest.FixtureRequest, s3_url: str) -> None:
-    """No Content-Encoding, so that nobody unpacks it on the way to zcat."""
-    place = places.s3_place(request)
-    place.sink().write(batch_of("alice"))
+    place.sink().write(batch_of("alice"), soon())
 
     (key,) = keys(s3_url, place.prefix)
-    got = places.s3_client(s3_url).get_object(Bucket=BUCKET, Key=key)
+    head = object_places.s3_client(s3_url).head_object(Bucket=BUCKET, Key=key)
+    assert head["ServerSideEncryption"] == "AES256"
+
+
+def test_an_object_is_the_gzip_file_that_its_name_promises(request: pytest.FixtureRequest, s3_url: str) -> None:
+    """Without a Content-Encoding, so no client decompresses it before zcat does."""
+    place = object_places.s3_place(request)
+    place.sink().write(batch_of("alice"), soon())
+
+    (key,) = keys(s3_url, place.prefix)
+    got = object_places.s3_client(s3_url).get_object(Bucket=BUCKET, Key=key)
 
     assert (got["ContentType"], got.get("ContentEncoding")) == ("application/gzip", None)
     plain = subprocess.run(["zcat"], input=got["Body"].read(), capture_output=True, check=True).stdout
@@ -125,13 +132,13 @@ def test_an_object_is_the_gzip_file_that_its_name_says(request: pytest.FixtureRe
 
 
 @pytest.mark.parametrize(("compress", "content_type"), [("zstd", "application/zstd"), ("none", "application/x-ndjson")])
-def test_other_packings(request: pytest.FixtureRequest, s3_url: str, compress: str, content_type: str) -> None:
-    """On request."""
-    place = places.s3_place(request, compress=compress)
-    place.sink().write(batch_of("alice"))
+def test_other_compressions(request: pytest.FixtureRequest, s3_url: str, compress: str, content_type: str) -> None:
+    """As the option asks."""
+    place = object_places.s3_place(request, compress=compress)
+    place.sink().write(batch_of("alice"), soon())
 
     (key,) = keys(s3_url, place.prefix)
-    got = places.s3_client(s3_url).get_object(Bucket=BUCKET, Key=key)
+    got = object_places.s3_client(s3_url).get_object(Bucket=BUCKET, Key=key)
 
     body = got["Body"].read()
     assert got["ContentType"] == content_type
@@ -142,8 +149,8 @@ def test_other_packings(request: pytest.FixtureRequest, s3_url: str, compress: s
 def test_duckdb_reads_the_layout_by_its_folders(request: pytest.FixtureRequest, tmp_path: Path, compress: str) -> None:
     """Hive partitions: cluster, user, date and hour are columns, with the users' true names."""
     users = ["alice", "system:serviceaccount:ns:x", "a/b", "Alice"]
-    place = places.s3_place(request, compress=compress)
-    place.sink().write(batch_of(*users, "alice"))
+    place = object_places.s3_place(request, compress=compress)
+    place.sink().write(batch_of(*users, "alice"), soon())
     for key, body in place.raw().items():
         path = tmp_path / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,49 +166,49 @@ def test_duckdb_reads_the_layout_by_its_folders(request: pytest.FixtureRequest, 
     assert found == [("default", user, "2026-11-23", 11, 2 if user == "alice" else 1, user) for user in sorted(users)]
 
 
-def mistaken(sink: sinks.Sink) -> ObjectError:
-    """Return what the store says of itself; a put must say the same."""
-    with pytest.raises(ObjectError) as checked:
-        sink.check()
-    with pytest.raises(ObjectError) as written:
-        sink.write(batch_of("alice"))
+def failure_of(sink: sinks.Sink) -> SinkFailure:
+    """Return the failure of a check. A write must fail in the same way."""
+    with pytest.raises(SinkFailure) as checked:
+        sink.check(soon())
+    with pytest.raises(SinkFailure) as written:
+        sink.write(batch_of("alice"), soon())
     assert checked.value.failure is written.value.failure
     return checked.value
 
 
-def test_readiness_tells_a_deployers_mistakes(request: pytest.FixtureRequest, s3_url: str) -> None:
-    """The very server's answers: no such bucket, no permission, unknown and wrong keys."""
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
-    place = places.s3_place(request)
-    missing = sinks.from_url(place.url.replace(BUCKET, "missing"), {}, "authenticated")
+def test_readiness_reports_a_deployers_mistakes(request: pytest.FixtureRequest, s3_url: str) -> None:
+    """As the server answers: no such bucket, no permission, unknown and wrong keys."""
+    environ: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
+    place = object_places.s3_place(request)
+    missing = sinks.from_url(place.url.replace(BUCKET, "missing"))
 
-    assert mistaken(missing).failure is Failure.WRONG_BUCKET
-    assert mistaken(places.s3_place(request, "nobody").sink()).failure is Failure.NOT_ALLOWED
-    assert mistaken(places.s3_place(request, "unheard-of").sink()).failure is Failure.CREDENTIALS
+    assert failure_of(missing).failure is Failure.WRONG_PLACE
+    assert failure_of(object_places.s3_place(request, "nobody").sink()).failure is Failure.NOT_ALLOWED
+    assert failure_of(object_places.s3_place(request, "unheard-of").sink()).failure is Failure.CREDENTIALS
     environ.setenv("AWS_ACCESS_KEY_ID", "admin")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    told = mistaken(place.sink())
-    assert told.failure is Failure.CREDENTIALS
-    assert "SignatureDoesNotMatch" in str(told)
-    assert "wrong" not in told.detail
+    failure = failure_of(place.sink())
+    assert failure.failure is Failure.CREDENTIALS
+    assert "SignatureDoesNotMatch" in str(failure)
+    assert "wrong" not in failure.detail
     environ.delenv("AWS_ACCESS_KEY_ID")
     environ.delenv("AWS_SECRET_ACCESS_KEY")
-    assert mistaken(place.sink()).failure is Failure.CREDENTIALS
+    assert failure_of(place.sink()).failure is Failure.CREDENTIALS
     assert keys(s3_url, place.prefix) == []
 
 
-def test_readiness_tells_a_store_that_is_down(request: pytest.FixtureRequest) -> None:
-    """Which is no deployer's."""
-    failure = mistaken(places.s3_place(request).dead()).failure
+def test_readiness_reports_a_server_that_is_down(request: pytest.FixtureRequest) -> None:
+    """A deployer can do nothing about it."""
+    failure = failure_of(object_places.s3_place(request).dead()).failure
 
     assert failure is Failure.UNREACHABLE
-    assert not failure.deployers
+    assert not failure.needs_deployer
 
 
-def test_only_the_configured_stores_library_is_imported() -> None:
-    """A cold start pays for one."""
+def test_only_the_library_of_the_configured_sink_is_imported() -> None:
+    """A cold start pays for one library."""
     program = (
-        "import sys; from auditsplit import sinks; sinks.from_url(sys.argv[1], {}, 'authenticated');"
+        "import sys; from auditsplit import sinks; sinks.from_url(sys.argv[1]);"
         "print(*sorted({'boto3', 'google.cloud.storage', 'azure.storage.blob', 'zstandard'} & set(sys.modules)))"
     )
     imported = {
@@ -215,9 +222,9 @@ def test_only_the_configured_stores_library_is_imported() -> None:
 
 
 def test_the_default_chain_of_credentials_is_botos(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Such as a profile in a file; nothing in the store's URL is a secret."""
-    place = places.s3_place(request)
-    environ: pytest.MonkeyPatch = request.getfixturevalue("no_credentials")
+    """Such as a profile in a file. Nothing in the sink's URL is a secret."""
+    place = object_places.s3_place(request)
+    environ: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     environ.delenv("AWS_ACCESS_KEY_ID")
     environ.delenv("AWS_SECRET_ACCESS_KEY")
     credentials = tmp_path / "credentials"
@@ -226,4 +233,4 @@ def test_the_default_chain_of_credentials_is_botos(request: pytest.FixtureReques
     environ.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
 
     assert boto3.session.Session().get_credentials().access_key == "put-only"
-    assert place.sink().write(batch_of("alice"))
+    assert place.sink().write(batch_of("alice"), soon())

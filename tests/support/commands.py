@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from support.environment import plain_environment
 
 _PROGRAM = Path(sys.executable).parent / "auditsplit"
 
@@ -23,7 +24,7 @@ class Said(NamedTuple):
 
 def auditsplit(*arguments: str | Path, expected: int = 0, **settings: str) -> Said:
     """Run ``auditsplit`` with ``AUDIT_*`` settings; a failure where it exits with another code than ``expected``."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")} | settings
+    environ = plain_environment() | settings
     ran = subprocess.run([_PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False, env=environ)
     if ran.returncode != expected:
         raise AssertionError(f"auditsplit {arguments}: exit {ran.returncode}: {ran.stderr}")

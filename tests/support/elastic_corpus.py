@@ -1,4 +1,4 @@
-"""Events in a real Elasticsearch, put there by the store itself, and as Python values to check its answers against."""
+"""Events in a real Elasticsearch, written by the sink itself, and as Python values to check its answers against."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, cast
 from elasticsearch import Elasticsearch
 
 from auditsplit import sinks
+from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.elasticsearch import template
-from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
+from auditsplit.sinks.elasticsearch.sink import ElasticsearchSink
 from support.elastic_server import Node
 from support.eventlists import eventlist
 
@@ -42,25 +43,26 @@ class Corpus(NamedTuple):
         return {(found["event"]["id"], found["kubernetes"]["audit"]["stage"]) for found in self.found(query)}
 
 
-def store(node: Node, bodies: Sequence[bytes], cluster: str) -> Corpus:
-    """Store the EventLists ``bodies`` as events of ``cluster``, in a data stream of Elastic's own name."""
-    stream = f"logs-kubernetes.audit_logs-{cluster}"
+def store(node: Node, bodies: Sequence[bytes], cluster: str, target: str | None = None) -> Corpus:
+    """Store the EventLists ``bodies`` as events of ``cluster``, by default in a data stream of Elastic's own name."""
+    target = target or f"logs-kubernetes.audit_logs-{cluster}"
+    stream = target.replace("{cluster}", cluster)
     scheme, _, host = node.url.partition("://")
     sink = cast(
         "ElasticsearchSink",
-        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={stream}", {}, "authenticated"),
+        sinks.from_url(f"elasticsearch+{scheme}://{host}?target={target}"),
     )
     template.install(sink.connected(), sink.streams)
     for body in bodies:
-        sink.write(batches.read(body, cluster))
+        sink.write(batches.read(body, cluster), Deadline.after(30))
     client = node.client()
     client.indices.refresh(index=stream)
     return Corpus(client, stream, cluster, [event for body in bodies for event in _items(body)])
 
 
-def store_items(node: Node, items: Sequence[bytes], cluster: str) -> Corpus:
+def store_items(node: Node, items: Sequence[bytes], cluster: str, target: str | None = None) -> Corpus:
     """Store the events ``items``; see `store`."""
-    return store(node, [eventlist(items)], cluster)
+    return store(node, [eventlist(items)], cluster, target)
 
 
 def _items(body: bytes) -> list[dict[str, Any]]:

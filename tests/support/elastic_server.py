@@ -35,7 +35,7 @@ _JAVA = [
 """What Elastic's own start script says, for a small server; with another collector it refuses more under load."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a running server is only itself
 class Node:
     """A running node: its URL, the file with its certificate's authority (or None), its process and its settings."""
 

@@ -15,6 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from support.server import Server
+
+TRIES = 55
+"""What the apiserver does for one batch while it is answered 503 with Retry-After."""
+
+PAUSE_S = 0.05  # the apiserver waits the 1 s of Retry-After
+
 RATES: Mapping[str, float] = {
     "slow down": 0.12,
     "broken": 0.06,
@@ -138,3 +145,22 @@ def proxy(upstream: str, seed: int, rates: Mapping[str, float] = RATES, port: in
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def post(server: Server, body: bytes, *, give_up_first: bool) -> list[int]:
+    """Post ``body`` until it is taken, the same bytes each time, as the apiserver does; return the statuses.
+
+    With ``give_up_first``, once more besides, on a connection that ends before the answer.
+    """
+    if give_up_first:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+            connection.request("POST", "/?timeout=30s", body, {"Content-Type": "application/json"})
+    statuses: list[int] = []
+    for _ in range(TRIES):
+        answer = server.post(body)
+        statuses.append(answer.status)
+        if answer.status == 200:
+            break
+        assert answer.headers["retry-after"] == "1"
+        time.sleep(PAUSE_S)
+    return statuses

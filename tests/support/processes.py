@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+from support.environment import plain_environment
 
 BIN = Path(__file__).parents[2] / ".cache" / "bin"
 """Where ``make e2e`` puts the programs that it builds."""
@@ -31,10 +32,13 @@ def spawn(command: Sequence[str | Path], log: Path, environ: Mapping[str, str]) 
     """Start ``command`` in the folder of ``log``, to which its output is appended; no ``AUDIT_*`` is inherited."""
     if not Path(command[0]).exists():
         raise FileNotFoundError(f"{command[0]} is not there; 'make e2e' builds it")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     with log.open("ab") as out:
         return subprocess.Popen(
-            [str(part) for part in command], cwd=log.parent, env={**inherited, **environ}, stdout=out, stderr=out
+            [str(part) for part in command],
+            cwd=log.parent,
+            env={**plain_environment(), **environ},
+            stdout=out,
+            stderr=out,
         )
 
 

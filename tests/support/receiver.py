@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body)
 
     def do_GET(self) -> None:
-        """Likewise."""
+        """Answer a GET like a POST: a redirect may turn one into the other."""
         self.do_POST()
 
     def log_message(self, *_: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+
+from support.environment import plain_environment
+
+SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=1m disk "$0" && exec "$@"')
+"""Run before a command, with a folder as its first argument: that folder is a disk of 1 MiB."""
 
 MAIN = Path(__file__).parents[2] / "functions" / "main.py"
 _BIN = Path(sys.executable).parent
@@ -101,12 +105,11 @@ def serving(
     """
     port = free_port()
     command = [*before, str(programs / "functions-framework"), "--source", str(main), "--target", "ingest"]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     with (folder / "server.log").open("ab") as log:
         process = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
             cwd=folder,
-            env={**inherited, **environ},
+            env={**plain_environment(), **environ},
             stderr=log,
         )
     server = Server(process, port, folder)

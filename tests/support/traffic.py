@@ -114,7 +114,7 @@ def impersonation(apiserver: Apiserver, namespace: str = "team-a") -> None:
 
 
 def denials(apiserver: Apiserver, namespace: str = "team-a") -> None:
-    """Ask for what one may not have, with tokens that are none, and without any."""
+    """Send forbidden requests, requests with invalid tokens, and requests without a token."""
     secrets = f"/api/v1/namespaces/{namespace}/secrets"
     answers = [
         apiserver.request("GET", secrets, "bob"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import socketserver
 import ssl
@@ -18,6 +17,7 @@ from typing import ClassVar
 
 import trustme
 
+from support.environment import plain_environment
 from support.server import MAIN, free_port
 
 _GUNICORN = Path(sys.executable).parent / "gunicorn"
@@ -58,10 +58,9 @@ def function(folder: Path, certificates: Certificates, environ: Mapping[str, str
         "--no-control-socket",
         _APP,
     ]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
     log = folder / "gunicorn.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=folder, env={**inherited, **environ}, stdout=out, stderr=out)
+        process = subprocess.Popen(command, cwd=folder, env={**plain_environment(), **environ}, stdout=out, stderr=out)
     try:
         deadline = time.monotonic() + _START_S
         while not _listens(port):

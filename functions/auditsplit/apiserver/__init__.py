@@ -1,4 +1,4 @@
-"""The cluster's side: what kube-apiserver is given so that it sends its audit events here.
+"""What kube-apiserver is given so that it sends its audit events to the function.
 
-Nothing of it is imported where events are received.
+The receiver does not import this package.
 """

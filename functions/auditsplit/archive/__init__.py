@@ -1,1 +1,1 @@
-"""What is stored, read back."""
+"""Read back what is stored."""

@@ -1,9 +1,9 @@
-"""Completeness: would a gap in the trail be noticed?
+"""Completeness: find events that are missing, from counters or from stored lines.
 
-Two questions. *Did every event arrive?* kube-apiserver counts the events that it made (``apiserver_audit_event_total``)
-and those that it gave up (``apiserver_audit_error_total``, by plugin), the receiver those that its stores hold; over
-the same time the first must be the sum of the others. *Is what is stored whole?* Stored lines tell what is there
-twice, which requests have no end, and when nothing came at all.
+`balance` compares counters. kube-apiserver counts the events that it made (``apiserver_audit_event_total``) and gave up
+(``apiserver_audit_error_total``, by plugin). The receiver counts those that it stored. Over the same time the first
+must be the sum of the others. `inspect` reads stored lines. It finds duplicates, requests whose last stage is missing,
+and times without any event.
 """
 
 from __future__ import annotations
@@ -20,29 +20,34 @@ import msgspec
 
 from auditsplit.decode import eventlist
 from auditsplit.errors import Undecodable
-from auditsplit.routing.template import event_time
+from auditsplit.event import event_time
 
 _MADE, _LOST = "apiserver_audit_event_total", "apiserver_audit_error_total"
-_STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_again_total"
+_STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_duplicate_total"
 _LAST_STAGES = frozenset(["ResponseComplete", "Panic"])
-_AUDIT_ID = re.compile(rb'"auditID":"((?:[^"\\]|\\.)*+)"')  # the first is the event's: no body comes before it
+_AUDIT_ID = re.compile(
+    rb'"auditID":"((?:[^"\\]|\\.)*+)"'
+)  # the first match is the event's own, because bodies follow it
 _DIGEST_BYTES = 16
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Balance(NamedTuple):
-    """What the counters say of one cluster over a time, in events."""
+    """The counters' increases for one cluster over a time, in events."""
 
     made: int
     lost: Mapping[str, int]
-    """By the apiserver's plugin: ``buffered`` (its buffer was full), ``webhook`` (gave up), ``truncate`` (too big)."""
+    """By the apiserver's plugin: ``buffered`` (buffer full), ``webhook`` (no try left), ``truncate`` (too large)."""
     stored: int
-    again: int
-    """Of batches that were stored before: harmless."""
+    duplicates: int
+    """Events in batches that were stored before. They are harmless."""
 
     @property
     def missing(self) -> int:
-        """Made, not given up, and not stored; some may be on their way. Below 0 where more was stored than made."""
+        """Events made, not given up, and not stored. Some may still be in buffers.
+
+        Negative if more events were stored than made.
+        """
         return self.made - sum(self.lost.values()) - self.stored
 
 
@@ -53,16 +58,22 @@ class _Counter(NamedTuple):
 
 
 def balance(before: str, after: str, cluster: str) -> Balance:
-    """Return the balance of ``cluster`` between two readings of its apiservers' and the receiver's metrics.
+    """Return the balance of ``cluster`` between two readings.
 
-    A reading is text in Prometheus' format; those of several servers stand one behind the other, in one order. A
-    counter that went down was begun anew and counts from 0, as for Prometheus' ``increase``. ``ValueError`` where a
-    reading can't be read, or the second has not both sides.
+    A counter that decreased was reset and counts from 0, as in Prometheus' ``increase``.
+
+    Args:
+        before: The metrics of the cluster's apiservers and of the receiver, in Prometheus' text format, concatenated.
+        after: The same later, with the servers in the same order.
+        cluster: The cluster's name.
+
+    Raises:
+        ValueError: A reading is not valid, or ``after`` lacks the apiservers' or the receiver's metrics.
     """
     first, second = _read(before), _read(after)
     for name, whose in ((_MADE, "the apiservers'"), (_STORED, "the receiver's")):
         if not any(counter.name == name for counter in second):
-            raise ValueError(f"the second reading has no {name}; put {whose} /metrics into both")
+            raise ValueError(f"the second reading has no {name}. Write {whose} /metrics into both readings")
     rises: Counter[tuple[str, str]] = Counter()
     for counter, value in second.items():
         start = first.get(counter, 0)
@@ -72,76 +83,101 @@ def balance(before: str, after: str, cluster: str) -> Balance:
 
 
 def _read(text: str) -> dict[_Counter, int]:
-    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - an extra's
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - the library is an extra
 
-    found: dict[_Counter, int] = {}
+    values: dict[_Counter, int] = {}
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     for name, labels, value, *_ in samples:
         if name in (_MADE, _LOST, _STORED, _AGAIN):
             label = labels.get("cluster") or labels.get("plugin") or ""
-            server = sum(1 for counter in found if (counter.name, counter.label) == (name, label))
-            found[_Counter(name, label, server)] = int(value)
-    return found
+            server = sum(1 for counter in values if (counter.name, counter.label) == (name, label))
+            values[_Counter(name, label, server)] = int(value)
+    return values
 
 
-class Findings(msgspec.Struct):
-    """What stored lines tell of a time."""
+class Inspection(msgspec.Struct):
+    """What stored lines show about a time."""
 
     events: int = 0
-    twice: int = 0
-    """Lines that are there already, byte for byte."""
-    broken: int = 0
-    """Lines that are no events."""
+    """Those within the time. An event without a time is in no time."""
+    untimed: int = 0
+    """Events without a time."""
+    duplicates: int = 0
+    """Lines that equal an earlier line byte for byte."""
+    malformed: int = 0
+    """Lines that are not events."""
     unended: int = 0
-    """Requests whose last stage isn't there, though events came for a while after them; by ``auditID``."""
+    """Requests, by ``auditID``, whose last stage is missing although later events are there."""
     first: datetime = _NO_TIME
     last: datetime = _NO_TIME
     silences: list[tuple[datetime, datetime]] = []
-    """When nothing came for longer than was asked for, in order, each from the last event before to the first after."""
+    """Times without an event, in order: each from the last event before to the first event after it."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the lines show that nothing is missing. Without any event of a known time they show nothing."""
+        findings = self.duplicates or self.malformed or self.unended or self.silences
+        return bool(self.events) and not findings
 
 
-def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: timedelta) -> Findings:
-    """Return what the lines (format ``log``, in any order) tell of the time from ``since`` until before ``until``.
+def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: timedelta) -> Inspection:
+    """Return what ``lines`` show about the time from ``since`` until before ``until``.
 
-    A request may go on for as long as ``silence``. Takes some 200 bytes of memory an event.
+    It takes some 200 bytes of memory for each event.
+
+    Args:
+        lines: Stored lines in the format ``log``, in any order.
+        since: The first time that counts.
+        until: The first time that no longer counts.
+        silence: How long a time without an event, and a request without its last stage, may be.
     """
-    found = Findings()
+    result = Inspection()
     digests: set[bytes] = set()
     seconds: set[int] = set()
-    open_since: dict[bytes, int] = {}
+    started: dict[bytes, int] = {}
     ended: set[bytes] = set()
     for line in map(bytes.strip, lines):
         try:
             [event] = eventlist.decode(line).events
         except (Undecodable, ValueError):
-            found.broken += 1
+            result.malformed += 1
             continue
         time = event_time(event.head, _NO_TIME)
+        if time == _NO_TIME:
+            result.untimed += 1
+            continue
         if not since <= time < until:
             continue
         digest = hashlib.blake2b(line, digest_size=_DIGEST_BYTES).digest()
-        found.events += 1
-        found.twice += digest in digests
+        result.events += 1
+        result.duplicates += digest in digests
         digests.add(digest)
         second = int(time.timestamp())
         seconds.add(second)
-        audit_id = _AUDIT_ID.search(line)
+        audit_id = _audit_id(line)
         if event.head.stage in _LAST_STAGES:
-            ended.add(audit_id[1] if audit_id else b"")
+            ended.add(audit_id)
         elif audit_id:
-            open_since[audit_id[1]] = second
-    _judge(found, sorted(seconds), silence)
-    latest = found.last.timestamp() - silence.total_seconds()
-    found.unended = sum(1 for one, second in open_since.items() if one not in ended and second < latest)
-    return found
+            started[audit_id] = second
+    _note_times(result, sorted(seconds), silence)
+    latest = result.last.timestamp() - silence.total_seconds()
+    result.unended = sum(1 for request, second in started.items() if request not in ended and second < latest)
+    return result
 
 
-def _judge(found: Findings, seconds: list[int], silence: timedelta) -> None:
-    """Note the first, the last, and the silences among the seconds in which something came."""
+def _audit_id(line: bytes) -> bytes:
+    match = _AUDIT_ID.search(line)
+    return match[1] if match else b""
+
+
+def _note_times(result: Inspection, seconds: list[int], silence: timedelta) -> None:
+    """Note the first and last of the ``seconds`` that have an event, and the silences between them."""
     if seconds:
-        found.first, found.last = _utc(seconds[0]), _utc(seconds[-1])
+        result.first, result.last = _utc(seconds[0]), _utc(seconds[-1])
         allowed = silence.total_seconds()
-        found.silences = [(_utc(one), _utc(other)) for one, other in pairwise(seconds) if other - one > allowed]
+        result.silences = [
+            (_utc(earlier), _utc(later)) for earlier, later in pairwise(seconds) if later - earlier > allowed
+        ]
 
 
 def _utc(second: int) -> datetime:

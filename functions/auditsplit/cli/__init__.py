@@ -1,19 +1,20 @@
-"""The command line: input and output only. Results go to standard output, talk to standard error.
+"""The command line: input and output only. Results go to standard output, messages to standard error.
 
-A command is a module here, and a line at the end of this one.
+Each command has a module here and is registered at the end of this one. ``support`` holds what commands share.
 """
 
 from __future__ import annotations
 
 import click
 
-from auditsplit.cli import completeness
+from auditsplit.cli.check import check
+from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
-from auditsplit.cli.receiver import check, token
 from auditsplit.cli.split import split
+from auditsplit.cli.token import token
 from auditsplit.telemetry import logs
 
 
@@ -22,14 +23,14 @@ from auditsplit.telemetry import logs
 def main() -> None:
     """Split Kubernetes audit EventLists into every user's own files.
 
-    The stores and all else are set in the environment, AUDIT_SINKS first; without it, files go below ./var/log.
+    The environment has the settings, above all AUDIT_SINKS, the sinks' URLs. Without it, files go below ./var/log.
     """
     logs.configure()
 
 
 for command in (
     check,
-    completeness.command,
+    completeness,
     elasticsearch,
     flags,
     kubeconfig,

@@ -1,4 +1,4 @@
-"""``auditsplit elasticsearch``: what a cluster must have before the store can write to it."""
+"""``auditsplit elasticsearch``: prepare a cluster so that the sink can write to it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from auditsplit.cli.environment import MISUSE, read_settings
-from auditsplit.errors import StoreError
+from auditsplit.cli.support.environment import MISUSE, open_ingest, read_settings
+from auditsplit.errors import SinkError
 
 if TYPE_CHECKING:  # the library is an extra
-    from auditsplit.sinks.elasticsearch.store import ElasticsearchSink
+    from auditsplit.sinks.elasticsearch.sink import ElasticsearchSink
 
 _RETENTION = re.compile(r"[1-9][0-9]{0,4}[dhm]")
 
@@ -23,9 +23,10 @@ _RETENTION = re.compile(r"[1-9][0-9]{0,4}[dhm]")
 def elasticsearch() -> None:
     """Prepare the Elasticsearch clusters in AUDIT_SINKS.
 
-    Run both commands once, as an administrator: the credentials in ELASTICSEARCH_API_KEY, or ELASTICSEARCH_USERNAME and
-    ELASTICSEARCH_PASSWORD, need manage_index_templates (setup) and manage_own_api_key or manage_api_key (key). Give the
-    function the key that the second makes, which may do nothing but create documents.
+    Run setup and then key, once, as an administrator. The credentials in ELASTICSEARCH_API_KEY, or in
+    ELASTICSEARCH_USERNAME and ELASTICSEARCH_PASSWORD, require the privileges manage_index_templates and, on the names
+    of the data streams, view_index_metadata (setup), and manage_own_api_key or manage_api_key (key). Give the function
+    the API key that key prints. With that API key it can only create documents and the data streams for them.
     """
 
 
@@ -33,15 +34,18 @@ def elasticsearch() -> None:
 @click.option("--retention", metavar="TIME", help="Delete documents after TIME, as in 30d.  [default: never]")
 @click.option("--dry-run", is_flag=True, help="Only print the requests.")
 def setup(retention: str | None, *, dry_run: bool) -> None:
-    """Install the mappings and the index template, which make each user's data stream at the first event.
+    """Install the mappings and the index template. With them, a user's first event creates the user's data stream.
 
-    Run it again after an upgrade, or for another retention: the same again changes nothing. Data streams that are there
-    get new mappings when Elasticsearch rolls them over, and another retention by PUT _data_stream/<pattern>/_lifecycle.
+    Run it again after an upgrade, or to change the retention. Running it twice changes nothing. Existing data streams
+    get new mappings when Elasticsearch rolls them over. Change their retention with PUT
+    _data_stream/<pattern>/_lifecycle.
     """
     from auditsplit.sinks.elasticsearch import template  # noqa: PLC0415 - the library is an extra
 
     if retention is not None and not _RETENTION.fullmatch(retention):
-        raise click.BadParameter("write a number and d, h or m, as in 30d", param_hint="--retention")
+        raise click.BadParameter(
+            f"{retention[:40]!r} is not a valid time. Write a number and d, h or m, as in 30d", param_hint="--retention"
+        )
     for sink in _sinks():
         if dry_run:
             for path, document in template.documents(sink.streams, retention).items():
@@ -49,16 +53,16 @@ def setup(retention: str | None, *, dry_run: bool) -> None:
             continue
         try:
             template.install(sink.connected(), sink.streams, retention)
-        except StoreError as error:
+        except SinkError as error:
             raise click.ClickException(f"{sink.name}: {error}") from error
-        click.echo(f"{sink.name}: ready; documents are kept {retention or 'for ever'}", err=True)
+        click.echo(f"{sink.name}: ready. Documents are kept {retention or 'for ever'}", err=True)
 
 
 @elasticsearch.command()
-@click.option("--name", default="auditsplit", show_default=True, help="What the key is called.")
+@click.option("--name", default="auditsplit", show_default=True, help="The API key's name.")
 @click.option("--dry-run", is_flag=True, help="Only print the request.")
 def key(name: str, *, dry_run: bool) -> None:
-    """Make an API key that may create documents in the store's data streams and do nothing else, and print it."""
+    """Make an API key that can only create documents in the sink's data streams, and the streams, and print it."""
     from auditsplit.sinks.elasticsearch import template  # noqa: PLC0415 - the library is an extra
 
     for sink in _sinks():
@@ -68,19 +72,19 @@ def key(name: str, *, dry_run: bool) -> None:
             continue
         try:
             click.echo(f"ELASTICSEARCH_API_KEY={template.create_key(sink.connected(), sink.streams, name)}")
-        except StoreError as error:
+        except SinkError as error:
             raise click.ClickException(f"{sink.name}: {error}") from error
 
 
 def _sinks() -> Sequence[ElasticsearchSink]:
-    """Return the stores that this is about; exit where there are none."""
-    found = [sink for sink in read_settings().sinks if sink.name.startswith("elasticsearch+")]
-    if not found:
-        click.echo("AUDIT_SINKS: no Elasticsearch in it; set it to elasticsearch+https://host:9200, say", err=True)
+    """Return the Elasticsearch sinks in the settings. Exit if there are none."""
+    elastic = [sink for sink in open_ingest(read_settings()).sinks if sink.name.startswith("elasticsearch+")]
+    if not elastic:
+        click.echo("AUDIT_SINKS: must have an Elasticsearch sink, as in elasticsearch+https://host:9200", err=True)
         sys.exit(MISUSE)
-    return [cast("ElasticsearchSink", sink) for sink in found]
+    return [cast("ElasticsearchSink", sink) for sink in elastic]
 
 
 def _show(method: str, path: str, document: dict[str, Any]) -> None:
-    """Print a request as Kibana's console takes it."""
+    """Print a request in the format of Kibana's console."""
     click.echo(f"{method} {path}\n{json.dumps(document, indent=2)}\n")

@@ -1,4 +1,4 @@
-"""``auditsplit split``: recorded files into the stores."""
+"""``auditsplit split``: split recorded files into the sinks."""
 
 from __future__ import annotations
 
@@ -12,52 +12,110 @@ from pathlib import Path
 import click
 
 from auditsplit import auth, replay
-from auditsplit.cli.environment import read_settings
-from auditsplit.errors import AuditsplitError
+from auditsplit.archive.tree import log_files
+from auditsplit.cli.support.environment import open_ingest, read_settings
+from auditsplit.errors import AuditsplitError, Undecodable
+from auditsplit.ingest import Ingest
+from auditsplit.routing.template import RESERVED
 from auditsplit.settings import Settings
+from auditsplit.sinks.file.sink import FileSink
 
-_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+_SOURCE = click.Path(exists=True, allow_dash=True, path_type=Path)
+_TAR_NAMES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_PIPE = Path("-")
 
 
 @click.command()
-@click.argument("sources", metavar="FILE...", nargs=-1, required=True, type=_FILE)
-@click.option("--cluster", help="The cluster that the events are from.  [default: AUDIT_CLUSTER, or default]")
+@click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_SOURCE)
+@click.option("--cluster", help="The cluster that the events come from.  [default: AUDIT_CLUSTER, or default]")
 def split(sources: tuple[Path, ...], cluster: str | None) -> None:
-    """Split recorded EventLists or audit log files into the configured stores.
+    """Split recorded EventLists or audit log files into the configured sinks.
 
-    FILE is an EventList or an Event in JSON, or one on each line, as kube-apiserver's audit log has them; gzip is
-    recognised, and - is standard input. Exits with 1 where something was no event
-    (it is kept in _rejected/) or a file could not be split to its end; the other files are.
+    PATH is a file or a folder. A file has an EventList or an Event in JSON, or one on each line, like kube-apiserver's
+    audit log. It may be compressed with gzip. The lines may also be those of a container's log (CRI or Docker). Of a
+    folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
+
+    Exits with 1 if an item was malformed, and so is now below _rejected/, or if a file could not be split to its end.
+    The other files are split all the same.
     """
     settings = read_settings()
-    if cluster is not None and not auth.CLUSTER.fullmatch(cluster):
-        raise click.BadParameter("write a-z 0-9 - . and at most 63 characters", param_hint="--cluster")
+    ingest = open_ingest(settings)
+    if cluster is not None:
+        try:
+            auth.check_cluster(cluster)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--cluster") from error
+    cluster = cluster or settings.cluster
+    _warn_of_mixing(cluster, ingest)
     counts: Counter[str] = Counter()
     failed = False
-    for source in sources:
+    for source in _files(sources):
         try:
-            for done in _split(source, cluster or settings.cluster, settings):
-                counts.update(done.counts)
+            _expect_log(source, settings)
+            for piece in _split(source, cluster, ingest, settings.max_body_bytes):
+                counts.update(piece.counts)
         except (AuditsplitError, OSError) as error:
             failed = True
-            click.echo(f"Error: {source}: {error}; split it again, what is stored is not stored twice", err=True)
+            click.echo(
+                f"Error: {source}: {error}. Split it again. Events that are stored are not stored twice", err=True
+            )
     click.echo(
-        f"{counts['events']} events stored in {', '.join(sink.name for sink in settings.sinks)}"
-        f" ({counts['again']} of them before), {counts['rejected']} rejected",
+        f"{counts['events']} events stored in {', '.join(sink.name for sink in ingest.sinks)}"
+        f" ({counts['duplicate']} of them before), {counts['rejected']} rejected",
         err=True,
     )
     sys.exit(1 if counts["rejected"] or failed else 0)
 
 
-def _split(source: Path, cluster: str, settings: Settings) -> Iterator[replay.Done]:
-    """Yield what the pieces of one file came to, with a progress bar on a terminal."""
-    piped = str(source) == "-"
+def _warn_of_mixing(cluster: str, ingest: Ingest) -> None:
+    """Warn if files that hold another cluster's events would get those of ``cluster`` too."""
+    for sink in ingest.sinks:
+        try:
+            others = sink.mixed_with(cluster) if isinstance(sink, FileSink) else []
+        except OSError as error:
+            click.echo(f"Warning: {sink.name}: cannot read which clusters' events it holds: {error}", err=True)
+            continue
+        if others:
+            click.echo(
+                f"Warning: {sink.name} holds events of {', '.join(others)}. Those of {cluster} go to the same files, "
+                "where nobody can tell them apart. Set an AUDIT_KEY with {cluster}, or another folder in AUDIT_SINKS",
+                err=True,
+            )
+
+
+def _files(sources: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the files among ``sources``, and those below the folders among them."""
+    for source in sources:
+        if source == _PIPE or not source.is_dir():
+            yield source
+            continue
+        files = list(log_files(source))
+        if not files:
+            raise click.ClickException(f"{source}: there is no file below this folder. Hidden files don't count")
+        yield from files
+
+
+def _expect_log(source: Path, settings: Settings) -> None:
+    """Raise `Undecodable` if ``source`` is an archive, or a file that splitting it would write to."""
+    if source.name.endswith(_TAR_NAMES):
+        raise Undecodable(replay.TAR)
+    for target in settings.sinks:
+        root = Path(target.path).resolve()
+        if target.scheme == "file" and source.resolve().is_relative_to(root):
+            inside = source.resolve().relative_to(root).parts
+            if inside[:1] not in [(own,) for own in RESERVED]:
+                raise Undecodable(f"the file is in the sink {target.url} itself. Set AUDIT_SINKS to another place")
+
+
+def _split(source: Path, cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[replay.Delivered]:
+    """Yield the outcome of each piece of a file. Show a progress bar on a terminal."""
+    piped = source == _PIPE
     with io.FileIO(0, closefd=False) if piped else io.FileIO(source) as raw, io.BufferedReader(raw) as stream:
         size = 0 if piped else os.fstat(raw.fileno()).st_size
         hidden = not (size and sys.stderr.isatty())
         with click.progressbar(length=size, label=str(source), file=sys.stderr, hidden=hidden) as bar:
-            for done in replay.split(stream, cluster, settings):
-                for complaint in done.complaints:
+            for piece in replay.split(stream, cluster, ingest, max_bytes):
+                for complaint in piece.complaints:
                     click.echo(f"{source}: {complaint}", err=True)
                 bar.update(0 if hidden else max(0, raw.tell() - bar.pos))
-                yield done
+                yield piece

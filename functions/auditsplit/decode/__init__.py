@@ -1,1 +1,1 @@
-"""From the bytes of a request to single audit events."""
+"""Decoding: from the bytes of a request to single audit events."""

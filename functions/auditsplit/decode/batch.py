@@ -1,39 +1,55 @@
-"""A batch: what one request (or one piece of a file) brought, on its way to the stores."""
+"""Batches: the events of one body, and the id by which a retry is recognised."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-import msgspec
 from blake3 import blake3
 
 from auditsplit.decode import eventlist
-from auditsplit.decode.eventlist import BadItem, Event
-from auditsplit.routing.template import Origin
+from auditsplit.decode.envelope import Backend
+from auditsplit.event import Batch, Origin
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """The events of one body. A retry of the apiserver has the same bytes, so ``id`` tells it (64 hex digits)."""
+class Form(NamedTuple):
+    """The form of a body."""
 
-    id: str
-    origin: Origin
-    events: list[Event]
-    bad: list[BadItem]
-    more_bad: int = 0
-    """How many more were no events, beside those in ``bad``."""
+    lines: bool = False
+    """Whether it has a document on each line, not a single document."""
+    recorded: bool = False
+    """Whether it is a piece of a recorded file, not a request's. See `eventlist.decode_lines`."""
 
 
-def read(body: bytes, cluster: str, *, lines: bool = False) -> Batch:
-    """Return the batch that ``body`` is: one document, or with ``lines`` one on each line; `Undecodable` if none."""
-    decoded = eventlist.decode_lines(body) if lines else eventlist.decode(body)
+DOCUMENT = Form()
+"""A single document of a request."""
+
+
+def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "") -> Batch:
+    """Return the batch of ``body``.
+
+    Args:
+        body: The bytes, of the ``form``.
+        cluster: The cluster that the events are from.
+        form: The form of ``body``.
+        batch_id: The `digest` of body and cluster, if it is known.
+
+    Raises:
+        Undecodable: When ``body`` holds no audit events.
+    """
+    backend: Backend = "log" if form.recorded else "webhook"
+    if form.lines:
+        decoded = eventlist.decode_lines(body, backend, recorded=form.recorded)
+    else:
+        decoded = eventlist.decode(body, backend)
     origin = Origin(cluster, datetime.now(UTC))
-    return Batch(digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
+    return Batch(batch_id or digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 
 
 def digest(body: bytes, cluster: str) -> str:
-    """Return the BLAKE3 hash of the cluster and ``body``, in hexadecimal: equal for equal bytes of one cluster only.
+    """Return the BLAKE3 hash of the cluster's name and ``body``, in 64 hex digits.
 
-    Any user has a say in the bytes, so it has to be a cryptographic one; SHA-256 takes three times as long, even where
-    the processor helps it.
+    Users choose some of the bytes, so the hash must be a cryptographic one: a collision would make a new batch look
+    like a retry. SHA-256 takes three times as long, even with the processor's own instructions for it.
     """
     return blake3(cluster.encode() + b"\0").update(body).hexdigest()

@@ -1,1 +1,1 @@
-"""Which place an event belongs to."""
+"""Routing: the place that an event belongs to."""

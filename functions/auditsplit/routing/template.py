@@ -1,130 +1,112 @@
-"""Routing: which place an event belongs to.
+"""Key templates: from an event to its place.
 
-A key template such as ``kube-audit-{user}/audit`` names the place. Every value in it is encoded by `names`, so a
-rendered key has just the template's own slashes and never leaves its literal prefix. Templates in which two different
-users could meet in one place are refused.
+A template such as ``kube-audit-{user}/audit`` gives each event a key. Every value in the key is encoded by `names`.
+So a key has only the template's own slashes and never leaves the template's literal prefix. A template in which two
+different users could get the same key is refused.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from string import Formatter
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar
 
-from auditsplit.decode.eventlist import Event, Head
-from auditsplit.routing import names
-
-WhichUser: TypeAlias = Literal["authenticated", "impersonated"]
+from auditsplit.event import Event, Head, Origin
+from auditsplit.routing.fields import EXTRA, FIELDS, Field, WhichUser, field
 
 RESERVED = ("_rejected", ".auditsplit")
-"""What no key begins with: the stores' own places."""
+"""The sinks' own places. No key begins with them."""
 
 MAX_SEGMENT_BYTES = 225
-"""The longest segment of a key: 255, as the usual file systems have it, less what rotation adds to a file's name."""
+"""The longest segment of a key. Usual file systems allow 255 bytes. 30 are for what rotation adds to a file's name."""
 
-_KNOWN_WORDS = frozenset(
-    [
-        "None",
-        "Metadata",
-        "Request",
-        "RequestResponse",
-        "RequestReceived",
-        "ResponseStarted",
-        "ResponseComplete",
-        "Panic",
-    ]
-)
-_FIXED_BYTES = {"date": 10, "year": 4, "month": 2, "day": 2, "hour": 2}
 _LITERAL = re.compile(r"[A-Za-z0-9._@:=+,/-]*", re.ASCII)
-
-
-class Origin(NamedTuple):
-    """What a whole batch has in common: the cluster's name and when the batch came, in UTC."""
-
-    cluster: str
-    arrived: datetime
-
-
-class _Field(NamedTuple):
-    """What a template may name: its value in an event, as it came, and the name that this gets.
-
-    Apart, since a batch has few values: each is encoded once, not once an event. Fields of one value share it.
-    """
-
-    value: Callable[[Head, Origin], Any]
-    name: Callable[[Any], str]
-
-
-def event_time(head: Head, arrived: datetime) -> datetime:
-    """Return when the event happened, in UTC: its ``stageTimestamp``, else ``requestReceivedTimestamp``, else arrival.
-
-    A timestamp that is null, not RFC 3339 or without a zone does not count.
-    """
-    for text in (head.stageTimestamp, head.requestReceivedTimestamp):
-        if text:
-            try:
-                time = datetime.fromisoformat(text)
-                if time.tzinfo is not None:
-                    return time if time.tzinfo is UTC else time.astimezone(UTC)
-            except (ValueError, OverflowError):
-                continue
-    return arrived
+_SLASH = re.compile(r"/(?![^{}]*\})")  # not that in {extra:example.com/key}
+_MISTAKEN = FIELDS["user"]  # a field that does not exist is checked like this field
 
 
 class KeyTemplate:
-    """A template over `FIELDS`, checked; ``ValueError`` names every mistake in it, a line each."""
+    """A valid template over `FIELDS` and the keys of ``user.extra``."""
+
+    OPTION_WORDS: ClassVar[str] = "a key template"
 
     def __init__(self, text: str, *, user: WhichUser = "authenticated") -> None:
-        """Check ``text``; ``user`` says whose name ``{user}`` is where an event has an impersonated user too."""
+        """Check ``text``. ``user`` is whose name ``{user}`` is where an event has an impersonated user too.
+
+        Raises:
+            ValueError: With every mistake on a line of its own.
+        """
         mistakes = list(_mistakes(text))
         if mistakes:
             raise ValueError("\n".join(mistakes))
         self.text = text
         self.user = user
-        self._names = [field for _, field in _parse(text) if field]
-        fields = {**_FIELDS, "user": _IMPERSONATED if user == "impersonated" else _AUTHENTICATED}
-        self._fields = [fields[name] for name in self._names]
-        self._values = list(dict.fromkeys(field.value for field in self._fields))
+        self._parts = [(literal, field(name, user) if name else None) for literal, name in _parse(text)]
+        self._fields = [part for _, part in self._parts if part]
+        self._getters = list(dict.fromkeys((part.value, part.of_event) for part in self._fields))
 
-    def key(self, head: Head, origin: Origin) -> str:
-        """Return the key of one event."""
-        return self._render([value(head, origin) for value in self._values])
+    def __str__(self) -> str:
+        """Return the template's text."""
+        return self.text
+
+    @classmethod
+    def from_option(cls, text: str, user: WhichUser) -> KeyTemplate:
+        """Return the template of an option in a sink's URL. ``ValueError`` has every mistake on a line of its own."""
+        return cls(text, user=user)
+
+    def key(self, event: Event, origin: Origin) -> str:
+        """Return the key of an event."""
+        return self._render([column[0] for column in self._columns([event], origin)])
 
     def group(self, events: Sequence[Event], origin: Origin) -> dict[str, list[Event]]:
-        """Return the events by key, in their order; keys in the order of their first event."""
+        """Return the events by key, in their order. Keys are in the order of their first event."""
         groups: dict[str, list[Event]] = {}
         by_values: dict[tuple[Any, ...], list[Event]] = {}
-        heads = [event.head for event in events]
-        columns = [[value(head, origin) for head in heads] for value in self._values]
+        columns = self._columns(events, origin)
         rows = zip(*columns, strict=True) if columns else itertools.repeat((), len(events))
-        for event, found in zip(events, rows, strict=True):
-            group = by_values.get(found)
+        for event, values in zip(events, rows, strict=True):
+            group = by_values.get(values)
             if group is None:
-                group = by_values[found] = groups.setdefault(self._render(found), [])
+                group = by_values[values] = groups.setdefault(self._render(values), [])
             group.append(event)
         return groups
 
     @property
     def max_bytes(self) -> int:
-        """The length of the longest key that it can give."""
-        fields = [_FIXED_BYTES.get(field, names.MAX_BYTES) for field in self._names]
-        return sum(fields) + sum(len(literal) for literal, _ in _parse(self.text))
+        """The length of the longest key."""
+        return sum(part.max_bytes for part in self._fields) + sum(len(literal) for literal, _ in self._parts)
 
-    def _render(self, found: Iterable[Any]) -> str:
-        values = dict(zip(self._values, found, strict=True))
-        encoded = [field.name(values[field.value]) for field in self._fields]
-        return self.text.format_map(dict(zip(self._names, encoded, strict=True)))
+    @property
+    def has_time(self) -> bool:
+        """Whether a key depends on the event's time."""
+        return any(part.is_time for part in self._fields)
+
+    @property
+    def has_cluster(self) -> bool:
+        """Whether events of two clusters never share a key."""
+        return FIELDS["cluster"] in self._fields
+
+    def _columns(self, events: Sequence[Event], origin: Origin) -> list[list[Any]]:
+        """Return the values of the events for each getter."""
+        heads: list[Head] = [event.head for event in events]
+        return [
+            [value_of(subject, origin) for subject in (events if of_event else heads)]
+            for value_of, of_event in self._getters
+        ]
+
+    def _render(self, values: Iterable[Any]) -> str:
+        by_getter = {getter: value for (getter, _), value in zip(self._getters, values, strict=True)}
+        return "".join(literal + (part.name(by_getter[part.value]) if part else "") for literal, part in self._parts)
 
 
 def _parse(text: str) -> list[tuple[str, str | None]]:
-    """Return the literals and the field after each; a format or conversion counts as part of the field's name."""
+    """Return the literals and the name of the field after each. A format or conversion is part of the name."""
     parts = []
-    for literal, field, form, conversion in Formatter().parse(text):
+    for literal, name, form, conversion in Formatter().parse(text):
         extra = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
-        parts.append((literal, field if field is None else field + extra))
+        parts.append((literal, name if name is None else name + extra))
     return parts
 
 
@@ -132,93 +114,37 @@ def _mistakes(text: str) -> Iterable[str]:
     try:
         parts = _parse(text)
     except ValueError as error:
-        yield f"{text!r}: {error}; write fields as {{user}}"
+        yield f"{text!r}: {error}. Write fields as {{user}}"
         return
-    for literal, field in parts:
+    for literal, name in parts:
         if not _LITERAL.fullmatch(literal):
             yield f"{text!r}: {literal!r} has a character other than A-Z a-z 0-9 . _ @ : = + , - /"
-        if field is not None and field not in FIELDS:
-            yield f"{text!r}: there is no field {{{field}}}; there are {' '.join(f'{{{name}}}' for name in FIELDS)}"
+        if name is not None and not field(name):
+            known = " ".join(f"{{{known}}}" for known in (*FIELDS, f"{EXTRA}KEY"))
+            yield f"{text!r}: {{{name}}} is not a field. Fields are {known}"
     if text.startswith((".", "_")):
-        yield f"{text!r}: {' and '.join(RESERVED)} are the store's own; begin with another character than . and _"
-    for segment in text.split("/"):
+        yield f"{text!r}: {' and '.join(RESERVED)} are the sinks' own. Begin with another character than . and _"
+    for segment in _SLASH.split(text):
         yield from _segment_mistakes(segment)
+
+
+def _checked_as(name: str) -> Field:
+    return field(name) or _MISTAKEN
 
 
 def _segment_mistakes(segment: str) -> Iterable[str]:
     if segment in ("", ".", ".."):
-        yield f"{segment!r} is no name between two slashes; write a relative key such as kube-audit-{{user}}/audit"
+        yield (
+            f"{segment!r} is not a valid name between two slashes. Write a relative key such as "
+            "kube-audit-{user}/audit"
+        )
         return
     parts = _parse(segment)
-    free = [f"{{{field}}}" for _, field in parts if field is not None and field not in _FIXED_BYTES]
+    fields = [(name, _checked_as(name)) for _, name in parts if name is not None]
+    free = [f"{{{name}}}" for name, part in fields if not part.fixed_bytes]
     if len(free) > 1:
-        yield f"{segment!r}: two events could meet in one place; put / between {' and '.join(free)}"
+        yield f"{segment!r}: two events could get the same key. Put / between {' and '.join(free)}"
         return
-    longest = sum(len(literal) + (_FIXED_BYTES.get(field, names.MAX_BYTES) if field else 0) for literal, field in parts)
+    longest = sum(len(literal) for literal, _ in parts) + sum(part.max_bytes for _, part in fields)
     if longest > MAX_SEGMENT_BYTES:
-        yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}; shorten it, or put / in it"
-
-
-def _authenticated_user(head: Head, _: Origin) -> str | None:
-    return head.user.username if head.user else None
-
-
-def _impersonated_user(head: Head, origin: Origin) -> str | None:
-    user = head.impersonatedUser
-    return (user and user.username) or _authenticated_user(head, origin)
-
-
-def _namespace(head: Head, _: Origin) -> str | None:
-    return head.objectRef.namespace if head.objectRef else None
-
-
-def _resource(head: Head, _: Origin) -> str | None:
-    return head.objectRef.resource if head.objectRef else None
-
-
-def _user_name(value: str | None) -> str:
-    return names.encode(value) if value else names.NO_USER
-
-
-def _name(value: str | None) -> str:
-    return names.encode(value) if value else names.ABSENT
-
-
-def _word(value: str | None) -> str:
-    """Return a level or stage as Kubernetes spells it, and any other value encoded."""
-    return value if value in _KNOWN_WORDS else _name(value)
-
-
-def _cluster(_: Head, origin: Origin) -> str:
-    return origin.cluster
-
-
-def _hour(head: Head, origin: Origin) -> tuple[int, int, int, int]:
-    time = event_time(head, origin.arrived)
-    return time.year, time.month, time.day, time.hour
-
-
-def _form(form: str) -> Callable[[tuple[int, int, int, int]], str]:
-    """Return what names an event's year, month, day and hour as ``form`` does."""
-    return lambda hour: form.format(*hour)
-
-
-_AUTHENTICATED = _Field(_authenticated_user, _user_name)
-_IMPERSONATED = _Field(_impersonated_user, _user_name)
-_FIELDS: dict[str, _Field] = {
-    "user": _AUTHENTICATED,
-    "namespace": _Field(_namespace, _name),
-    "cluster": _Field(_cluster, _name),
-    "verb": _Field(lambda head, _: head.verb, _name),
-    "resource": _Field(_resource, _name),
-    "level": _Field(lambda head, _: head.level, _word),
-    "stage": _Field(lambda head, _: head.stage, _word),
-    "date": _Field(_hour, _form("{:04}-{:02}-{:02}")),
-    "year": _Field(_hour, _form("{:04}")),
-    "month": _Field(_hour, _form("{1:02}")),
-    "day": _Field(_hour, _form("{2:02}")),
-    "hour": _Field(_hour, _form("{3:02}")),
-}
-
-FIELDS = tuple(_FIELDS)
-"""What a template may name."""
+        yield f"{segment!r} can grow to {longest} bytes, over {MAX_SEGMENT_BYTES}. Shorten it, or put / in it"

@@ -1,19 +1,20 @@
-"""gunicorn's threaded worker, but no thread waits for a sender who says nothing, and none closes politely.
+"""gunicorn's threaded worker, changed so that no thread waits for a silent sender or for the end of a connection.
 
-gunicorn 27's own gives every new connection a thread, which waits in it for the first byte (5 s) and then for the whole
-head (for ever); and it closes connections in its main loop, where it waits up to 2 s for the other end to close too. So
-as many silent connections as there are threads stop a server, and a few senders that leave theirs open slow it down.
+gunicorn 27's own worker gives every new connection a thread. The thread waits for the first byte (5 s) and then for the
+whole head (for ever). It closes connections in its main loop, where it waits up to 2 s for the other end to close too.
+So a few silent connections stop a server, and a few senders that leave connections open slow it down.
 
-Here a connection waits with the idle ones until its request's head is whole, which the kernel keeps meanwhile; the
-longest waiting one makes room when there are too many. A thread reads a request for `READ_S` at the most, and a
-connection that ends is drained by the poller. A request for which no thread gets free within `WAIT_S`, or before there
-are too many, is refused unread, so that a sender knows in time, and what waits takes the kernel's memory and not ours.
+Here a connection waits with the idle ones until its request's head is complete. The kernel holds the bytes meanwhile.
+When there are too many connections, the longest waiting one is closed. A thread reads a request for `READ_S` at most,
+and the poller drains a connection that ends. A request for which no thread is free within `WAIT_S`, or for which there
+is no room, is refused unread. So a sender knows in time, and waiting requests take the kernel's memory and not ours.
+
+gunicorn is pinned to a minor version, and a test compares the methods that this module overrides.
 """
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import math
 import selectors
 import socket
@@ -21,70 +22,62 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from http import HTTPStatus
 from typing import ClassVar
 
 from gunicorn import config
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from auditsplit.serve.receiver import Response
+from auditsplit.serve import heads, unread
+from auditsplit.serve.heads import Head
+from auditsplit.serve.messages import Response
 
 HEAD_S = 10.0
-"""For a request's head, from the connection's first moment or the answer before."""
+"""For a request's head, from the connection's start or from the last answer on it."""
 
 READ_S = 10.0
-"""For a request's body, all of it; the apiserver waits 30 s for the answer."""
+"""For a request's whole body. kube-apiserver waits 30 s for the answer."""
 
 WAIT_S = 4.0
-"""For a thread; with the 25 s that a request may then take (`deadline`), within the 30 s that the apiserver waits."""
+"""For a thread. With the 25 s that a request may then take (`auditsplit.deadline`), within kube-apiserver's 30 s."""
 
 CONNECTIONS = 512
-"""At once, in a worker; every one is an open file, of which some systems give a process 1024."""
+"""At once, in a worker. Each is an open file, and some systems give a process 1024 of them."""
 
-_REST_S = 0.001  # to wait for more of a body that nobody read: hardly more than a look
+_REST_S = 0.001  # to wait for the unread rest of a body: hardly more than a look
 _REST_BYTES = 64 * 1024
-_LINGER_S = 2.0  # in which a sender that is still sending gets to read the answer
+_LINGER_S = 2.0  # in which a sender that is still sending can read the answer
 _LINGER_BYTES = 32 * 1024 * 1024
-_HEAD_BYTES = 32 * 1024  # more than any apiserver's: its token is the largest part
 _PIECE_BYTES = 256 * 1024
-_HEAD_END = b"\r\n\r\n"
-_TOO_LARGE = Response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, {}, b"")
 
 
 def install(busy: Callable[[], Response]) -> None:
-    """Make it what gunicorn takes where nothing else is asked for; functions-framework has no option for it.
+    """Make Worker gunicorn's default worker class. functions-framework has no option for it.
 
-    ``busy`` gives the answer to a request that found no thread.
+    ``busy`` returns the answer to a request for which no thread is free.
     """
     Worker.busy = staticmethod(busy)
     config.WorkerClass.default = Worker
     config.WorkerConnections.default = CONNECTIONS
-
-
-class _Head(enum.Enum):
-    """How much of a request's head has come; ``WHOLE`` also where no more will."""
-
-    AWAITED = enum.auto()
-    WHOLE = enum.auto()
-    TOO_LARGE = enum.auto()
-    NONE = enum.auto()
-    """The other end has closed, as it may after an answer."""
+    config.ControlSocketDisable.default = True  # all servers of a user would share its path, below HOME
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """See the module. All but `handle` runs in the worker's main loop."""
+    """See the module. All methods but `handle` and `handle_error` run in the worker's main loop."""
 
     busy: ClassVar[staticmethod[[], Response]]
 
     def init_process(self) -> None:
-        """Begin with no connections."""
+        """Start with no connections, and let no header of a sender's choose a path or a scheme."""
+        self.cfg.set("forwarder_headers", "")
+        self.cfg.set("secure_scheme_headers", {})
         self._queued: dict[TConn, tuple[float, Future[object]]] = {}
         self._reading: dict[TConn, float] = {}
         self._lingering: dict[TConn, int] = {}
         super().init_process()
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection, if need be in the place of the one that drains, awaits a head or a thread for longest."""
+        """Accept a connection. If there are too many, end the one that has waited or drained for longest."""
         super().accept(listener)
         if self.nr_conns < self.worker_connections:
             return
@@ -100,26 +93,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._refuse(math.inf, most=1)
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Give the connection a thread if its request's head is there; else let it wait."""
-        ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""  # of a next request, read with the last
-        head = self._head(conn, ahead)
-        if head is _Head.AWAITED:
+        """Give the connection a thread if its request's head is complete; otherwise let it wait."""
+        ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""  # of the next request, already read
+        head = heads.peek(conn.sock, ahead, tls=self.cfg.is_ssl)
+        if head is Head.AWAITED:
             self._wait(conn, ahead)
         else:
-            self._go_on(conn, head)
-
-    def on_pending_socket_readable(self, conn: TConn, ahead: bytes, client: socket.socket) -> None:
-        """Look at what came on a waiting connection, if it was not ended since the poller told of it."""
-        if conn not in self.pending_conns:
-            return
-        head = self._head(conn, ahead)
-        if head is not _Head.AWAITED:
-            self.poller.unregister(client)
-            self.pending_conns.remove(conn)
-            self._go_on(conn, head)
+            self._proceed(conn, head)
 
     def handle(self, conn: TConn) -> object:
-        """Answer one request, in a thread; its sender is cut off when it takes too long."""
+        """Answer one request, in a thread. `murder_pending` stops the reading when it takes too long."""
         self._reading[conn] = time.monotonic() + READ_S
         try:
             return super().handle(conn)
@@ -127,11 +110,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             del self._reading[conn]
 
     def _keepalive_after(self, conn: TConn, keepalive: object) -> bool:
-        """Keep the connection for another request if this one was read to its end; no thread waits for the rest."""
+        """Return whether the connection stays for another request: if this request was read to its end."""
         if not keepalive:
             return False
-        conn.sock.settimeout(_REST_S)  # not a deadline, which a busy machine misses where there is nothing left to read
-        return bool(conn.parser.finish_body(max_bytes=_REST_BYTES))
+        conn.sock.settimeout(_REST_S)  # not a deadline: a busy machine would miss it
+        try:
+            return bool(conn.parser.finish_body(max_bytes=_REST_BYTES))
+        except ParseException:
+            return False  # the request has its answer, and gets no second one
+
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:  # noqa: ARG002
+        """Answer a request that cannot be read."""
+        unread.send(client, unread.answer_to(exc, addr))
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         """Keep the connection, or end it without waiting for the other end."""
@@ -141,7 +131,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._linger(conn)
 
     def murder_pending(self) -> None:
-        """End what took its time: waiting for a head or a thread, draining, and reading in a thread."""
+        """End what took too long: waiting for a head or a thread, draining, and reading in a thread."""
         super().murder_pending()
         now = time.monotonic()
         self._refuse(now - WAIT_S)
@@ -152,20 +142,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 with contextlib.suppress(OSError):  # of the plain socket: TLS's own gives up the answer as well
                     socket.socket.shutdown(conn.sock, socket.SHUT_RD)
 
-    def _go_on(self, conn: TConn, head: _Head) -> None:
-        if head is _Head.WHOLE:
+    def _head_readable(self, conn: TConn, ahead: bytes, client: socket.socket) -> None:
+        """Look at what arrived on a waiting connection. Events for a closed connection are ignored."""
+        if conn not in self.pending_conns:
+            return
+        head = heads.peek(conn.sock, ahead, tls=self.cfg.is_ssl)
+        if head is not Head.AWAITED:
+            self.poller.unregister(client)
+            self.pending_conns.remove(conn)
+            self._proceed(conn, head)
+
+    def _proceed(self, conn: TConn, head: Head) -> None:
+        if head is Head.COMPLETE:
             conn.data_ready = True
             done: Future[object] = self.tpool.submit(self.handle, conn)
-            self._queued.pop(conn, None)  # its request before; the queue is in the order of time
+            self._queued.pop(conn, None)  # its last request; the queue is in the order of time
             self._queued[conn] = time.monotonic(), done
             done.add_done_callback(lambda done: self.method_queue.defer(self.finish_request, conn, done))
         else:
-            if head is _Head.TOO_LARGE:
-                _say(conn, _TOO_LARGE)
+            if head is Head.TOO_LARGE:
+                unread.send(conn.sock, unread.too_large(conn.client))
             self._linger(conn)
 
     def _refuse(self, since: float, most: int = CONNECTIONS) -> None:
-        """Refuse those that have been waiting for a thread since then; over gunicorn's own TLS nothing can be said."""
+        """Refuse the requests that wait for a thread since then. Over gunicorn's own TLS no answer can be sent."""
         since = -math.inf if self.cfg.is_ssl else since
         while self._queued and most:
             conn, (queued, done) = next(iter(self._queued.items()))
@@ -174,32 +174,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 break
             del self._queued[conn]
             if waits and done.cancel():  # then `finish_request` is called
-                _say(conn, self.busy())
+                unread.send(conn.sock, self.busy())
                 most -= 1
 
     def _wait(self, conn: TConn, ahead: bytes) -> None:
         conn.timeout = time.monotonic() + HEAD_S
         conn.sock.settimeout(0)
         self.pending_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn, ahead))
-
-    def _head(self, conn: TConn, ahead: bytes) -> _Head:
-        """Return how far the head is; while it is awaited, the poller is silent until more of it has come."""
-        try:
-            seen = socket.socket.recv(conn.sock, _HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return _Head.WHOLE if _HEAD_END in ahead else _Head.AWAITED
-        except OSError:
-            return _Head.WHOLE  # a thread finds out what is wrong
-        if not seen and not ahead:
-            return _Head.NONE
-        ended = len(seen) < conn.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
-        if ended or self.cfg.is_ssl or _HEAD_END in ahead + seen:
-            head = _Head.WHOLE
-        else:
-            head = _Head.AWAITED if len(seen) < _HEAD_BYTES else _Head.TOO_LARGE
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1 if head is _Head.AWAITED else 1)
-        return head
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._head_readable, conn, ahead))
 
     def _linger(self, conn: TConn) -> None:
         try:
@@ -214,17 +196,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._lingering[conn] = _LINGER_BYTES
 
     def _drain(self, conn: TConn, client: socket.socket) -> bool:
-        """Read on, and return whether there may be more; what has no more is ended."""
-        if conn not in self._lingering:  # it was ended since the poller told of it, to make room
+        """Read on, and return whether more may arrive. At its end the connection is closed."""
+        if conn not in self._lingering:  # closed to make room
             return False
         try:
-            came = len(socket.socket.recv(client, _PIECE_BYTES))
-        except BlockingIOError:
+            count = len(socket.socket.recv(client, _PIECE_BYTES))
+        except (BlockingIOError, TimeoutError):
             return False
         except OSError:
-            came = 0
-        self._lingering[conn] -= came
-        if not came or self._lingering[conn] < 0:
+            count = 0
+        self._lingering[conn] -= count
+        if not count or self._lingering[conn] < 0:
             self._end(conn)
         return True
 
@@ -235,12 +217,3 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         conn.close()
-
-
-def _say(conn: TConn, response: Response) -> None:
-    """Send a whole answer, in the little that any socket takes at once, and announce the connection's end."""
-    status = HTTPStatus(response.status)
-    headers = {**response.headers, "Content-Length": len(response.body), "Connection": "close"}
-    lines = [f"HTTP/1.1 {status:d} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    with contextlib.suppress(OSError):
-        conn.sock.send("\r\n".join([*lines, "", ""]).encode() + response.body)

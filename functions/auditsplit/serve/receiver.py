@@ -1,9 +1,9 @@
-"""HTTP without a framework: a request in plain strings and bytes, a response likewise.
+"""The routes of ingest: who may post, what a body may be, and which status each outcome has.
 
-The statuses are a contract with kube-apiserver's webhook client: it takes any 2xx for a delivery, drops a batch after
+The statuses are a contract with kube-apiserver's webhook client. It counts any 2xx as delivered, drops a batch after
 five tries of anything else, follows redirects with an empty GET, and heeds a whole number of seconds in ``Retry-After``
-beside 429 and 5xx. So: 200 once all is durable, 503 with ``Retry-After: 1`` for a store's trouble, no other 2xx where
-something could be posted, no redirect. Errors are problem details (RFC 9457).
+beside 429 and 5xx. So a 200 means that all sinks hold the batch, a sink's failure is a 503 with ``Retry-After: 1``, no
+other 2xx is given where something could be posted, and nothing redirects.
 """
 
 from __future__ import annotations
@@ -12,181 +12,171 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import orjson
-
-from auditsplit import auth, deadline, ingest
+from auditsplit import auth
+from auditsplit.deadline import REQUEST_S, Deadline
+from auditsplit.decode import compression
+from auditsplit.decode.batch import Form
 from auditsplit.errors import (
     AuditsplitError,
     Busy,
     MethodNotAllowed,
     NotFound,
     SenderError,
-    StoreError,
+    SinkError,
     Undecodable,
     UnsupportedBody,
 )
-from auditsplit.ingest import Receipt
+from auditsplit.ingest import Ingest, Receipt
 from auditsplit.serve import body
+from auditsplit.serve.admission import Turn, Turns
+from auditsplit.serve.counting import Counting, Metrics
+from auditsplit.serve.messages import RETRY_LATER, RETRY_SOON, Request, Response, fault, json_response, problem
 from auditsplit.settings import Settings
-from auditsplit.telemetry import observation
+from auditsplit.telemetry.figures import Figures
 from auditsplit.telemetry.logs import FIELDS
-from auditsplit.telemetry.observation import Observation
 
 _INGEST = re.compile(r"/(?:clusters/(?P<cluster>[^/]+))?/?")
 _JSON_TYPES = ("", "application/json")
 _LINES_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
 _MAX_DIGITS = 18
-_READY_S = 1.0  # for which an answer of /readyz counts: whoever asks can't make the stores work
-_COME_AGAIN = {"Retry-After": "1"}
-_COME_LATER = {"Retry-After": "5"}  # a sender with more than is done sends whole bodies each time, to be refused
+_READY_S = 1.0  # for which an answer of /readyz is given again: nobody can make the sinks work by asking
 _log = logging.getLogger(__name__)
 
 
-class Request(NamedTuple):
-    """What came: ``headers`` with lower-case names, ``peer`` the address of the other end."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    stream: body.Stream
-    peer: str
-
-
-class Response(NamedTuple):
-    """What goes back."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
-class Metrics(Protocol):
-    """What counts requests; the module `auditsplit.telemetry.metrics` is one."""
-
-    CONTENT_TYPE: str
-
-    def count(self, seen: Observation, status: int, clusters: Collection[str], /) -> None:
-        """Count one answered request."""
-
-    def text(self) -> bytes:
-        """Return what is told of them, of `CONTENT_TYPE`."""
-
-
 class Receiver:
-    """Answers requests by the settings; any number of threads may use one at once."""
+    """Answers requests by the settings. Any number of threads may use one at once."""
 
-    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
-        """Take the settings, and what counts, if anything does; the stores are touched by the first request."""
+    def __init__(self, settings: Settings, ingest: Ingest, metrics: Metrics | None = None) -> None:
+        """Keep the settings, the use case, and the counter of requests where there is one."""
         self.settings = settings
-        self._metrics = metrics
-        self._clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
+        self.ingest = ingest
+        clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
+        self._counting = Counting(metrics, clusters)
+        self._turns = Turns()
         self._ready: tuple[float, Response] | None = None
 
     def recover(self) -> None:
-        """Let the stores finish what a killed process left; one that can't now does so with its first batch."""
-        for sink in self.settings.sinks:
+        """Let the sinks finish what a killed process left. A sink that fails now does so with its first batch."""
+        for sink in self.ingest.sinks:
             try:
                 sink.recover()
-            except StoreError as error:
+            except SinkError as error:
                 _log.error("at the start: %s", error)
 
-    def handle(self, request: Request) -> Response:
-        """Return the answer; never raises. A request that posts gets a line in the log, and so does a refused one."""
-        with observation.request() as seen, deadline.within(deadline.REQUEST_S):
-            told = self._answered(request)
-        status = told.response.status
-        if told.message:
-            fields = {"status": status, "code": told.code, "peer": request.peer, **seen.fields()}
-            _log.log(told.level, told.message, extra={FIELDS: fields}, exc_info=told.fault)
-        if self._metrics and _INGEST.fullmatch(request.path):
-            self._metrics.count(seen, status, self._clusters)
-        return told.response
+    def handle(self, request: Request, deadline: Deadline | None = None) -> Response:
+        """Return the answer. Every POST and every refused request is logged.
+
+        Args:
+            request: the request; its body is read here.
+            deadline: until when the answer is needed; `REQUEST_S` from now where the platform has none, or a later one.
+        """
+        deadline = (deadline or Deadline.after(REQUEST_S)).within(REQUEST_S)
+        figures = Figures()
+        outcome = self._outcome(request, deadline, figures)
+        status = outcome.response.status
+        if outcome.message:
+            fields = {"status": status, "code": outcome.code, "peer": request.peer, **figures.fields()}
+            _log.log(outcome.level, outcome.message, extra={FIELDS: fields}, exc_info=outcome.fault)
+        if _INGEST.fullmatch(request.path):
+            self._counting.count(figures, status)
+        return outcome.response
 
     def busy(self) -> Response:
-        """Return the answer to a request that nobody has time to read; it is logged, and counted as no cluster's."""
-        error = Busy("every thread is at work, for longer than a request should wait; send it again")
+        """Return the answer to a request that no thread has time to read. It is logged, and counted as no cluster's."""
+        error = Busy("every thread is busy, for longer than a request should wait; send it again")
         _log.warning("refused unread: busy", extra={FIELDS: {"status": 503, "code": error.code}})
-        if self._metrics:
-            self._metrics.count(Observation(), 503, self._clusters)
-        return _problem(503, "Busy", error, _COME_LATER)
+        self._counting.count(Figures(), 503)
+        return _busy(error)
 
-    def _answered(self, request: Request) -> _Told:
+    def _outcome(self, request: Request, deadline: Deadline, figures: Figures) -> _Outcome:
         try:
-            return self._route(request)
+            return self._route(request, deadline, figures)
         except SenderError as error:
-            problem = _problem(error.status, error.title, error, error.headers, **_position(error))
-            return _Told(problem, error.detail, error.code, logging.WARNING)
-        except StoreError as error:
-            problem = _problem(503, "Store not available", error, _COME_AGAIN)
-            return _Told(problem, str(error), error.code, logging.ERROR)
+            answer = problem(error.status, error.title, error, error.headers, **_position(error))
+            return _Outcome(answer, error.detail, error.code, logging.WARNING)
+        except Busy as error:
+            return _Outcome(_busy(error), str(error), error.code, logging.WARNING)
+        except SinkError as error:
+            answer = problem(503, "Sink not available", error, RETRY_SOON)
+            return _Outcome(answer, str(error), error.code, logging.ERROR)
         except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged whole
-            told = AuditsplitError(
-                "a fault in auditsplit, described in its log; nothing of this request was acknowledged"
-            )
-            problem = _problem(500, "Internal Server Error", told, _COME_AGAIN)
-            return _Told(problem, "a fault in auditsplit", told.code, logging.ERROR, error)
+            return _Outcome(fault(), "a fault in auditsplit", AuditsplitError.code, logging.ERROR, error)
 
-    def _route(self, request: Request) -> _Told:
+    def _route(self, request: Request, deadline: Deadline, figures: Figures) -> _Outcome:
         if request.path in ("/healthz", "/readyz", "/metrics"):
             _expect_method(request, "GET", "HEAD")
-            return _Told(self._watched(request))
+            return _Outcome(self._watched(request, deadline))
         ingest = _INGEST.fullmatch(request.path)
         if not ingest:
             raise NotFound(f"expected the path / or /clusters/<cluster>, came {request.path[:80]!r}")
         _expect_method(request, "POST")
-        return self._ingest(request, ingest["cluster"])
+        return self._post(request, ingest["cluster"], deadline, figures)
 
-    def _watched(self, request: Request) -> Response:
+    def _watched(self, request: Request, deadline: Deadline) -> Response:
         if request.path == "/healthz":
-            return _json(200, {"status": "ok"})
+            return json_response(200, {"status": "ok"})
         if request.path == "/readyz":
-            return self._readiness()
+            return self._readiness(deadline)
         auth.expect_watcher(request.headers, request.peer, self.settings.metrics_sha256)
-        if self._metrics is None:
-            raise NotFound("no metrics are kept here; a server keeps them with auditsplit[metrics] installed")
-        return Response(200, {"Content-Type": self._metrics.CONTENT_TYPE}, self._metrics.text())
+        metrics = self._counting.metrics
+        if metrics is None:
+            raise NotFound("this server keeps no metrics; install the extra 'metrics', and it does")
+        return Response(200, {"Content-Type": metrics.CONTENT_TYPE}, metrics.text())
 
-    def _ingest(self, request: Request, asked: str | None) -> _Told:
-        settings, seen = self.settings, observation.current()
-        if asked is not None and not auth.CLUSTER.fullmatch(asked):
-            raise NotFound(f"{asked[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
-        cluster = auth.authorize(request.headers, request.peer, asked, settings.tokens, settings.cluster)
-        seen.cluster = cluster
-        lines = _is_lines(request.headers.get("content-type", ""))
-        with observation.phase("read"):
-            raw = body.read(request.stream, settings.max_body_bytes, _content_length(request.headers))
-            seen.bytes_in = len(raw)
+    def _post(self, request: Request, asked: str | None, deadline: Deadline, figures: Figures) -> _Outcome:
+        settings = self.settings
+        if asked is not None:
             try:
-                text = body.decompress(raw, request.headers.get("content-encoding", ""), settings.max_body_bytes)
-            except Undecodable as error:
-                raise ingest.kept(error, raw, cluster, settings.sinks) from error
-        receipt = ingest.receive(text, cluster, settings.sinks, lines=lines, redaction=settings.redaction)
-        seen.again = receipt.alreadyStored
-        return _told(receipt)
+                auth.check_cluster(asked)
+            except ValueError as error:
+                raise NotFound(str(error)) from error
+        cluster = auth.authorize(request.headers, request.peer, asked, settings.tokens, settings.cluster)
+        figures.cluster = cluster
+        lines = _is_lines(request.headers.get("content-type", ""))
+        with self._turns.turn(deadline) as turn:
+            text = self._text(request, cluster, deadline, figures, turn)
+            receipt = self.ingest.receive(text, cluster, deadline, figures, Form(lines=lines))
+        return _accepted(receipt)
 
-    def _readiness(self) -> Response:
+    def _text(self, request: Request, cluster: str, deadline: Deadline, figures: Figures, turn: Turn) -> bytes:
+        """Return the body, decompressed. A large body waits for its turn, unread if its length was announced."""
+        most, announced = self.settings.max_body_bytes, _content_length(request.headers)
+        if announced is not None and announced <= most:
+            turn.expect(announced)
+        with figures.phase("read"):
+            raw = body.read(request.stream, most, announced)
+            figures.bytes_in = len(raw)
+            turn.expect(len(raw))
+            try:
+                text = compression.decompress(raw, request.headers.get("content-encoding", ""), most)
+            except Undecodable as error:
+                raise self.ingest.reject(error, raw, cluster, deadline, figures) from error
+        turn.expect(len(text))
+        return text
+
+    def _readiness(self, deadline: Deadline) -> Response:
         now = time.monotonic()
         if self._ready is None or now - self._ready[0] > _READY_S:
-            self._ready = now, self._check_sinks()
+            self._ready = now, self._check_sinks(deadline)
         return self._ready[1]
 
-    def _check_sinks(self) -> Response:
-        for sink in self.settings.sinks:
+    def _check_sinks(self, deadline: Deadline) -> Response:
+        for sink in self.ingest.sinks:
             try:
-                sink.check()
-            except StoreError as error:
-                whose = " until a deployer acts" if error.deployers else ""
+                sink.check(deadline)
+            except SinkError as error:
+                until = " until a deployer acts" if error.needs_deployer else ""
                 _log.error("not ready: %s", error)
-                told = StoreError(f"{sink.name} does not take events{whose}; see the log")
-                return _problem(503, "Store not available", told, {})
-        return _json(200, {"status": "ready"})
+                unready = SinkError(f"{sink.name} does not accept events{until}; see the log")
+                return problem(503, "Sink not available", unready, {})
+        return json_response(200, {"status": "ready"})
 
 
-class _Told(NamedTuple):
-    """An answer, and what the log says of it; nothing, without a message."""
+class _Outcome(NamedTuple):
+    """An answer, and its log line; no line without a message."""
 
     response: Response
     message: str = ""
@@ -195,16 +185,20 @@ class _Told(NamedTuple):
     fault: Exception | None = None
 
 
-def _told(receipt: Receipt) -> _Told:
-    """Return the answer to a batch that was stored."""
-    response = _json(200, receipt.to_dict())
+def _busy(error: Busy) -> Response:
+    return problem(503, "Busy", error, RETRY_LATER)
+
+
+def _accepted(receipt: Receipt) -> _Outcome:
+    """Return the answer to a batch that is stored."""
+    response = json_response(200, receipt.to_dict())
     message = f"{receipt.events} events {'were stored before' if receipt.alreadyStored else 'stored'}"
     if not receipt.rejected:
-        return _Told(response, message)
+        return _Outcome(response, message)
     first = receipt.rejected[0]
     count = sum(item.items for item in receipt.rejected)
-    message += f", {count} rejected; item {first.index}: {first.reason}; kept as {', '.join(first.kept)}"
-    return _Told(response, message, "rejected", logging.WARNING)
+    message += f", {count} rejected; item {first.index}: {first.reason}; written to {', '.join(first.kept)}"
+    return _Outcome(response, message, "rejected", logging.WARNING)
 
 
 def _expect_method(request: Request, *allowed: str) -> None:
@@ -215,7 +209,7 @@ def _expect_method(request: Request, *allowed: str) -> None:
 
 
 def _is_lines(content_type: str) -> bool:
-    """Return whether the body has a document on each line; `UnsupportedBody` for what is no JSON at all."""
+    """Return whether the body has a document on each line; `UnsupportedBody` where the type is not JSON."""
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type in _LINES_TYPES:
         return True
@@ -238,22 +232,3 @@ def _content_length(headers: Mapping[str, str]) -> int | None:
 def _position(error: SenderError) -> dict[str, int]:
     position = getattr(error, "position", None)
     return {} if position is None else {"position": position}
-
-
-def _json(status: int, document: Mapping[str, Any], content_type: str = "application/json") -> Response:
-    text = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-    return Response(status, {"Content-Type": content_type, "Cache-Control": "no-store"}, text)
-
-
-def _problem(status: int, title: str, error: AuditsplitError, headers: Mapping[str, str], **more: int) -> Response:
-    document = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": str(error),
-        "code": error.code,
-        **more,
-    }
-    response = _json(status, document, "application/problem+json")
-    response.headers.update(headers)
-    return response

@@ -1,66 +1,133 @@
-"""Stores: what every one can do, and which one a URL names."""
+"""Sinks: what each of them can do, and which one a URL names."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Protocol
+import os
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from urllib.parse import urlsplit
 
-from auditsplit.decode.batch import Batch
-from auditsplit.routing.template import WhichUser
-from auditsplit.sinks.options import Target
+from auditsplit.deadline import Deadline
+from auditsplit.event import Batch
+from auditsplit.routing.fields import WhichUser
+from auditsplit.sinks.options import Options, Target, parse_target
 
-_MODULES = {
-    "az": "auditsplit.sinks.objects.azure",
-    "elasticsearch+http": "auditsplit.sinks.elasticsearch.store",
-    "elasticsearch+https": "auditsplit.sinks.elasticsearch.store",
-    "file": "auditsplit.sinks.file.store",
-    "gs": "auditsplit.sinks.objects.gcs",
-    "memory": "auditsplit.sinks.memory",
-    "s3": "auditsplit.sinks.objects.s3",
-    "stdout": "auditsplit.sinks.stdout",
-}
-_EXTRAS = {
-    "az": "azure",
-    "elasticsearch+http": "elasticsearch",
-    "elasticsearch+https": "elasticsearch",
-    "gs": "gcs",
-    "s3": "s3",
-}
+
+class Written(NamedTuple):
+    """What one `Sink.write` did."""
+
+    new: bool
+    """Whether the sink stored anything that it had not stored before."""
+    size_bytes: int
+    """What the sink was given, in bytes; compressed, where it compresses."""
 
 
 class Sink(Protocol):
-    """A store. Every method raises `StoreError` where the store does not do it; a retry is then always safe."""
+    """Where events go.
+
+    Every method raises `SinkError` when the sink fails. A retry with the same bytes is then always safe.
+    """
 
     name: str
     """What logs and answers call it: its URL without options."""
 
-    def write(self, batch: Batch) -> bool:
-        """Store the batch's events durably before it returns; False where the same batch was stored before."""
+    def write(self, batch: Batch, deadline: Deadline) -> Written:
+        """Return once the batch's events are durable."""
 
-    def reject(self, cluster: str, digest: str, body: bytes) -> str:
-        """Keep ``body``, which is no event, under its ``digest``; return where. The same again is one."""
+    def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
+        """Write a malformed body under its ``digest`` and return its location. Writing it twice leaves one copy."""
 
     def recover(self) -> None:
-        """Finish what a killed process left, if the store can be left unfinished; called at the start."""
+        """Finish what a killed process left unfinished. Called once, at the start."""
 
-    def check(self) -> None:
-        """Return if the store would take a batch now."""
+    def check(self, deadline: Deadline, /) -> None:
+        """Return if the sink would accept a batch now."""
 
 
-def from_url(url: str, defaults: Mapping[str, str], user: WhichUser) -> Sink:
-    """Return the store that ``url`` names, without touching it; ``ValueError`` names every mistake, a line each.
+@runtime_checkable
+class Remembers(Protocol):
+    """A sink that can tell at once whether it holds a batch, so that a retry need not be decoded."""
 
-    ``defaults`` are options that the URL doesn't have to repeat. Only the module of that store is imported.
-    """
-    target = Target(url, defaults, user)
-    if target.scheme not in _MODULES:
-        raise ValueError(f"no store has the scheme {target.scheme!r}; there are {', '.join(_MODULES)}")
+    def remembers(self, batch_id: str, deadline: Deadline, /) -> bool:
+        """Return whether `Sink.write` of the batch would find it stored. False where the sink is not sure."""
+
+
+class _Kind(NamedTuple):
+    module: str
+    extra: str = ""
+
+
+_ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
+_KINDS: Mapping[str, _Kind] = {
+    "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
+    "elasticsearch+http": _ELASTICSEARCH,
+    "elasticsearch+https": _ELASTICSEARCH,
+    "file": _Kind("auditsplit.sinks.file.sink"),
+    "gs": _Kind("auditsplit.sinks.objects.gcs", "gcs"),
+    "memory": _Kind("auditsplit.sinks.memory"),
+    "s3": _Kind("auditsplit.sinks.objects.s3", "s3"),
+    "stdout": _Kind("auditsplit.sinks.stdout"),
+}
+SCHEMES = tuple(_KINDS)
+"""The schemes of all sinks' URLs."""
+
+
+class SinkModule(Protocol):
+    """What the module of a sink offers beside its class."""
+
+    Options: type[Options]
+    """The declaration of its options."""
+
+    def mistakes(self, target: Target[Any], /) -> Iterable[str]:
+        """Yield what is wrong with the URL's host and path, and options that don't go together.
+
+        Messages show the setting and the URL before each sentence. Begin a sentence about an option with its name and a
+        colon.
+        """
+
+    def build(self, target: Target[Any], environ: Mapping[str, str], /) -> Sink:
+        """Return the sink without touching it. Credentials come from ``environ``, never from the URL."""
+
+
+def module_of(scheme: str) -> SinkModule:
+    """Return the sink's module. ``ValueError`` says which package is missing, or which schemes there are."""
+    if scheme not in _KINDS:
+        raise ValueError(f"no sink has the scheme {scheme!r}; write one of {', '.join(SCHEMES)}")
+    kind = _KINDS[scheme]
     try:
-        module = importlib.import_module(_MODULES[target.scheme])
+        return cast("SinkModule", importlib.import_module(kind.module))
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get(target.scheme)
-        raise ValueError(f"the store needs the package {error.name}; install auditsplit[{extra}]") from error
-    sink: Sink = module.from_target(target)
-    target.check()
-    return sink
+        raise ValueError(f"this sink needs the package {error.name}; install the extra {kind.extra!r}") from error
+
+
+def read_target(url: str, defaults: Mapping[str, str], user: WhichUser) -> Target[Options]:
+    """Return the target that ``url`` names. ``ValueError`` has every mistake on a line of its own.
+
+    ``defaults`` are options that the URL doesn't have to repeat. Only the module of that sink is imported.
+    """
+    module = module_of(urlsplit(url).scheme)
+    target, mistakes = parse_target(url, module.Options, defaults, user)
+    mistakes += module.mistakes(target)
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return target
+
+
+def open_sink(target: Target[Options], environ: Mapping[str, str]) -> Sink:
+    """Return the sink of a ``target``, without touching it.
+
+    Credentials come from ``environ`` or the driver's own chain. ``ValueError`` where they don't go together.
+    """
+    return module_of(target.scheme).build(target, environ)
+
+
+def from_url(
+    url: str,
+    defaults: Mapping[str, str] = MappingProxyType({}),
+    user: WhichUser = "authenticated",
+    environ: Mapping[str, str] = os.environ,
+) -> Sink:
+    """Return the sink that ``url`` names; see `read_target` and `open_sink`."""
+    return open_sink(read_target(url, defaults, user), environ)

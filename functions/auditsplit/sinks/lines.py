@@ -1,25 +1,28 @@
-"""Lines: how one event is written where a store takes text.
+"""Lines: the text of an event, for sinks that write text.
 
-``log`` is the line that kube-apiserver's own log backend writes: the item with ``kind`` and ``apiVersion`` put first
-(audit2rbac and Falco want them). ``logstash`` is the line of the Logstash recipe in Kubernetes' auditing page. The item
-itself goes into both as the bytes that came.
+``log`` is the line that kube-apiserver's own log backend writes: the item, with ``kind`` and ``apiVersion`` in front,
+which audit2rbac and Falco require. ``logstash`` is the line of the Logstash recipe in Kubernetes' auditing page. Both
+contain the item with the bytes that arrived, or with those that a transform left of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import UNSET
 
-from auditsplit.decode.eventlist import API_VERSION, Event
+from auditsplit.event import API_VERSION, Event
 
 _KIND = b'"kind":"Event",'
 _API_VERSION = f'"apiVersion":"{API_VERSION}",'.encode()
+_BOTH = b"{" + _KIND + _API_VERSION
 
-_ITEM = b"{" + _KIND + _API_VERSION
+Format: TypeAlias = Literal["log", "logstash"]
+"""How an event is written."""
 
 Pieces: TypeAlias = "list[bytes | memoryview]"
+"""Lines in pieces, which are joined once."""
 
 
 def _log(events: Iterable[Event]) -> Pieces:
@@ -27,7 +30,7 @@ def _log(events: Iterable[Event]) -> Pieces:
     for event in events:
         head, raw = event.head, event.raw
         if head.kind is UNSET and head.apiVersion is UNSET:
-            pieces += (_ITEM, raw[1:], b"\n")
+            pieces += (_BOTH, raw[1:], b"\n")
         elif head.kind is UNSET:
             pieces += (b"{", _KIND, raw[1:], b"\n")
         elif head.apiVersion is UNSET:
@@ -44,9 +47,10 @@ def _logstash(events: Iterable[Event]) -> Pieces:
     return pieces
 
 
-FORMATS: Mapping[str, Callable[[Iterable[Event]], Pieces]] = {"log": _log, "logstash": _logstash}
+FORMATS: Mapping[Format, Callable[[Iterable[Event]], Pieces]] = {"log": _log, "logstash": _logstash}
+"""The formats by name. Each returns the lines of events."""
 
 
-def render(events: Iterable[Event], line_format: str) -> bytes:
-    """Return the events as lines, each with its line feed, in their order."""
+def render(events: Iterable[Event], line_format: Format) -> bytes:
+    """Return the events as lines of a format in `FORMATS`, each with its line feed, in their order."""
     return b"".join(FORMATS[line_format](events))

@@ -1,9 +1,8 @@
 """Logs: one JSON object a line on standard error, in the format that the platform reads.
 
-``severity``, ``message`` and ``time`` are what `Google's collectors
-<https://cloud.google.com/logging/docs/structured-logging>`_ look for; ``level`` is what `Lambda's filters
-<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_ go by, for which a line
-without it is INFO. On Lambda the line of a batch is also in the `embedded metric format
+`Google's collectors <https://cloud.google.com/logging/docs/structured-logging>`_ read ``severity``, ``message`` and
+``time``. `Lambda's filters <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_
+read ``level``, and count a line without it as INFO. On Lambda a batch's line is also in the `embedded metric format
 <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>`_,
 so that CloudWatch makes metrics of it without another call.
 """
@@ -22,28 +21,61 @@ from typing import Any
 import orjson
 
 FIELDS = "fields"
-"""The name under which a record's ``extra`` has what goes into the line beside the message."""
+"""The name in a record's ``extra`` of the fields that the line has beside the message."""
 
 NAMESPACE = "auditsplit"
-"""Of the metrics in CloudWatch."""
+"""The namespace of the metrics in CloudWatch."""
+
+HELP: Mapping[str, str] = {
+    "time": "when the line was written, in UTC",
+    "severity": "for Google: `INFO`. `WARNING` if the sender must act, or items were rejected. `ERROR` if a sink or "
+    "auditsplit failed",
+    "level": "the same, for Amazon",
+    "logger": "the module that wrote the line",
+    "message": "the outcome, in words",
+    "status": "the HTTP status of the answer",
+    "code": "the outcome as a [code](operations.md#codes), which stays the same over versions",
+    "peer": "the sender's address",
+    "cluster": "the cluster, empty until the sender is known",
+    "batch": "the BLAKE3 hash of the cluster and the body, the same for each retry of a batch",
+    "events": "events in the batch",
+    "users": "different users among them",
+    "rejected": "malformed items, which are in `_rejected/`",
+    "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`)",
+    "duplicates": "events of a batch that every sink had before: a retry",
+    "bytesIn": "bytes of the body as sent",
+    "bytesOut": "bytes that all sinks together were given",
+    "delaySeconds": "from the time of the oldest event to its arrival, null if no event has a time",
+    "phases": "seconds of each phase: `read` the body, `decode` it, `transform` the events, `write` to each sink",
+}
+"""The fields of a request's line, in their order, with their meaning for the docs. Links are relative to ``docs/``."""
 
 _UNITS = {
     "events": "Count",
     "rejected": "Count",
     "truncated": "Count",
-    "again": "Count",
+    "duplicates": "Count",
     "bytesIn": "Bytes",
     "bytesOut": "Bytes",
     "delaySeconds": "Seconds",
 }
-"""Of the figures that a line has."""
+"""The units of the figures in every line of a batch."""
 
-_MORE_UNITS = {"stored": "Count", "readSeconds": "Seconds", "splitSeconds": "Seconds", "storeSeconds": "Seconds"}
-"""Of those that only CloudWatch needs: a metric is one number at the line's root."""
+_MORE_UNITS = {
+    "stored": "Count",
+    "readSeconds": "Seconds",
+    "decodeSeconds": "Seconds",
+    "transformSeconds": "Seconds",
+    "writeSeconds": "Seconds",
+}
+"""The units of the figures that only CloudWatch needs: a metric is one number at the line's root."""
+
+UNITS: Mapping[str, str] = {**_UNITS, **_MORE_UNITS}
+"""The units of all metrics in CloudWatch."""
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as a line; with ``embedded_metrics``, one that has the figures of a batch as a metric too."""
+    """Formats a record as a line. With ``embedded_metrics``, the line of a batch has its figures as metrics too."""
 
     def __init__(self, *, embedded_metrics: bool = False) -> None:
         """Choose the format."""
@@ -51,7 +83,7 @@ class JsonLines(logging.Formatter):
         self._embedded_metrics = embedded_metrics
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; whatever a sender could choose in it is escaped by JSON, so it can't look like another."""
+        """Return the line. JSON escapes all that a sender can choose in it, so no part can look like another line."""
         fields: Mapping[str, Any] = getattr(record, FIELDS, {})
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -70,8 +102,8 @@ class JsonLines(logging.Formatter):
 
 
 def _more(fields: Mapping[str, Any]) -> dict[str, float]:
-    """Return the events that were stored just now, and the seconds by phase, all stores together."""
-    new = fields["status"] == HTTPStatus.OK and not fields["again"]
+    """Return the events that this request stored, and the seconds by phase, all sinks together."""
+    new = fields["status"] == HTTPStatus.OK and not fields["duplicates"]
     seconds = Counter[str]()
     for phase, took in fields["phases"].items():
         seconds[f"{phase.partition(' ')[0]}Seconds"] += took
@@ -79,14 +111,13 @@ def _more(fields: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _embedded(record: logging.LogRecord, line: Mapping[str, Any]) -> dict[str, Any]:
-    units = _UNITS | _MORE_UNITS
-    metrics = [{"Name": name, "Unit": unit} for name, unit in units.items() if line.get(name) is not None]
+    metrics = [{"Name": name, "Unit": unit} for name, unit in UNITS.items() if line.get(name) is not None]
     directive = {"Namespace": NAMESPACE, "Dimensions": [["cluster"]], "Metrics": metrics}
     return {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]}
 
 
 def configure() -> None:
-    """Send the package's logs from INFO on to standard error; again does nothing."""
+    """Send the package's logs from INFO on to standard error. A second call does nothing."""
     log = logging.getLogger("auditsplit")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)

@@ -1,7 +1,6 @@
-"""Traces: a span for each phase of a request, where OpenTelemetry's SDK is installed, and nothing otherwise.
+"""Traces: a span for each phase of a request where OpenTelemetry's SDK is installed, and nothing otherwise.
 
-How spans leave the process is the SDK's matter: run the server under ``opentelemetry-instrument``, or set it up by its
-``OTEL_…`` variables.
+The SDK exports the spans: run the server under ``opentelemetry-instrument``, or set the ``OTEL_…`` variables.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ def _tracer() -> Any:
         return None
     if installed is None:
         return None
-    from opentelemetry import trace  # noqa: PLC0415 - an import that only those pay for who have it
+    from opentelemetry import trace  # noqa: PLC0415 - only those who have it pay for the import
 
     return trace.get_tracer("auditsplit")
 
 
-_tracer_found = _tracer()
+_TRACER = _tracer()
 
 
-def span(name: str, store: str = "") -> contextlib.AbstractContextManager[Any]:
+def span(name: str, sink: str = "") -> contextlib.AbstractContextManager[Any]:
     """Return a context that is a span, or nothing."""
-    if _tracer_found is None:
+    if _TRACER is None:
         return _NOTHING
-    attributes = {"auditsplit.store": store} if store else {}
-    found: contextlib.AbstractContextManager[Any] = _tracer_found.start_as_current_span(
+    attributes = {"auditsplit.sink": sink} if sink else {}
+    opened: contextlib.AbstractContextManager[Any] = _TRACER.start_as_current_span(
         f"auditsplit {name}", attributes=attributes
     )
-    return found
+    return opened

@@ -1,4 +1,4 @@
-"""What kube-apiserver's webhook client makes of an answer: measured with v1.37, on every status."""
+"""What kube-apiserver's webhook client makes of an answer. Measured with v1.37, for every status."""
 
 from __future__ import annotations
 
@@ -7,30 +7,35 @@ import re
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from auditsplit.apiserver.rules.subject import ERROR, WARNING, Finding
-
 _DELIVERED = range(200, 207)
-_TO_A_GET = (301, 302, 303)
-_AGAIN = (307, 308)
+_FOLLOWED_BY_GET = (301, 302, 303)
+_FOLLOWED_BY_POST = (307, 308)
 _REASONS = {
-    401: "no credentials came, or none that are known there",
-    403: "the credentials are good for another cluster, or senders from elsewhere are not taken",
-    404: "there is nothing at this path; the function answers / and /clusters/<cluster>",
-    405: "this path takes no POST",
-    413: "even an empty list is too large there",
-    415: "this is no receiver of JSON",
+    401: "the receiver got no credentials, or does not know them",
+    403: "the credentials are for another cluster, or the receiver refuses senders from other machines",
+    404: "nothing is served at this path. The function serves / and /clusters/<cluster>",
+    405: "this path does not accept POST",
+    413: "even an empty list is too large for this server",
+    415: "this server does not accept JSON",
     429: "too many requests",
 }
 _UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 def printable(text: str) -> str:
-    """Return what a server said so that it does no harm to a terminal, at most 400 characters."""
+    """Return a server's text in printable ASCII, safe for a terminal, at most 400 characters."""
     return _UNPRINTABLE.sub("?", text)[:400]
 
 
+class Verdict(NamedTuple):
+    """What becomes of a batch that gets an answer: whether it is delivered, and the problem, empty if there is none."""
+
+    delivered: bool
+    problem: str = ""
+
+
 class Answer(NamedTuple):
-    """A status, where it redirects to ("" where nowhere; ``same_host`` or not), and the beginning of the body."""
+    """A status, the redirect's target (empty without one) and whether it is on the same host, and the body's start."""
 
     status: int
     location: str
@@ -39,37 +44,33 @@ class Answer(NamedTuple):
 
     @property
     def cluster(self) -> str | None:
-        """The cluster as which the events would be stored; None where this is no receipt of the function's."""
+        """The cluster that the events would be stored under. None if the answer is not a receipt of the function."""
         receipt = self._json()
         cluster = receipt.get("cluster")
         return cluster if isinstance(cluster, str) and "batch" in receipt else None
 
-    def findings(self) -> list[Finding]:
-        """Return what would go wrong with a batch that is answered so; nothing where it is delivered."""
-        status = self.status
-        if status in _DELIVERED:
-            return [] if self.cluster else [_stranger()]
-        if self.location and status in (*_TO_A_GET, *_AGAIN):
-            return [self._redirect()]
-        trouble = "the receiver is in trouble" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
-        reason = ": ".join(part for part in (_REASONS.get(status, trouble), self._detail()) if part)
-        told = f"{status}, {reason}" if reason else f"{status}"
-        return [Finding(ERROR, "answer", f"{told}; after 5 tries kube-apiserver drops the batch")]
+    def verdict(self) -> Verdict:
+        """Return what becomes of a batch that gets this answer."""
+        if self.status in _DELIVERED:
+            return Verdict(delivered=True, problem="" if self.cluster else _NOT_A_RECEIPT)
+        if self.location and self.status in (*_FOLLOWED_BY_GET, *_FOLLOWED_BY_POST):
+            return self._redirect()
+        trouble = "the receiver failed" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        reason = ": ".join(part for part in (_REASONS.get(self.status, trouble), self._detail()) if part)
+        refused = f"{self.status}, {reason}" if reason else f"{self.status}"
+        return Verdict(delivered=False, problem=f"{refused}. After 5 tries kube-apiserver drops the batch")
 
-    def _redirect(self) -> Finding:
-        told = f"{self.status}, a redirect to {self._to()}"
-        if self.status in _TO_A_GET:
-            lost = "kube-apiserver follows it with a GET without a body, and every batch is lost without a word"
-            return Finding(ERROR, "answer", f"{told}: {lost}; name the last URL itself")
+    def _redirect(self) -> Verdict:
+        redirect = f"{self.status}, a redirect to {printable(self.location.partition('?')[0])}"
+        if self.status in _FOLLOWED_BY_GET:
+            lost = "kube-apiserver follows it with a GET without a body, and loses every batch silently"
+            return Verdict(delivered=False, problem=f"{redirect}: {lost}. Write the final URL as the server")
         if not self.same_host:
-            return Finding(ERROR, "answer", f"{told}: kube-apiserver posts there, but without the credentials")
-        return Finding(WARNING, "answer", f"{told}: each batch is posted twice; name that URL itself")
-
-    def _to(self) -> str:
-        return printable(self.location.partition("?")[0])
+            return Verdict(delivered=False, problem=f"{redirect}: kube-apiserver posts there without credentials")
+        return Verdict(delivered=True, problem=f"{redirect}: each batch is posted twice. Write that URL as the server")
 
     def _detail(self) -> str:
-        """Return what the function itself says, as problem details do."""
+        """Return the ``detail`` of the function's problem details, or nothing."""
         detail = self._json().get("detail")
         return printable(detail) if isinstance(detail, str) else ""
 
@@ -81,9 +82,7 @@ class Answer(NamedTuple):
         return document if isinstance(document, dict) else {}
 
 
-def _stranger() -> Finding:
-    return Finding(
-        WARNING,
-        "answer",
-        "delivered, as kube-apiserver sees it, but this is no receipt of auditsplit: something else answers here",
-    )
+_NOT_A_RECEIPT = (
+    "kube-apiserver would count the batch as delivered, but the answer is not a receipt of auditsplit. "
+    "Another server answers here"
+)

@@ -1,8 +1,8 @@
 locals {
   namespace = "auditsplit/${var.name}"
 
-  # Over the function's own log lines, {"severity":…,"code":…,"message":…}. Lambda's metrics don't know of these: the
-  # function answers them with a status, and to Lambda that is a success.
+  # Patterns for the function's own log lines, {"severity":…,"code":…,"message":…}. Lambda's metrics don't count these
+  # requests: the function answers them with a status, and Lambda counts that as a success.
   patterns = {
     Failures = "{ $.severity = \"ERROR\" || $.severity = \"CRITICAL\" }"
     Rejected = "{ $.code = \"rejected\" || $.code = \"undecodable\" || $.code = \"body-too-large\" }"
@@ -10,22 +10,22 @@ locals {
 
   alarms = {
     errors = {
-      description = "auditsplit ended without an answer: too slow, out of memory, or unable to start. The apiserver tries a batch five times and then drops it."
+      description = "auditsplit ended without an answer: it was too slow, ran out of memory or could not start. The apiserver tries a batch five times and then drops it."
       namespace   = "AWS/Lambda"
       metric      = "Errors"
     }
     throttles = {
-      description = "auditsplit was refused requests for want of concurrency; raise reserved_concurrency. The apiserver tries a batch five times and then drops it."
+      description = "Lambda refused requests because the concurrency was used up. Raise reserved_concurrency. The apiserver tries a batch five times and then drops it."
       namespace   = "AWS/Lambda"
       metric      = "Throttles"
     }
     failures = {
-      description = "auditsplit could not store a batch and answered 503 or 500; the log says why. The apiserver tries again for some minutes."
+      description = "auditsplit could not store a batch and answered 503 or 500. The log has the reason. The apiserver retries for some minutes."
       namespace   = local.namespace
       metric      = "Failures"
     }
     rejected = {
-      description = "auditsplit got what is no audit event, or more than it takes; the log says where it is kept, below ${var.prefix}/_rejected/."
+      description = "auditsplit received malformed items, a malformed body or a body that is too large. The log says where they are, below ${var.prefix}/_rejected/. A body that is too large is not kept."
       namespace   = local.namespace
       metric      = "Rejected"
     }
@@ -70,7 +70,7 @@ resource "aws_cloudwatch_metric_alarm" "silence" {
   count = var.silence_minutes == null ? 0 : 1
 
   alarm_name          = "${var.name}-silence"
-  alarm_description   = "Nobody sent auditsplit anything for ${var.silence_minutes} minutes; look at the apiserver's apiserver_audit_error_total and its log."
+  alarm_description   = "auditsplit received no request for ${var.silence_minutes} minutes. Check the apiserver's apiserver_audit_error_total and its log."
   namespace           = "AWS/Lambda"
   metric_name         = "Invocations"
   dimensions          = { FunctionName = aws_lambda_function.this.function_name }

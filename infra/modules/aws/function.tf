@@ -28,7 +28,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_50: a request is one put a user; a trace would tell no more than the log
-  # checkov:skip=CKV_AWS_116: a dead letter queue is for asynchronous calls; here the apiserver waits and tries again
+  # checkov:skip=CKV_AWS_116: a dead letter queue is for asynchronous calls; here the apiserver waits and retries
   # checkov:skip=CKV_AWS_117: the apiserver comes from elsewhere; vpc puts the function into a network
   # checkov:skip=CKV_AWS_173: AWS encrypts the settings by itself, and they hold hashes; kms_key_arn gives a key
   # checkov:skip=CKV_AWS_272: the zip is made from the deployer's own checkout, and source_code_hash pins it
@@ -92,7 +92,7 @@ resource "aws_cloudformation_stack" "url" {
 
   template_body = jsonencode({
     AWSTemplateFormatVersion = "2010-09-09"
-    Description              = "auditsplit: lets ${var.name} be invoked by its URL"
+    Description              = "auditsplit: allows calls of ${var.name} by its URL"
     Resources = {
       InvokeByUrl = {
         Type = "AWS::Lambda::Permission"

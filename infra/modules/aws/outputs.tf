@@ -1,5 +1,5 @@
 output "endpoint" {
-  description = "URL of the function; the apiserver posts to `<endpoint>/clusters/<cluster>`."
+  description = "URL of the function. The apiserver posts to `<endpoint>/clusters/<cluster>`."
   value       = trimsuffix(aws_lambda_function_url.this.function_url, "/")
 }
 

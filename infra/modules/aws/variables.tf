@@ -1,11 +1,11 @@
 variable "name" {
-  description = "Name of the function, its role, log group and alarms, and the beginning of the bucket's name."
+  description = "Name of the function, its role, log group and alarms, and the start of the bucket's name."
   type        = string
   default     = "auditsplit"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,30}$", var.name))
-    error_message = "name: write 2 to 31 of a-z, 0-9 and -, a letter first; the bucket's name begins with it."
+    error_message = "name: write 2 to 31 of a-z, 0-9 and -, a letter first. The bucket's name begins with it."
   }
 }
 
@@ -20,7 +20,7 @@ variable "package_file" {
 
   validation {
     condition     = !endswith(var.package_file, "-${var.architecture == "arm64" ? "x86_64" : "arm64"}.zip")
-    error_message = "package_file: the zip is built for the other processor; name the one that ends in the value of architecture."
+    error_message = "package_file: the zip is built for the other processor. Name the zip whose name ends in the value of architecture."
   }
 }
 
@@ -36,7 +36,7 @@ variable "architecture" {
 }
 
 variable "runtime" {
-  description = "Lambda's Python that the zip is built for, which `make bundle LAMBDA_PYTHON=3.13` says."
+  description = "Lambda's Python that the zip is built for, as in `make bundle LAMBDA_PYTHON=3.13`."
   type        = string
   default     = "python3.13"
 
@@ -57,22 +57,22 @@ variable "tokens" {
 
   validation {
     condition     = alltrue([for token in var.tokens : can(regex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=sha256:[0-9a-f]{64}$", token))])
-    error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it; the token itself belongs into the kubeconfig only."
+    error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it. The token itself belongs into the kubeconfig only."
   }
 
   validation {
     condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
-    error_message = "tokens: one hash stands there twice; a token is for one cluster, so make one for each."
+    error_message = "tokens: a hash is listed twice. A token is for one cluster, so make a token for each cluster."
   }
 
   validation {
     condition     = length(join(" ", var.tokens)) <= 3000
-    error_message = "tokens: they have more than 3,000 bytes, and Lambda takes 4 kB of settings in all; drop what is no longer sent, or deploy a second function."
+    error_message = "tokens: they have more than 3,000 bytes, and Lambda accepts 4 kB of settings in all. Remove tokens that no sender uses, or deploy a second function."
   }
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket; null makes one up from `name`."
+  description = "Name of the bucket. null makes a name from `name`."
   type        = string
   default     = null
 
@@ -83,7 +83,7 @@ variable "bucket_name" {
 }
 
 variable "create_bucket" {
-  description = "Whether the module makes the bucket; false takes the existing `bucket_name` as it is."
+  description = "Whether the module makes the bucket. false uses the existing `bucket_name` as it is."
   type        = bool
   default     = true
 
@@ -100,28 +100,28 @@ variable "prefix" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9._@:=+,-]+(/[A-Za-z0-9._@:=+,-]+)*$", var.prefix)) && !can(regex("(^|/)[.]{1,2}(/|$)", var.prefix))
-    error_message = "prefix: write names of A-Z a-z 0-9 . _ @ : = + , - with a / between them, such as audit; it bounds what the function may write."
+    error_message = "prefix: write names of A-Z a-z 0-9 . _ @ : = + , - with a / between them, such as audit. The function can write below it only."
   }
 }
 
 variable "s3_options" {
-  description = "Further options of the S3 store, from docs/stores.md: `{ compress = \"zstd\" }`."
+  description = "Further options of the S3 store, from docs/sinks.md: `{ compress = \"zstd\" }`."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for name, value in var.s3_options : can(regex("^[a-z_]+$", name)) && !can(regex("\\s", value))])
-    error_message = "s3_options: names are a-z and _, values have no spaces; see docs/stores.md."
+    error_message = "s3_options: names are a-z and _, values have no spaces. See docs/sinks.md."
   }
 
   validation {
     condition     = length(setintersection(keys(var.s3_options), ["kms_key", "sse", "bucket_owner", "bucket_key"])) == 0
-    error_message = "s3_options: encryption and owner are the bucket's; give kms_key_arn."
+    error_message = "s3_options: encryption and owner come from the bucket. Set kms_key_arn instead."
   }
 }
 
 variable "retention_days" {
-  description = "Days that objects are kept; null is for ever. An existing bucket keeps its own rules."
+  description = "Days that objects are kept. null means for ever. An existing bucket keeps its own rules."
   type        = number
   default     = 365
 
@@ -132,7 +132,7 @@ variable "retention_days" {
 }
 
 variable "noncurrent_retention_days" {
-  description = "Days for which a deleted object can be brought back."
+  description = "Days for which a deleted object can be restored."
   type        = number
   default     = 30
 
@@ -149,18 +149,18 @@ variable "force_destroy" {
 }
 
 variable "kms_key_arn" {
-  description = "KMS key that encrypts the bucket's objects and the function's environment; null is AWS's own keys. With an existing bucket: the key that it encrypts with."
+  description = "KMS key that encrypts the bucket's objects and the function's environment. null means AWS's own keys. With an existing bucket: the key that it encrypts with."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null ? true : can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/", var.kms_key_arn))
-    error_message = "kms_key_arn: write the key's own ARN, arn:aws:kms:<region>:<account>:key/<id>; an alias can't stand in a policy."
+    error_message = "kms_key_arn: write the key's own ARN, arn:aws:kms:<region>:<account>:key/<id>. A policy can't name an alias."
   }
 }
 
 variable "log_kms_key_arn" {
-  description = "KMS key that encrypts the log group; its policy must let logs.<region>.amazonaws.com use it. The log holds no event's body and no token."
+  description = "KMS key that encrypts the log group. Its policy must let logs.<region>.amazonaws.com use it. The log holds no event's body and no token."
   type        = string
   default     = null
 
@@ -177,18 +177,18 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days: CloudWatch knows 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 and 3653 only."
+    error_message = "log_retention_days: write 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653, the values that CloudWatch accepts."
   }
 }
 
 variable "memory_mb" {
-  description = "Memory of the function in MB; Lambda gives processor time in proportion."
+  description = "Memory of the function in MB. Lambda gives processor time in proportion."
   type        = number
   default     = 512
 
   validation {
     condition     = var.memory_mb >= 256 && var.memory_mb <= 10240 && floor(var.memory_mb) == var.memory_mb
-    error_message = "memory_mb: write 256 to 10240; with less, a request of 6 MB has too little memory beside the libraries, and too little processor."
+    error_message = "memory_mb: write 256 to 10240. With less, a request of 6 MB has too little memory beside the libraries, and too little processor."
   }
 }
 
@@ -199,23 +199,23 @@ variable "timeout_s" {
 
   validation {
     condition     = var.timeout_s >= 15 && var.timeout_s <= 30 && floor(var.timeout_s) == var.timeout_s
-    error_message = "timeout_s: write 15 to 30; a batch has 12 s for its puts, and the apiserver gives up after 30."
+    error_message = "timeout_s: write 15 to 30. A batch has 12 s for its puts, and the apiserver gives up after 30."
   }
 }
 
 variable "reserved_concurrency" {
-  description = "Requests served at once, and no more: a bound on what a flood can cost. -1 is no bound, for accounts that have no concurrency to reserve."
+  description = "Requests served at once, at most. It bounds the cost of a flood. -1 means no bound, for accounts that have no concurrency to reserve."
   type        = number
   default     = 20
 
   validation {
     condition     = (var.reserved_concurrency == -1 || var.reserved_concurrency >= 1) && floor(var.reserved_concurrency) == var.reserved_concurrency
-    error_message = "reserved_concurrency: write 1 or more, or -1 for no bound; 0 would refuse every event."
+    error_message = "reserved_concurrency: write 1 or more, or -1 for no bound. 0 would refuse every event."
   }
 }
 
 variable "vpc" {
-  description = "Private subnets and security groups to run in; null is Lambda's own network. The subnets need a way to S3 (a gateway endpoint)."
+  description = "Private subnets and security groups to run in. null means Lambda's own network. The subnets need a way to S3 (a gateway endpoint)."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
@@ -229,36 +229,36 @@ variable "vpc" {
 }
 
 variable "elasticsearch_url" {
-  description = "Elasticsearch as a second store: `elasticsearch+https://host:9200`; null is S3 alone."
+  description = "Elasticsearch as a second sink: `elasticsearch+https://host:9200`. null means S3 alone."
   type        = string
   default     = null
 
   validation {
     condition     = var.elasticsearch_url == null ? true : can(regex("^elasticsearch[+]https://[^@\\s]+$", var.elasticsearch_url))
-    error_message = "elasticsearch_url: write elasticsearch+https://host:9200, without user and password; the API key goes into elasticsearch_api_key."
+    error_message = "elasticsearch_url: write elasticsearch+https://host:9200, without user and password. The API key goes into elasticsearch_api_key."
   }
 }
 
 variable "elasticsearch_api_key" {
-  description = "API key for `elasticsearch_url`. Lies in Terraform's state and, encrypted, in the function's settings."
+  description = "API key for `elasticsearch_url`. It is in Terraform's state and, encrypted, in the function's settings."
   type        = string
   default     = null
   sensitive   = true
 
   validation {
     condition     = (var.elasticsearch_api_key == null) == (var.elasticsearch_url == null)
-    error_message = "elasticsearch_api_key: give it and elasticsearch_url together, or neither."
+    error_message = "elasticsearch_api_key: set both this and elasticsearch_url, or neither."
   }
 }
 
 variable "environment" {
-  description = "Further settings of the function: `{ AUDIT_USER = \"impersonated\" }`; see the README's table of settings."
+  description = "Further settings of the function: `{ AUDIT_USER = \"impersonated\" }`. The README has a table of settings."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "ELASTICSEARCH_API_KEY"])) == 0
-    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS and ELASTICSEARCH_API_KEY are made from the module's other variables."
+    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS and ELASTICSEARCH_API_KEY come from the module's other variables. Remove them here."
   }
 }
 
@@ -274,7 +274,7 @@ variable "alarm_actions" {
 }
 
 variable "silence_minutes" {
-  description = "Minutes without any request after which an alarm says so; null is no such alarm. Raise it to what your audit policy leaves quiet."
+  description = "Minutes without any request after which an alarm fires. null means no such alarm. Raise it if your audit policy leaves longer silences."
   type        = number
   default     = 30
 

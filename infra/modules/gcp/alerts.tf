@@ -1,19 +1,19 @@
 locals {
-  # Cloud Logging takes severity and time out of the function's JSON lines; logger and message stay in jsonPayload.
+  # Cloud Logging moves severity and time out of the function's JSON lines. logger and message stay in jsonPayload.
   own_log = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=\"${google_cloudfunctions2_function.this.name}\" AND resource.labels.location=\"${var.region}\""
 
   alerts = {
     failures = {
       filter  = "${local.own_log} AND severity>=ERROR"
-      content = "auditsplit could not store a batch and answered 503 or 500, or the platform ended it; the log says why. The apiserver tries again for some minutes, and then drops the batch."
+      content = "auditsplit could not store a batch and answered 503 or 500, or the platform ended it. The log has the reason. The apiserver retries for some minutes and then drops the batch."
     }
     rejected = {
       filter  = "${local.own_log} AND jsonPayload.code=(\"rejected\" OR \"undecodable\" OR \"body-too-large\")"
-      content = "auditsplit got what is no audit event, or more than it takes; the log says where it is kept, below ${var.prefix}/_rejected/."
+      content = "auditsplit received malformed items, a malformed body or a body that is too large. The log says where they are, below ${var.prefix}/_rejected/. A body that is too large is not kept."
     }
     throttles = {
       filter  = "${local.own_log} AND httpRequest.status=429"
-      content = "Requests were refused for want of an instance; raise max_instances or concurrency. The apiserver tries a batch five times and then drops it."
+      content = "Google refused requests because no instance was free. Raise max_instances or concurrency. The apiserver tries a batch five times and then drops it."
     }
   }
 }
@@ -74,7 +74,7 @@ resource "google_monitoring_alert_policy" "silence" {
   }
 
   documentation {
-    content   = "Nobody sent auditsplit anything for ${var.silence_minutes} minutes; look at the apiserver's apiserver_audit_error_total and its log."
+    content   = "auditsplit received no request for ${var.silence_minutes} minutes. Check the apiserver's apiserver_audit_error_total and its log."
     mime_type = "text/markdown"
   }
 }

@@ -1,13 +1,13 @@
 locals {
-  # Of the function's line for each request, the figures that are sums or times, by their names in it. A log-based
-  # metric can't add a number up; a distribution knows count and mean, and so the sum.
+  # The figures of each request's log line that are sums or times, by their field names. A log-based metric can't sum
+  # a number. A distribution has count and mean, and so the sum.
   figures = {
-    events       = { unit = "1", description = "Events in a batch, retries too." }
-    rejected     = { unit = "1", description = "Items of a batch that are no events." }
+    events       = { unit = "1", description = "Events in a batch, including retries." }
+    rejected     = { unit = "1", description = "Malformed items of a batch." }
     truncated    = { unit = "1", description = "Events of a batch that kube-apiserver truncated." }
-    again        = { unit = "1", description = "Events of a batch that was stored before." }
+    duplicates   = { unit = "1", description = "Events of a batch that was stored before." }
     bytesIn      = { unit = "By", description = "Bytes of a body, as sent." }
-    bytesOut     = { unit = "By", description = "Bytes that a batch gave to the stores." }
+    bytesOut     = { unit = "By", description = "Bytes of a batch that the sinks were given." }
     delaySeconds = { unit = "s", description = "From the time of a batch's oldest event to its arrival." }
   }
 
@@ -36,19 +36,19 @@ resource "google_logging_metric" "requests" {
     labels {
       key         = "cluster"
       value_type  = "STRING"
-      description = "Whose events they are; empty where the sender is unknown."
+      description = "The events' cluster, empty where the sender is unknown."
     }
 
     labels {
       key         = "code"
       value_type  = "STRING"
-      description = "What became of it, as docs/operations.md explains."
+      description = "The outcome. docs/operations.md lists the codes."
     }
 
     labels {
       key         = "status"
       value_type  = "INT64"
-      description = "Of HTTP."
+      description = "The HTTP status."
     }
   }
 }
@@ -75,7 +75,7 @@ resource "google_logging_metric" "figures" {
     labels {
       key         = "cluster"
       value_type  = "STRING"
-      description = "Whose events they are."
+      description = "The events' cluster."
     }
   }
 

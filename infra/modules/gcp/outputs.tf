@@ -1,5 +1,5 @@
 output "endpoint" {
-  description = "URL of the function; the apiserver posts to `<endpoint>/clusters/<cluster>`."
+  description = "URL of the function. The apiserver posts to `<endpoint>/clusters/<cluster>`."
   value       = google_cloudfunctions2_function.this.service_config[0].uri
 }
 

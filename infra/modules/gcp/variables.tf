@@ -1,5 +1,5 @@
 variable "project_id" {
-  description = "Project that everything is made in."
+  description = "Project in which everything is made."
   type        = string
 
   validation {
@@ -14,7 +14,7 @@ variable "region" {
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "region: write a region such as europe-west1, no zone."
+    error_message = "region: write a region such as europe-west1, not a zone."
   }
 }
 
@@ -25,7 +25,7 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.name))
-    error_message = "name: write 6 to 30 of a-z, 0-9 and -, a letter first, as a service account's name wants it."
+    error_message = "name: write 6 to 30 of a-z, 0-9 and -, a letter first, as the name of a service account requires."
   }
 }
 
@@ -50,17 +50,17 @@ variable "tokens" {
 
   validation {
     condition     = alltrue([for token in var.tokens : can(regex("^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=sha256:[0-9a-f]{64}$", token))])
-    error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it; the token itself belongs into the kubeconfig only."
+    error_message = "tokens: write <cluster>=sha256:<64 hex digits>, as `auditsplit token <cluster>` prints it. The token itself belongs into the kubeconfig only."
   }
 
   validation {
     condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
-    error_message = "tokens: one hash stands there twice; a token is for one cluster, so make one for each."
+    error_message = "tokens: a hash is listed twice. A token is for one cluster, so make a token for each cluster."
   }
 }
 
 variable "bucket_name" {
-  description = "Name of the bucket for the events; all of Google shares one space of names. The source lies in `<bucket_name>-source`."
+  description = "Name of the bucket for the events. Bucket names are unique in all of Google. The source is in `<bucket_name>-source`."
   type        = string
 
   validation {
@@ -70,7 +70,7 @@ variable "bucket_name" {
 }
 
 variable "create_bucket" {
-  description = "Whether the module makes the bucket; false takes the existing `bucket_name`, which must have uniform bucket-level access, since the function's permission is bound to a prefix."
+  description = "Whether the module makes the bucket. false uses the existing `bucket_name`. That bucket must have uniform bucket-level access, since the function's permission is bound to a prefix."
   type        = bool
   default     = true
 }
@@ -82,23 +82,23 @@ variable "prefix" {
 
   validation {
     condition     = can(regex("^[A-Za-z0-9._@:=+,-]+(/[A-Za-z0-9._@:=+,-]+)*$", var.prefix)) && !can(regex("(^|/)[.]{1,2}(/|$)", var.prefix))
-    error_message = "prefix: write names of A-Z a-z 0-9 . _ @ : = + , - with a / between them, such as audit; it bounds what the function may write."
+    error_message = "prefix: write names of A-Z a-z 0-9 . _ @ : = + , - with a / between them, such as audit. The function can write below it only."
   }
 }
 
 variable "gcs_options" {
-  description = "Further options of the Google store, from docs/stores.md. The default names the user's folder so that BigQuery can read it."
+  description = "Further options of the Google store, from docs/sinks.md. The default names the user's folder so that BigQuery can read it."
   type        = map(string)
   default     = { key = "cluster={cluster}/username={user}/dt={date}/hour={hour}" }
 
   validation {
     condition     = alltrue([for name, value in var.gcs_options : can(regex("^[a-z_]+$", name)) && !can(regex("\\s", value))])
-    error_message = "gcs_options: names are a-z and _, values have no spaces; see docs/stores.md."
+    error_message = "gcs_options: names are a-z and _, values have no spaces. See docs/sinks.md."
   }
 }
 
 variable "retention_days" {
-  description = "Days that objects are kept; null is for ever. An existing bucket keeps its own rules."
+  description = "Days that objects are kept. null means for ever. An existing bucket keeps its own rules."
   type        = number
   default     = 365
 
@@ -109,7 +109,7 @@ variable "retention_days" {
 }
 
 variable "noncurrent_retention_days" {
-  description = "Days for which a deleted object can be brought back."
+  description = "Days for which a deleted object can be restored."
   type        = number
   default     = 30
 
@@ -126,7 +126,7 @@ variable "force_destroy" {
 }
 
 variable "kms_key_name" {
-  description = "Cloud KMS key that encrypts the buckets; null is Google's own keys. The project's Cloud Storage service agent needs roles/cloudkms.cryptoKeyEncrypterDecrypter on it."
+  description = "Cloud KMS key that encrypts the buckets. null means Google's own keys. The project's Cloud Storage service agent needs roles/cloudkms.cryptoKeyEncrypterDecrypter on it."
   type        = string
   default     = null
 
@@ -143,7 +143,7 @@ variable "memory" {
 
   validation {
     condition     = can(regex("^(512Mi|[1-9][0-9]*Gi)$", var.memory))
-    error_message = "memory: write 512Mi or a number of Gi; requests have up to 32 MB, several at once."
+    error_message = "memory: write 512Mi or a number of Gi. An instance serves several requests of up to 32 MB at once."
   }
 }
 
@@ -154,7 +154,7 @@ variable "timeout_s" {
 
   validation {
     condition     = var.timeout_s >= 15 && var.timeout_s <= 30 && floor(var.timeout_s) == var.timeout_s
-    error_message = "timeout_s: write 15 to 30; a batch has 12 s for its puts, and the apiserver gives up after 30."
+    error_message = "timeout_s: write 15 to 30. A batch has 12 s for its puts, and the apiserver gives up after 30."
   }
 }
 
@@ -170,7 +170,7 @@ variable "concurrency" {
 }
 
 variable "max_instances" {
-  description = "Instances at most: a bound on what a flood can cost."
+  description = "Instances, at most. It bounds the cost of a flood."
   type        = number
   default     = 4
 
@@ -181,7 +181,7 @@ variable "max_instances" {
 }
 
 variable "min_instances" {
-  description = "Instances that are kept warm, and paid for; 0 is none."
+  description = "Instances that are kept warm, and paid for. 0 means none."
   type        = number
   default     = 0
 
@@ -203,18 +203,18 @@ variable "ingress" {
 }
 
 variable "invokers" {
-  description = "Who gets past Google's own check, before the token's: `allUsers`, or members such as `serviceAccount:…`. Members must send their ID token as X-Serverless-Authorization, which kube-apiserver can't; a proxy beside it can."
+  description = "Who passes Google's own check, which comes before the token's: `allUsers`, or members such as `serviceAccount:…`. Members must send their ID token as X-Serverless-Authorization, which kube-apiserver can't do. A proxy beside it can."
   type        = set(string)
   default     = ["allUsers"]
 
   validation {
     condition     = length(var.invokers) > 0 && alltrue([for member in var.invokers : member == "allUsers" || can(regex("^(serviceAccount|user|group|domain|principal|principalSet):.+$", member))])
-    error_message = "invokers: write allUsers, or members such as serviceAccount:name@project.iam.gserviceaccount.com; with none, nobody can send."
+    error_message = "invokers: write allUsers, or members such as serviceAccount:name@project.iam.gserviceaccount.com. With an empty list, nobody can send."
   }
 }
 
 variable "build_service_account" {
-  description = "Service account that builds the function, as projects/<project>/serviceAccounts/<email>; null is the project's default, which has no roles in newer organizations. See the README."
+  description = "Service account that builds the function, as projects/<project>/serviceAccounts/<email>. null means the project's default, which has no roles in newer organizations. See the README."
   type        = string
   default     = null
 
@@ -225,18 +225,18 @@ variable "build_service_account" {
 }
 
 variable "elasticsearch_url" {
-  description = "Elasticsearch as a second store: `elasticsearch+https://host:9200`; null is Cloud Storage alone."
+  description = "Elasticsearch as a second sink: `elasticsearch+https://host:9200`. null means Cloud Storage alone."
   type        = string
   default     = null
 
   validation {
     condition     = var.elasticsearch_url == null ? true : can(regex("^elasticsearch[+]https://[^@\\s]+$", var.elasticsearch_url))
-    error_message = "elasticsearch_url: write elasticsearch+https://host:9200, without user and password; the API key goes into Secret Manager."
+    error_message = "elasticsearch_url: write elasticsearch+https://host:9200, without user and password. The API key goes into Secret Manager."
   }
 }
 
 variable "elasticsearch_api_key_secret" {
-  description = "Secret of Secret Manager that holds the API key for `elasticsearch_url`, by name and version; the key itself never reaches Terraform."
+  description = "Secret of Secret Manager that holds the API key for `elasticsearch_url`, by name and version. The key itself never reaches Terraform."
   type = object({
     name    = string
     version = string
@@ -245,18 +245,18 @@ variable "elasticsearch_api_key_secret" {
 
   validation {
     condition     = (var.elasticsearch_api_key_secret == null) == (var.elasticsearch_url == null)
-    error_message = "elasticsearch_api_key_secret: give it and elasticsearch_url together, or neither."
+    error_message = "elasticsearch_api_key_secret: set both this and elasticsearch_url, or neither."
   }
 }
 
 variable "environment" {
-  description = "Further settings of the function: `{ AUDIT_USER = \"impersonated\" }`; see the README's table of settings."
+  description = "Further settings of the function: `{ AUDIT_USER = \"impersonated\" }`. The README has a table of settings."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "ELASTICSEARCH_API_KEY", "THREADS"])) == 0
-    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS, ELASTICSEARCH_API_KEY and THREADS are made from the module's other variables."
+    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS, ELASTICSEARCH_API_KEY and THREADS come from the module's other variables. Remove them here."
   }
 }
 
@@ -272,7 +272,7 @@ variable "notification_channels" {
 }
 
 variable "silence_minutes" {
-  description = "Minutes without any request after which an alert says so; null is no such alert. Raise it to what your audit policy leaves quiet."
+  description = "Minutes without any request after which an alert fires. null means no such alert. Raise it if your audit policy leaves longer silences."
   type        = number
   default     = 30
 
@@ -283,7 +283,7 @@ variable "silence_minutes" {
 }
 
 variable "labels" {
-  description = "Labels of everything that the module makes and that can have some."
+  description = "Labels of everything that the module makes and that can have labels."
   type        = map(string)
   default     = {}
 }

@@ -1,1 +1,1 @@
-"""kube-apiserver's audit webhook flags for a given load, and a simulation of what they lose."""
+"""kube-apiserver's audit webhook flags for a load, and a simulation of the events that are lost with them."""

@@ -1,24 +1,26 @@
-"""The audit flags as kube-apiserver takes them: on its command line, through kubeadm, or by its static pod's patch."""
+"""The audit flags for kube-apiserver's command line, for kubeadm, or as a patch of its static pod."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import yaml
 
+from auditsplit.apiserver.kubeconfig import files
+from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.errors import SettingsError
 
-_OTHERS_LIVE_THERE = frozenset(
+_SHARED_FOLDERS = frozenset(
     map(PurePosixPath, ("/", "/etc", "/etc/kubernetes", "/bin", "/usr/bin", "/usr/local/bin", "/opt", "/root", "/tmp"))  # noqa: S108
 )
 _MOUNTED_BY_KUBEADM = frozenset(map(PurePosixPath, ("/etc/kubernetes/pki", "/etc/ssl/certs")))
 
 
 class Volume(NamedTuple):
-    """A path of the host that kube-apiserver's pod needs at the same place; ``kind`` is a ``hostPath`` type."""
+    """A path of the host that is mounted at the same path of kube-apiserver's pod. ``kind`` is a ``hostPath`` type."""
 
     name: str
     path: str
@@ -26,45 +28,58 @@ class Volume(NamedTuple):
     read_only: bool
 
 
-def volumes(files: Iterable[str], log_path: str | None = None) -> list[Volume]:
-    """Return what a pod must mount to read ``files`` and to write its log: each file's folder, once.
+def volumes(paths: Iterable[str], log_path: str | None = None) -> list[Volume]:
+    """Return the volumes that a pod needs to read the files at ``paths`` and to write its log, each path once.
 
-    A folder, not the file: a token file that is replaced would stay the old one in the pod for ever. The file alone
-    where other programs' secrets lie beside it (``/etc/kubernetes``) or the folder would hide the image's own
-    (``/usr/local/bin``). What kubeadm mounts anyway is left out. A log beside the files is a `SettingsError`.
+    A file's folder is mounted, because a token file that is replaced would stay the old one in the pod. Only the file
+    is mounted if its folder holds other programs' secrets (``/etc/kubernetes``), or would hide the image's own files
+    (``/usr/local/bin``). A path that kubeadm mounts is left out.
+
+    Raises:
+        SettingsError: The log is in a folder that the pod may only read.
     """
-    places: dict[PurePosixPath, str] = {}
-    for file in map(PurePosixPath, files):
-        if not _MOUNTED_BY_KUBEADM.intersection(file.parents):
-            alone = file.parent in _OTHERS_LIVE_THERE
-            places[file if alone else file.parent] = "File" if alone else "Directory"
-    outer = [place for place in places if not any(other in place.parents for other in places)]
-    found = [Volume(_name(number), str(place), places[place], True) for number, place in enumerate(sorted(outer))]  # noqa: FBT003
-    if log_path:
-        folder = PurePosixPath(log_path).parent
-        if any(place in (folder, *folder.parents) for place in outer):
-            raise SettingsError(f"--log-path: {folder} holds the files too, which the pod may only read; write another")
-        found.append(Volume("audit-log", str(folder), "DirectoryOrCreate", False))  # noqa: FBT003
-    return found
+    kinds = _kinds(map(PurePosixPath, paths))
+    outermost = sorted(path for path in kinds if not any(other in path.parents for other in kinds))
+    mounts = [
+        Volume(f"audit-{number}" if number else "audit", str(path), kinds[path], read_only=True)
+        for number, path in enumerate(outermost)
+    ]
+    return mounts + _log_volume(log_path, outermost)
 
 
-def _name(number: int) -> str:
-    return f"audit-{number}" if number else "audit"
+def _kinds(paths: Iterable[PurePosixPath]) -> dict[PurePosixPath, str]:
+    """Return the paths to mount, with their ``hostPath`` types."""
+    kinds: dict[PurePosixPath, str] = {}
+    for file in paths:
+        if _MOUNTED_BY_KUBEADM.intersection(file.parents):
+            continue
+        if file.parent in _SHARED_FOLDERS:
+            kinds[file] = "File"
+        else:
+            kinds[file.parent] = "Directory"
+    return kinds
 
 
-def kubeconfig_files(kubeconfig: Mapping[str, Any], folder: str) -> list[str]:
-    """Return the files that a kubeconfig names, relative ones as kube-apiserver reads them: to ``folder``."""
-    clusters = [entry.get("cluster") or {} for entry in kubeconfig.get("clusters") or ()]
-    users = [entry.get("user") or {} for entry in kubeconfig.get("users") or ()]
-    named = [cluster.get("certificate-authority") for cluster in clusters]
-    named += [user.get(key) for user in users for key in ("tokenFile", "client-certificate", "client-key")]
-    commands = [(user.get("exec") or {}).get("command") for user in users]
-    named += [command for command in commands if command and "/" in command]  # others are looked for in PATH
-    return [posixpath.normpath(posixpath.join(folder, name)) for name in named if name]  # a hostPath takes no ..
+def _log_volume(log_path: str | None, read_only: Iterable[PurePosixPath]) -> list[Volume]:
+    if not log_path:
+        return []
+    folder = PurePosixPath(log_path).parent
+    if any(path in (folder, *folder.parents) for path in read_only):
+        raise SettingsError(
+            f"--log-path: the pod may only read {folder}, which holds the other files. Write a path in another folder"
+        )
+    return [Volume("audit-log", str(folder), "DirectoryOrCreate", read_only=False)]
+
+
+def kubeconfig_paths(document: Kubeconfig, folder: Path) -> list[str]:
+    """Return the absolute paths of the files that a kubeconfig in ``folder`` names, as hostPaths, so without ``..``."""
+    clusters = [named.cluster for named in document.clusters]
+    users = [named.user for named in document.users]
+    return [posixpath.normpath(files.resolve(path, folder)) for path in files.named(clusters, users)]
 
 
 def command_line(flags: Mapping[str, str]) -> str:
-    """Return the flags, one on each line: they can stand in a shell's command as ``$(auditsplit flags …)``."""
+    """Return the flags, one on each line, fit for ``$(auditsplit flags …)`` in a shell's command."""
     return "".join(f"--{name}={value}\n" for name, value in flags.items())
 
 
@@ -93,8 +108,8 @@ def kubeadm(flags: Mapping[str, str], mounts: Iterable[Volume]) -> str:
 def static_pod(flags: Mapping[str, str], mounts: Iterable[Volume]) -> str:
     """Return the patch ``kube-apiserver+strategic.yaml`` for kubeadm's ``patches.directory``.
 
-    The flags are ``args``: they come after ``command``, where kubeadm puts its own, and so count more. A strategic
-    patch of ``command`` itself would replace all of kubeadm's flags.
+    The flags are ``args``. They follow ``command``, where kubeadm writes its own flags, so they take precedence. A
+    strategic patch of ``command`` would replace all of kubeadm's flags.
     """
     mounts = list(mounts)
     container = {

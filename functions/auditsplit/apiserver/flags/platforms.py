@@ -1,6 +1,6 @@
-"""What a body may weigh on its way to the function, by where the function runs.
+"""The largest body that reaches the function, by the platform that it runs on.
 
-A body over the limit is refused before any of our code runs, five times, and then the apiserver drops the whole batch.
+The platform refuses a larger body before any of our code runs. After five tries the apiserver drops the whole batch.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 MIB = 1024 * 1024
-OURS = 32 * MIB
-"""``AUDIT_MAX_BODY_BYTES`` where it is not set."""
+DEFAULT_MAX_BODY_BYTES = 32 * MIB
+"""The default of ``AUDIT_MAX_BODY_BYTES``."""
 
 
 class Platform(NamedTuple):
-    """A limit of ``max_bytes`` for a request of which ``envelope`` are not the body, and the limit's source.
+    """A platform's limit for a request.
 
-    ``escapes``: a request's body travels as a string in a JSON document.
+    ``max_bytes`` is the limit, and ``source`` says where it comes from. ``envelope`` are the bytes of it that are not
+    the body. ``escapes`` is whether the body travels as a string in a JSON document.
     """
 
     title: str
@@ -27,15 +28,15 @@ class Platform(NamedTuple):
 
     @property
     def growth(self) -> int:
-        r"""Return the most that a byte of JSON text may become: escaped, ``"`` and ``\`` are two."""
+        r"""Return the most bytes that a byte of JSON text may become. Escaped, ``"`` and ``\`` take two bytes."""
         return 2 if self.escapes else 1
 
     def list_bytes(self, max_body: int) -> int:
-        """Return the bytes that an EventList may have, where the function itself takes ``max_body``.
+        """Return the bytes that an EventList may have if the function itself accepts bodies of ``max_body`` bytes.
 
-        Real lists grow by 4 to 14 % when they are escaped (the recorded ones in ``tests/data``), so 5.2 MB would mostly
-        do on Lambda. But a user whose requests are full of quotes must not be able to make a batch too big, and thereby
-        to have everyone's events in it dropped. So the bound is the worst case, not the usual one.
+        Real lists grow by 4 to 14 % when they are escaped (the recorded ones in ``tests/data``), so on Lambda 5.2 MB
+        would usually fit. But a user whose requests are full of quotes must not be able to make a batch too large, and
+        so have everybody's events in it dropped. So the bound is the worst case, not the usual case.
         """
         return min(max_body, (self.max_bytes - self.envelope) // self.growth)
 
@@ -44,11 +45,15 @@ PLATFORMS: Mapping[str, Platform] = {
     "lambda": Platform(
         "AWS Lambda",
         6 * MIB,
-        "a synchronous invocation takes 6 MB: the event document, with the body as a string in it",
+        "a synchronous invocation accepts 6 MB, for the event document with the body as a string in it",
         envelope=64 * 1024,  # headers and request context
         escapes=True,
     ),
-    "cloud-run": Platform("Cloud Run", 32 * MIB, "a request takes 32 MiB over HTTP/1"),
-    "ingress-nginx": Platform("ingress-nginx before the function", MIB, "proxy-body-size is 1m unless it is raised"),
-    "local": Platform("a server of your own", OURS, "functions-framework has no limit, AUDIT_MAX_BODY_BYTES is one"),
+    "cloud-run": Platform("Cloud Run", 32 * MIB, "a request over HTTP/1 may have 32 MiB"),
+    "ingress-nginx": Platform("ingress-nginx before the function", MIB, "proxy-body-size is 1m by default"),
+    "local": Platform(
+        "a server of your own",
+        DEFAULT_MAX_BODY_BYTES,
+        "functions-framework has no limit, so AUDIT_MAX_BODY_BYTES applies",
+    ),
 }

@@ -1,1 +1,1 @@
-"""The kubeconfig that kube-apiserver's audit webhook reads: its schema, its files and its credentials."""
+"""The kubeconfig that kube-apiserver's audit webhook reads: its format, its files and its credentials."""

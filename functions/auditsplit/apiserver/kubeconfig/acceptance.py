@@ -1,4 +1,4 @@
-"""Whether the function lets a kubeconfig's sender in: its credentials held against the function's settings."""
+"""Whether the function's settings accept a kubeconfig's sender."""
 
 from __future__ import annotations
 
@@ -10,24 +10,30 @@ from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.apiserver.rules.subject import Subject
 from auditsplit.settings import Settings
 
-_HERE, _ELSEWHERE = "127.0.0.1", "192.0.2.1"
+_THIS_MACHINE, _ANOTHER_MACHINE = "127.0.0.1", "192.0.2.1"
 
 
 def cluster_of(document: Kubeconfig, folder: Path, settings: Settings) -> str:
-    """Return the cluster as which a faultless ``document`` comes in: what `auth.authorize` says to its request.
+    """Return the cluster that the sender of ``document`` would write as, by `auth.authorize`.
 
-    Relative paths start at ``folder``. Raises `auditsplit.errors.SenderError` where it is refused, and ``ValueError``
-    where that can't be told: a file isn't here, or a program would have to run.
+    Args:
+        document: A kubeconfig without errors.
+        folder: Where its relative paths start.
+        settings: The function's settings.
+
+    Raises:
+        auditsplit.errors.SenderError: The function would refuse the sender.
+        ValueError: The credentials are not known here, because a file is missing or a program would have to run.
     """
     subject = Subject(document, folder)
     if document.user.exec:
         raise ValueError(
-            "what the exec program prints is known when it runs; 'auditsplit kubeconfig check --probe' asks"
+            "the token is known only when the exec program runs. 'auditsplit kubeconfig check --probe' runs it"
         )
-    headers = {}
+    headers = {"host": subject.url.netloc.rpartition("@")[2]}
     if subject.https:
-        user = credentials.resolve(document.user, folder, 0)
-        if user.token:
-            headers["authorization"] = f"Bearer {user.token}"
-    peer = _HERE if subject.local else _ELSEWHERE
+        token = credentials.resolve(document.user, folder, 0).token
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+    peer = _THIS_MACHINE if subject.local else _ANOTHER_MACHINE
     return auth.authorize(headers, peer, subject.named_cluster, settings.tokens, settings.cluster)

@@ -1,8 +1,9 @@
-"""A list of clusters, an aggregated apiserver being just one more, and the kubeconfigs that it comes to."""
+"""A list of clusters, and the kubeconfigs that are planned for it. An aggregated apiserver is a cluster too."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,12 @@ from auditsplit.apiserver.rules import Finding
 from auditsplit.auth import TokenHash
 
 
-class Planned(NamedTuple):
-    """A kubeconfig that is to be at ``path``; ``before`` is the text there now, None where there is none."""
+class Plan(NamedTuple):
+    """A kubeconfig to write to ``path``.
+
+    ``before`` is the file's text now, None if there is no file. ``hashes`` are those of the tokens that must be
+    accepted.
+    """
 
     entry: Entry
     path: Path
@@ -28,45 +33,57 @@ class Planned(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is to be in the file."""
+        """The text to write."""
         return schema.encode(self.document)
 
 
 def read(text: str) -> list[Entry]:
-    """Return the entries of a list in YAML; ``ValueError`` has every mistake on a line of its own."""
+    """Return the entries of a list in YAML.
+
+    Raises:
+        ValueError: The list has mistakes. The message has each on a line of its own.
+    """
     entries = msgspec.convert(schema.parse(text), list[Entry])
-    mistakes = [
-        f"{entry.name or f'entry {number}'}: {mistake}"
-        for number, entry in enumerate(entries, 1)
-        for mistake in entry.mistakes()
-    ]
-    names = [entry.name for entry in entries]
-    mistakes += [f"{name}: there are two of this name" for name in dict.fromkeys(names) if names.count(name) > 1]
-    if "-" in {path for entry in entries for path in (entry.token_from, entry.password_from, entry.ca_data_from)}:
-        mistakes.append("standard input can't be shared: name a file instead of -")
     if not entries:
-        mistakes.append("the list is empty")
-    if mistakes:
+        raise ValueError("the list is empty")
+    if mistakes := list(_mistakes(entries)):
         raise ValueError("\n".join(mistakes))
     return entries
 
 
-def plan(entries: Iterable[Entry], sources: Path, target: Path, *, rotate: bool) -> list[Planned]:
-    """Return the kubeconfigs below ``target``; the tokens that were made before are kept, but to ``rotate``.
+def _mistakes(entries: Sequence[Entry]) -> Iterator[str]:
+    for number, entry in enumerate(entries, 1):
+        for mistake in entry.mistakes():
+            yield f"{entry.name or f'entry {number}'}: {mistake}"
+    names = Counter(entry.name for entry in entries)
+    yield from (f"{name}: two entries have this name" for name, count in names.items() if count > 1)
+    if any("-" in (entry.token_from, entry.password_from, entry.ca_data_from) for entry in entries):
+        yield "the entries of a list cannot share standard input. Write a file instead of -"
 
-    With that, the hash of the old one is beside the new one's, so that it stays good until it is taken out. What an
-    entry reads starts at ``sources``. `OSError` or ``ValueError`` where that or a kubeconfig there can't be read.
+
+def plan(entries: Iterable[Entry], sources: Path, target: Path, *, rotate: bool) -> list[Plan]:
+    """Return the plans for ``entries``.
+
+    Args:
+        entries: Entries without mistakes.
+        sources: The folder where the relative paths of files that are read now start.
+        target: The folder of the kubeconfigs. A token that was made there before is kept.
+        rotate: Make new tokens instead. The old token's hash stays beside the new one's, so both are accepted.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file that an entry names is empty, or a kubeconfig in ``target`` is not one.
     """
     return [_plan(entry, sources, target / f"{entry.name}.yaml", rotate=rotate) for entry in entries]
 
 
-def _plan(entry: Entry, sources: Path, path: Path, *, rotate: bool) -> Planned:
+def _plan(entry: Entry, sources: Path, path: Path, *, rotate: bool) -> Plan:
     before = path.read_text("utf-8") if path.exists() else None
     old = rules.read(path)[0].user.token if before and entry.makes_token else ""
     made = make(entry, sources, "" if rotate else old)
     hashes = [TokenHash.of(entry.name, old)] if old else []
     if made.hash:
         hashes.append(made.hash)
-    return Planned(
+    return Plan(
         entry, path, made.document, before, rules.check(made.document, path.parent), tuple(dict.fromkeys(hashes))
     )

@@ -1,4 +1,4 @@
-"""Credentials as kube-apiserver comes by them: files read, ``exec`` programs run.
+"""Resolve a user's credentials as kube-apiserver does: read its files, run its ``exec`` program.
 
 The exec protocol: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from auditsplit.apiserver.kubeconfig import files
 from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION, Exec, User, Variable
+from auditsplit.webhook.client import Credentials
 
 _EXEC_INFO = "KUBERNETES_EXEC_INFO"
 
@@ -32,15 +33,16 @@ printf '"status":{"token":"%s","expirationTimestamp":"%s"}}\\n' \\
 
 
 def gcloud_identity_token(audience: str) -> Exec:
-    """Return the program that prints gcloud's identity token for ``audience``, a URL; it wants sh, coreutils, gcloud.
+    """Return a program that prints gcloud's identity token for ``audience``, a URL.
 
-    ``--audiences`` works for service accounts only, which is what a control plane has.
+    It requires sh, coreutils and gcloud. gcloud's ``--audiences`` works for service accounts only, and a control plane
+    has one.
     """
     return exec_of("sh", ["-c", _GCLOUD_PLUGIN, "gcloud-identity-token", audience], {})
 
 
 def exec_of(command: str, args: list[str], env: dict[str, str]) -> Exec:
-    """Return a program as kube-apiserver wants it, never asking at a terminal."""
+    """Return a program as kube-apiserver requires it: it never asks at a terminal."""
     return Exec(
         api_version=EXEC_API_VERSION,
         command=command,
@@ -50,44 +52,60 @@ def exec_of(command: str, args: list[str], env: dict[str, str]) -> Exec:
     )
 
 
-def resolve(user: User, folder: Path, timeout_s: float) -> User:
-    """Return ``user`` with everything in it: ``token``, basic, certificate and key as data, no files, no program.
+def resolve(user: User, folder: Path, timeout_s: float) -> Credentials:
+    """Return the credentials themselves: files are read, and an ``exec`` program is run.
 
-    Paths start at ``folder``; a program may take ``timeout_s``. ``ValueError`` says what is missing, never a secret.
+    Args:
+        user: The kubeconfig's user.
+        folder: Where relative paths start.
+        timeout_s: Seconds that a program may take.
+
+    Raises:
+        ValueError: A file cannot be read, or the program fails. The message names the file, or the program with the
+            end of its standard error. It holds no token of the kubeconfig.
     """
     if user.token_file:
-        return User(token=_read(user.token_file, folder).decode("latin-1").strip())
+        return Credentials(token=_read(user.token_file, folder).decode("latin-1").strip())
     if user.exec and not (user.token or user.username or user.has_certificate):
         return _run(user.exec, folder, timeout_s)
-    certificate = user.client_certificate_data or _data(user.client_certificate, folder)
-    key = user.client_key_data or _data(user.client_key, folder)
-    return User(
+    return Credentials(
         token=user.token,
         username=user.username,
         password=user.password,
-        client_certificate_data=certificate,
-        client_key_data=key,
+        certificate_pem=_pem(user.client_certificate_data, user.client_certificate, folder),
+        key_pem=_pem(user.client_key_data, user.client_key, folder),
     )
 
 
-def _data(path: str, folder: Path) -> str:
-    return base64.b64encode(_read(path, folder)).decode() if path else ""
+def ca_pem(data: str, path: str, folder: Path) -> str:
+    """Return the CAs in the base64 ``data`` or in the file at ``path``, as PEM. Empty if there are none.
+
+    Raises:
+        ValueError: The file cannot be read, or is not PEM.
+    """
+    return _pem(data, path, folder).decode("ascii")
+
+
+def _pem(data: str, path: str, folder: Path) -> bytes:
+    if data:
+        return base64.b64decode(data)
+    return _read(path, folder) if path else b""
 
 
 def _read(path: str, folder: Path) -> bytes:
     try:
         return files.resolve(path, folder).read_bytes()
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}; probe where the file is, on the apiserver's machine") from error
+        raise ValueError(f"{path}: {error.strerror}. Probe on the apiserver's machine, where the file is") from error
 
 
-def _run(plugin: Exec, folder: Path, timeout_s: float) -> User:
-    """Return the credential that the program prints."""
+def _run(plugin: Exec, folder: Path, timeout_s: float) -> Credentials:
+    """Return the credentials that the program prints."""
     command = str(files.resolve(plugin.command, folder)) if "/" in plugin.command else plugin.command
-    asked = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
-    environ = {**os.environ, **{each.name: each.value for each in plugin.env}, _EXEC_INFO: json.dumps(asked)}
+    request = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    environ = {**os.environ, **{each.name: each.value for each in plugin.env}, _EXEC_INFO: json.dumps(request)}
     try:
-        ran = subprocess.run(  # noqa: S603 - the program is the kubeconfig's, which the apiserver runs likewise
+        ran = subprocess.run(  # noqa: S603 - the program is the kubeconfig's, and the apiserver runs it too
             [command, *plugin.args],
             env=environ,
             stdin=subprocess.DEVNULL,
@@ -96,24 +114,23 @@ def _run(plugin: Exec, folder: Path, timeout_s: float) -> User:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        reason = getattr(error, "strerror", None) or f"no end after {timeout_s:g} s"
+        reason = getattr(error, "strerror", None) or f"did not finish within {timeout_s:g} s"
         raise ValueError(f"exec: {plugin.command}: {reason}") from error
     if ran.returncode:
-        said = ran.stderr.decode(errors="replace").strip()[-300:]
-        raise ValueError(f"exec: {plugin.command}: exit {ran.returncode}: {said}")
-    return _credential(ran.stdout, plugin)
+        complaint = ran.stderr.decode(errors="replace").strip()[-300:]
+        raise ValueError(f"exec: {plugin.command}: exit {ran.returncode}: {complaint}")
+    return _credentials_in(ran.stdout, plugin)
 
 
-def _credential(printed: bytes, plugin: Exec) -> User:
+def _credentials_in(output: bytes, plugin: Exec) -> Credentials:
     expected = f"expected an ExecCredential of {plugin.api_version} with a status.token in JSON"
     try:
-        document: dict[str, Any] = json.loads(printed)
+        document: dict[str, Any] = json.loads(output)
         status = document["status"]
         kind = document["apiVersion"], document["kind"]
         token, certificate, key = (status.get(name, "") for name in ("token", "clientCertificateData", "clientKeyData"))
     except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(f"exec: {plugin.command}: {expected} on its standard output") from None
     if kind != (plugin.api_version, "ExecCredential") or not (token or (certificate and key)):
-        raise ValueError(f"exec: {plugin.command}: {expected}, came another version or no credential")
-    pair = [base64.b64encode(text.encode()).decode() for text in (certificate, key)]
-    return User(token=token, client_certificate_data=pair[0], client_key_data=pair[1])
+        raise ValueError(f"exec: {plugin.command}: {expected}, got another version or no credential")
+    return Credentials(token=token, certificate_pem=certificate.encode(), key_pem=key.encode())

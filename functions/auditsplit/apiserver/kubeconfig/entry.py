@@ -1,9 +1,10 @@
-"""What is wanted for one cluster, from the command line or a list, and the kubeconfig that this comes to."""
+"""One cluster's entry, from the command line or a list, and the kubeconfig that is made from it."""
 
 from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -17,9 +18,10 @@ from auditsplit.auth import TokenHash
 
 
 class Entry(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True, kw_only=True):
-    """One cluster; the fields are the options of ``auditsplit kubeconfig``.
+    """One cluster. The fields are the options of ``auditsplit kubeconfig create``.
 
-    ``…_from`` are read now; the other paths are the apiserver's machine's, and are written as they are.
+    The files in ``…_from`` are read now. All other paths are on the apiserver's machine and are written as they are,
+    unless ``embed`` is set.
     """
 
     name: str
@@ -43,57 +45,73 @@ class Entry(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=T
     insecure_skip_tls_verify: bool = False
 
     def mistakes(self) -> list[str]:
-        """Return what doesn't go together, by the names of the options."""
-        kinds = [
-            name
-            for name, given in {
-                "token-from": self.token_from,
-                "token-file": self.token_file,
-                "basic": self.basic,
-                "client-certificate": self.client_certificate,
-                "exec-command": self.exec_command,
-                "gcloud-identity-token": self.gcloud_identity_token,
-                "no-credentials": self.no_credentials,
-            }.items()
-            if given
-        ]
-        found = [] if len(kinds) <= 1 else [f"{' and '.join(kinds)}: choose one kind of credentials"]
+        """Return the mistakes in the name and in the combination of options, by the options' names."""
+        return [*self._kind_mistakes(), *self._combination_mistakes(), *self._name_mistakes()]
+
+    def _kind_mistakes(self) -> Iterator[str]:
+        kinds = {
+            "token-from": self.token_from,
+            "token-file": self.token_file,
+            "basic": self.basic,
+            "client-certificate": self.client_certificate,
+            "exec-command": self.exec_command,
+            "gcloud-identity-token": self.gcloud_identity_token,
+            "no-credentials": self.no_credentials,
+        }
+        given = [name for name, value in kinds.items() if value]
+        if len(given) > 1:
+            yield f"{' and '.join(given)}: choose one kind of credentials"
+
+    def _combination_mistakes(self) -> Iterator[str]:
         pairs = (
             ("basic", self.basic, "password-from", self.password_from),
             ("client-certificate", self.client_certificate, "client-key", self.client_key),
         )
-        found += [f"{a} and {b} go together" for a, one, b, other in pairs if bool(one) != bool(other)]
-        needs = (
+        for first, first_value, second, second_value in pairs:
+            if bool(first_value) != bool(second_value):
+                yield f"{first} and {second} go together. Write both or neither"
+        dependent = (
             ("embed", self.embed, "client-certificate", self.client_certificate),
             ("exec-arg", self.exec_args, "exec-command", self.exec_command),
             ("exec-env", self.exec_env, "exec-command", self.exec_command),
         )
-        found += [f"{a} wants {b}" for a, one, b, other in needs if one and not other]
+        for option, value, required, required_value in dependent:
+            if value and not required_value:
+                yield f"{option} requires {required}"
         if self.ca_file and self.ca_data_from:
-            found.append("ca-file and ca-data-from: choose one")
-        if not auth.CLUSTER.fullmatch(self.name):
-            found.append(f"{self.name[:63]!r} is no cluster name; write a-z 0-9 - . and at most 63 characters")
-        return found
+            yield "ca-file and ca-data-from: choose one"
+
+    def _name_mistakes(self) -> Iterator[str]:
+        try:
+            auth.check_cluster(self.name)
+        except ValueError as error:
+            yield str(error)
 
     @property
     def makes_token(self) -> bool:
-        """Whether its token is made on the spot, since no other kind of credentials is named."""
+        """Whether a token is made, because no kind of credentials is given."""
         others = (self.token_from, self.token_file, self.basic, self.client_certificate, self.exec_command)
         return not (any(others) or self.gcloud_identity_token or self.no_credentials)
 
 
 class Made(NamedTuple):
-    """A kubeconfig, and the hash of the token in it; None where it has none."""
+    """A kubeconfig, and the hash of the token in it. None if it has no token."""
 
     document: Kubeconfig
     hash: TokenHash | None
 
 
 def make(entry: Entry, folder: Path, kept: str = "") -> Made:
-    """Return the kubeconfig of a faultless ``entry``, with the token ``kept`` or a new one where none is named.
+    """Return the kubeconfig for ``entry``.
 
-    Relative ``…_from`` start at ``folder``, and ``-`` is standard input. `OSError` where one can't be read,
-    ``ValueError`` where it is empty.
+    Args:
+        entry: An entry without mistakes.
+        folder: Where relative paths in ``…_from`` start. ``-`` is standard input.
+        kept: The token to use if the entry has no credentials. A new one is made if this is empty.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file with a secret is empty.
     """
     user = _user(entry, folder, kept)
     ca = _read(entry.ca_data_from, folder) if entry.ca_data_from else b""
@@ -110,9 +128,9 @@ def make(entry: Entry, folder: Path, kept: str = "") -> Made:
 
 
 def _server(entry: Entry) -> str:
-    """Return the server with the cluster's path, where it has no path; then a mixed-up token is refused, not believed.
+    """Return the server, with the cluster's path if it has no path. With it, another cluster's token is refused.
 
-    What is no URL, or has a query, stays as it is, for the rules to complain about.
+    A server that is not a valid URL or has a query stays as it is. The rules report it.
     """
     try:
         url = urlsplit(entry.server)
@@ -154,10 +172,10 @@ def _certificate(entry: Entry, folder: Path) -> User:
 
 
 def _line(path: str, folder: Path) -> str:
-    """Return a secret without the line break that editors put to its end; any other stays, for the rules."""
+    """Return a secret without the line break that editors append. The rules report any other line break."""
     secret = _read(path, folder).decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
     if not secret:
-        raise ValueError(f"{path}: there is no secret in it")
+        raise ValueError(f"{path}: the file is empty, expected a secret")
     return secret
 
 

@@ -1,56 +1,41 @@
-"""The files that a kubeconfig names or is: read by its rules, written so that no other sees half of one."""
+"""The files that a kubeconfig names, and the kubeconfig's own file."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import ssl
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-_MODE = 0o600
+from auditsplit.apiserver.kubeconfig.schema import Cluster, User
+from auditsplit.atomic import atomic_write
+
+_PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
+
+
+def named(clusters: Iterable[Cluster], users: Iterable[User]) -> list[str]:
+    """Return the paths of the files that ``clusters`` and ``users`` name, as written.
+
+    An ``exec`` program is among them if its name has a slash. Otherwise it is looked up in PATH.
+    """
+    paths = [cluster.certificate_authority for cluster in clusters]
+    for user in users:
+        program = user.exec.command if user.exec else ""
+        paths += [user.token_file, user.client_certificate, user.client_key, program if "/" in program else ""]
+    return [path for path in paths if path]
 
 
 def resolve(path: str, folder: Path) -> Path:
-    """Return the absolute place of a ``path`` in a kubeconfig: a relative one starts at the kubeconfig's own folder."""
+    """Return the absolute path of a ``path`` in a kubeconfig. A relative one starts at the kubeconfig's ``folder``."""
     return (folder / path).absolute()
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:
-    """Write ``text`` to ``path``, 0600, whole or not at all; `FileExistsError` where it is there, but to ``overwrite``.
+    """Write the kubeconfig ``text`` to ``path`` as a whole or not at all, with mode 0600.
 
-    The text goes to a file beside it and is synced before it takes the name, so that whatever happens in between
-    leaves what was there. A missing folder is made, 0700.
+    Missing folders are made, with mode 0700.
+
+    Raises:
+        FileExistsError: ``path`` exists and ``overwrite`` is false.
+        OSError: The file cannot be written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.parent / f".{path.name}.{secrets.token_hex(4)}"
-    try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        if overwrite:
-            beside.replace(path)
-        else:
-            os.link(beside, path)  # unlike a rename, it fails where the name is taken
-    finally:
-        beside.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
-    """Load a client certificate and its key, both PEM; ``ssl.SSLError`` where they are none or don't fit."""
-    with tempfile.TemporaryDirectory() as folder:  # OpenSSL reads them from files alone
-        paths = Path(folder, "certificate"), Path(folder, "key")
-        for path, data in zip(paths, (certificate, key), strict=True):
-            path.touch(_MODE)
-            path.write_bytes(data)
-        context.load_cert_chain(*paths, password=lambda: "")  # an encrypted key is refused, not asked about
+    path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+    atomic_write(path, text.encode(), mode=_PRIVATE_FILE, overwrite=overwrite)

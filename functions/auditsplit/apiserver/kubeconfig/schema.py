@@ -1,28 +1,29 @@
-"""The kubeconfig of an audit webhook: its format, read and written.
+"""The format of an audit webhook's kubeconfig: read, written and redacted.
 
-What ``--audit-webhook-config-file`` names is a kubeconfig as kubectl has it, `k8s.io/client-go/tools/clientcmd/api/v1
-<https://pkg.go.dev/k8s.io/client-go/tools/clientcmd/api/v1>`_. kube-apiserver takes one context of it, the current
-one: its cluster is the function, its user what the apiserver shows there. It reads the file once, when it starts.
+``--audit-webhook-config-file`` names a kubeconfig in kubectl's format, `k8s.io/client-go/tools/clientcmd/api/v1
+<https://pkg.go.dev/k8s.io/client-go/tools/clientcmd/api/v1>`_. kube-apiserver uses only its current context. The
+context's cluster is the function, and its user holds the credentials for it. kube-apiserver reads the file once, when
+it starts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
+from yaml.composer import ComposerError
 
 NAME = "auditsplit"
-"""The name that the cluster, the context and the user have in what is written here."""
+"""The name of the cluster, the context and the user in a kubeconfig that `build` returns."""
 
 EXEC_API_VERSION = "client.authentication.k8s.io/v1"
-"""The version in which an ``exec`` program is asked and answers."""
+"""The version of the protocol between kube-apiserver and an ``exec`` program."""
 
 
 class Cluster(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
-    """Where to post, and how to know that it is there."""
+    """The server, and how to trust it."""
 
     server: str = ""
     tls_server_name: str = ""
@@ -54,7 +55,7 @@ class Exec(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 class User(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
-    """What the apiserver shows; without any of it, nothing."""
+    """The credentials for the server."""
 
     token: str = ""
     token_file: str = msgspec.field(default="", name="tokenFile")
@@ -74,22 +75,22 @@ class User(msgspec.Struct, frozen=True, omit_defaults=True, rename="kebab"):
 
     @property
     def has_certificate(self) -> bool:
-        """Whether it has a client certificate, in a file or as data."""
+        """Whether the user has a client certificate, in a file or as data."""
         return bool(self.client_certificate or self.client_certificate_data)
 
     @property
     def has_bearer(self) -> bool:
-        """Whether it comes to an ``Authorization: Bearer`` header."""
+        """Whether the user's credentials lead to an ``Authorization: Bearer`` header."""
         return bool(self.token or self.token_file or self.exec)
 
     @property
     def has_credentials(self) -> bool:
-        """Whether it has anything to show."""
+        """Whether the user has credentials of any kind."""
         return self.has_bearer or self.has_certificate or bool(self.username or self.password or self.auth_provider)
 
 
 class Context(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which cluster with which user."""
+    """A cluster and a user that go together."""
 
     cluster: str = ""
     user: str = ""
@@ -98,28 +99,28 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NamedCluster(msgspec.Struct, frozen=True):
-    """A cluster by name."""
+    """A cluster with its name."""
 
     name: str = ""
     cluster: Cluster = Cluster()
 
 
 class NamedContext(msgspec.Struct, frozen=True):
-    """A context by name."""
+    """A context with its name."""
 
     name: str = ""
     context: Context = Context()
 
 
 class NamedUser(msgspec.Struct, frozen=True):
-    """A user by name."""
+    """A user with its name."""
 
     name: str = ""
     user: User = User()
 
 
 class Kubeconfig(msgspec.Struct, frozen=True, rename="kebab"):
-    """The document. `current` picks what counts."""
+    """The document. ``current_context`` names the context that kube-apiserver uses."""
 
     api_version: str = msgspec.field(default="", name="apiVersion")
     kind: str = ""
@@ -132,24 +133,24 @@ class Kubeconfig(msgspec.Struct, frozen=True, rename="kebab"):
 
     @property
     def context(self) -> Context | None:
-        """The current context; None where there is none of that name."""
+        """The current context. None if no context has that name."""
         return next((named.context for named in self.contexts if named.name == self.current_context), None)
 
     @property
     def cluster(self) -> Cluster:
-        """The current context's cluster; an empty one where there is none."""
-        wanted = self.context.cluster if self.context else None
-        return next((named.cluster for named in self.clusters if named.name == wanted), Cluster())
+        """The current context's cluster. An empty cluster if it does not exist."""
+        name = self.context.cluster if self.context else None
+        return next((named.cluster for named in self.clusters if named.name == name), Cluster())
 
     @property
     def user(self) -> User:
-        """The current context's user; one without credentials where there is none, as the apiserver takes it."""
-        wanted = self.context.user if self.context else None
-        return next((named.user for named in self.users if named.name == wanted), User())
+        """The current context's user. If it does not exist, a user without credentials, as for the apiserver."""
+        name = self.context.user if self.context else None
+        return next((named.user for named in self.users if named.name == name), User())
 
 
 def build(cluster: Cluster, user: User | None) -> Kubeconfig:
-    """Return the document that has ``cluster`` and ``user``, None for no credentials, as its current context."""
+    """Return a kubeconfig whose current context has ``cluster`` and ``user``. None stands for no credentials."""
     return Kubeconfig(
         api_version="v1",
         kind="Config",
@@ -161,30 +162,40 @@ def build(cluster: Cluster, user: User | None) -> Kubeconfig:
 
 
 def parse(text: str) -> Any:
-    """Return the YAML or JSON document without its nulls, which mean nothing to Go; ``ValueError`` where it is none."""
+    """Return the YAML or JSON document without its nulls, which Go ignores.
+
+    Raises:
+        ValueError: ``text`` is not valid YAML, or has an alias. The message has the line and column. It quotes nothing.
+    """
     try:
-        return _without_nulls(yaml.safe_load(text))
+        return _without_nulls(yaml.load(text, _Loader))  # noqa: S506 - it is a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = re.sub(
-            "'.*'", "…", getattr(error, "problem", None) or "unreadable", flags=re.DOTALL
-        )  # it may quote a token
-        raise ValueError(f"{where}this is no YAML ({problem})") from None
+        problem = getattr(error, "problem", None) or "unreadable"
+        unquoted = re.sub("'.*'", "…", problem, flags=re.DOTALL)  # the quote may hold a token
+        raise ValueError(f"{where}not valid YAML ({unquoted})") from None
 
 
 def decode(document: Any) -> Kubeconfig:
-    """Return what a parsed ``document`` says; ``ValueError`` names the field that has a value of another type."""
+    """Return the kubeconfig in a parsed ``document``.
+
+    Raises:
+        ValueError: A field has a value of the wrong type. The message names the field.
+    """
     return msgspec.convert(document, Kubeconfig)
 
 
 def encode(document: Kubeconfig) -> str:
-    """Return the YAML: what `parse` and `decode` read back, and Go's YAML libraries likewise."""
+    """Return the document as YAML, which `parse` and `decode`, and Go's YAML libraries, read back."""
     return yaml.dump(msgspec.to_builtins(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
 def redacted(document: Kubeconfig) -> Kubeconfig:
-    """Return the document for a human's eyes: its secrets are not in it."""
+    """Return the document with ``(not shown)`` for every token, password and client key in it.
+
+    An ``exec`` program's arguments and environment are kept. They may hold a secret too.
+    """
     users = [NamedUser(named.name, _redacted(named.user)) for named in document.users]
     return msgspec.structs.replace(document, users=users)
 
@@ -192,26 +203,6 @@ def redacted(document: Kubeconfig) -> Kubeconfig:
 def _redacted(user: User) -> User:
     hidden = {name: "(not shown)" for name in ("token", "password", "client_key_data") if getattr(user, name)}
     return msgspec.structs.replace(user, **hidden)
-
-
-def unknown(document: Any) -> Iterator[tuple[str, list[str]]]:
-    """Yield the path of each field that the format doesn't have, with the fields that stand beside it."""
-    yield from _unknown(document, msgspec.inspect.type_info(Kubeconfig), "")
-
-
-def _unknown(value: Any, kind: msgspec.inspect.Type, path: str) -> Iterator[tuple[str, list[str]]]:
-    if isinstance(kind, msgspec.inspect.UnionType):
-        kind = kind.types[0]
-    if isinstance(kind, msgspec.inspect.ListType) and isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _unknown(item, kind.item_type, f"{path}[{number}]")
-    if isinstance(kind, msgspec.inspect.StructType) and isinstance(value, dict):
-        fields = {field.encode_name: field.type for field in kind.fields}
-        for name, item in value.items():
-            if name in fields:
-                yield from _unknown(item, fields[name], f"{path}.{name}")
-            else:
-                yield f"{path}.{name}".lstrip("."), list(fields)
 
 
 _T = TypeVar("_T")
@@ -225,8 +216,19 @@ def _without_nulls(value: _T) -> _T | list[Any] | dict[Any, Any]:
     return value
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses aliases. With a few of them a small file stands for a document larger than the memory."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise ComposerError(problem="aliases are not accepted. Write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+
 class _Dumper(yaml.SafeDumper):
-    """Quotes all but plain words: Go's YAML reads ``y`` as true and ``1e5`` as a number, Python's does not."""
+    """Quotes all text except plain words. Go's YAML reads ``y`` as true and ``1e5`` as a number, Python's does not."""
 
 
 _PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[a-z/][a-z0-9./:_-]*", re.ASCII | re.IGNORECASE)

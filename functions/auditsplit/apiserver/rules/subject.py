@@ -1,11 +1,11 @@
-"""A kubeconfig as the rules look at it, and what a rule and its finding are."""
+"""The kubeconfig that the rules check, and the types of a rule and of its finding."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import ipaddress
-import posixpath
+import os
 import re
 from collections.abc import Callable
 from functools import cached_property
@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from auditsplit.apiserver.kubeconfig import files
 from auditsplit.apiserver.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
+from auditsplit.webhook.client import clean_path
 
 ERROR, WARNING = "error", "warning"
 
@@ -22,40 +23,50 @@ _CLUSTER_PATH = re.compile(r"/clusters(?:/([^/]*))?\Z")
 
 
 class Finding(NamedTuple):
-    """A fault of a kubeconfig: ``rule`` is its name, ``reason`` what happens and what to do; never holds a secret."""
+    """A fault of a kubeconfig, or of the answer to a probe.
+
+    ``rule`` is the fault's name. ``reason`` says what happens and what to do. No secret of the kubeconfig is in it,
+    unless the server's answer repeats it.
+    """
 
     level: str
     rule: str
     reason: str
 
     def __str__(self) -> str:
-        """Return it as a line."""
+        """Return a line for a person."""
         return f"{self.level}: {self.rule}: {self.reason}"
 
 
 class Subject:
-    """A kubeconfig as the rules look at it: its relative paths start at ``folder``; ``mode`` is 0 without a file."""
+    """A kubeconfig with its folder and mode, and what rules ask about it."""
 
     def __init__(self, document: Kubeconfig, folder: Path, mode: int = 0) -> None:
-        """Take the document."""
+        """Keep the ``document``.
+
+        Args:
+            document: The kubeconfig.
+            folder: Where its relative paths start.
+            mode: The permissions of its file. 0 if there is no file.
+        """
         self.document, self.folder, self.mode = document, folder, mode
         self.cluster: Cluster = document.cluster
         self.user: User = document.user
 
     @property
     def exec(self) -> Exec:
-        """The user's program; an empty one where there is none."""
+        """The user's program. An empty one if there is none."""
         return self.user.exec or Exec()
 
     @cached_property
     def url(self) -> SplitResult:
-        """The server, with its path as kube-apiserver cleans it; without a host where it is no URL."""
+        """The server with its path as kube-apiserver cleans it. Without a host if the server is not a valid URL."""
         try:
             url = urlsplit(self.cluster.server)
             _ = url.port
         except ValueError:
             return urlsplit("")
-        return url._replace(path=cleaned(url.path))
+        return url._replace(path=clean_path(url.path))
 
     @property
     def host(self) -> str:
@@ -64,7 +75,7 @@ class Subject:
 
     @property
     def https(self) -> bool:
-        """Whether the server is one of https."""
+        """Whether the server's scheme is ``https``."""
         return self.url.scheme == "https"
 
     @cached_property
@@ -77,34 +88,38 @@ class Subject:
 
     @property
     def named_cluster(self) -> str | None:
-        """The cluster in the server's path; None where the path names none."""
-        found = _CLUSTER_PATH.search(self.url.path)
-        return (found[1] or "") if found else None
+        """The cluster in the server's path. None if the path names none."""
+        match = _CLUSTER_PATH.search(self.url.path)
+        return (match[1] or "") if match else None
 
     def read(self, path: str) -> bytes | None:
-        """Return what the file of that ``path`` has; None where this machine has none to read."""
+        """Return the content of the file at ``path``. None without a path, or if the file cannot be read here."""
         try:
             return files.resolve(path, self.folder).read_bytes() if path else None
         except OSError:
             return None
 
+    def exists(self, path: str) -> bool:
+        """Return whether ``path`` is a file that can be read or run here."""
+        file = files.resolve(path, self.folder)
+        return file.is_file() and (os.access(file, os.R_OK) or os.access(file, os.X_OK))
+
     def pem(self, data: str, path: str) -> bytes | None:
-        """Return what the base64 ``data``, or else the file, has; None where there is neither, or it is broken."""
+        """Return the bytes in the base64 ``data``, or else in the file at ``path``.
+
+        None if there is neither. Empty if ``data`` is not valid base64.
+        """
         try:
             return base64.b64decode("".join(data.split()), validate=True) if data else self.read(path)
         except (binascii.Error, ValueError):
             return b""
 
 
-def cleaned(path: str) -> str:
-    """Return a server's path as kube-apiserver sends it: no ``//``, ``.`` or ``..``, and no slash at its end."""
-    return posixpath.normpath(f"/{path.lstrip('/')}").rstrip("/")
-
-
 class Rule(NamedTuple):
-    """A fault by name: ``applies`` says whether it is there, ``reason`` what happens then and what to do.
+    """A fault that a kubeconfig may have.
 
-    ``about`` adds what it is about; never a secret.
+    ``applies`` returns a true value if the kubeconfig has the fault. ``reason`` says what happens then and what to do.
+    ``about``, if given, returns the thing at fault, which replaces ``{}`` in ``reason``. It must not return a secret.
     """
 
     level: str

@@ -1,7 +1,7 @@
-"""Audit policies to start with: the files beside this one, for ``--audit-policy-file``.
+"""Audit policies to start with, for ``--audit-policy-file``: the YAML files beside this module.
 
-Each is ``audit.k8s.io/v1`` and records secrets and tokens at Metadata only, which the tests ask of kube-apiserver's own
-policy evaluator.
+Each is an ``audit.k8s.io/v1`` Policy and records secrets and tokens at Metadata only. The end-to-end tests check that
+with kube-apiserver's own policy evaluator.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from importlib import resources
 
 PROFILES: Mapping[str, str] = {
-    "recommended": "all users, no secrets, bodies where rights or what runs is changed",
-    "minimal": "every request without bodies, from Kubernetes' auditing page",
+    "recommended": "all users, no secrets, bodies of changes to rights and workloads",
+    "minimal": "every request without its body, from Kubernetes' auditing page",
     "example": "the example of Kubernetes' auditing page",
     "gce": "the reference profile of clusters on Google's Compute Engine",
 }
-"""The profiles, each with what it is."""
+"""A description of each profile, by name."""
 
 
 def profile(name: str) -> str:
-    """Return the policy of one of `PROFILES`, as commented YAML."""
+    """Return the policy of a profile in `PROFILES`, as YAML with comments."""
     return resources.files(__name__).joinpath(f"{name}.yaml").read_text()

@@ -1,10 +1,11 @@
-"""The Elasticsearch store: each event a document, in its user's own data stream, created once.
+"""The Elasticsearch sink: each event is a document, in the data stream of its user, created once.
 
 ::
 
-    batch ─▶ streams ─▶ document ─▶ bulk ─▶ store ─▶ client ─▶ _bulk
-             which data  event to    bodies   again,    the official client
-             stream      document    of 8 MB  for whom
+    batch ─▶ streams ─▶ document ─▶ bulk ─▶ delivery ─▶ sink ─▶ client ─▶ _bulk
+             which data  event to    bodies   what is    retries, the official client
+             stream      document    of 5 MB  left       deadline
 
-`template` has the mappings, `failures` sorts the server's answers by who must act. `store` has the entry point.
+`template` has the mappings, `answers` maps the server's answers and the client's errors to failures. `sink` is the
+module that a URL names.
 """

@@ -1,21 +1,21 @@
-"""Client: the official one, as a store's URL and the environment want it.
+"""Client: the official client, by a sink's URL and the environment.
 
 Credentials come from the environment, never from a URL: ``ELASTICSEARCH_API_KEY`` (the encoded form), or
-``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``. Over plain http they are only sent to this very machine.
+``ELASTICSEARCH_USERNAME`` and ``ELASTICSEARCH_PASSWORD``. Over plain http they are sent only to this machine itself.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from elasticsearch import Elasticsearch
 from elasticsearch.serializer import CompatibilityModeNdjsonSerializer, NdjsonSerializer
 
+from auditsplit.sinks.elasticsearch.options import Options
 from auditsplit.sinks.options import Target
 
 API_KEY, USERNAME, PASSWORD = "ELASTICSEARCH_API_KEY", "ELASTICSEARCH_USERNAME", "ELASTICSEARCH_PASSWORD"
@@ -24,87 +24,105 @@ _PORT = 9200
 _FINGERPRINT_DIGITS = 64
 
 
-def options(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return the arguments for the client, mistakes noted in ``target``."""
-    scheme = target.scheme.rpartition("+")[2]
-    hosts = [_host(host, scheme, target) for host in target.host.split(",")]
-    found: dict[str, Any] = {
-        "hosts": hosts,
-        "max_retries": len(hosts) - 1,  # another node at once where one can't be reached
-        "retry_on_status": (),  # the store itself tries again; here each node could take a whole try's time
-        **_credentials(target, environ),
-        **_trust(target),
+def mistakes(target: Target[Options]) -> Iterator[str]:
+    """Yield what is wrong with the hosts, and with the options about the server's certificate."""
+    for host in target.host.split(","):
+        if "@" in host:
+            yield f"credentials have no place in a URL; set {API_KEY}, or {USERNAME} and {PASSWORD}"
+        elif not _name_and_port(host):
+            yield f"{target.url!r} names no host; write {target.scheme}://host:9200,host2:9200"
+    chosen = target.options
+    if target.scheme.endswith("https"):
+        yield from _certificate_mistakes(chosen.ca_file, _digits(chosen.fingerprint))
+    elif chosen.ca_file or chosen.fingerprint:
+        yield "ca_file, fingerprint: elasticsearch+http uses no certificate; write elasticsearch+https://"
+
+
+def arguments(target: Target[Options], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments for `connect`. ``ValueError`` if the credentials in ``environ`` do not go together."""
+    hosts = [_node_url(host, target) for host in target.host.split(",")]
+    key, user, password = (environ.get(name, "").strip() for name in (API_KEY, USERNAME, PASSWORD))
+    wrong = list(_credential_mistakes(key, user, password))
+    if (key or user) and not all(map(_is_private, hosts)):
+        wrong.append(f"{target.url!r} would send the credentials in the clear; write elasticsearch+https://")
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    named = {
+        "api_key": key,
+        "basic_auth": (user, password) if user else (),
+        "ca_certs": target.options.ca_file,
+        "ssl_assert_fingerprint": _digits(target.options.fingerprint),
     }
-    secret = "api_key" in found or "basic_auth" in found
-    if scheme == "http" and secret and not all(_is_loopback(host) for host in hosts):
-        target.mistakes.append(f"{target.url!r} would send the credentials in the clear; write elasticsearch+https://")
-    return found
+    return {
+        "hosts": hosts,
+        "max_retries": len(hosts) - 1,  # ask another node at once if a node can't be reached
+        "retry_on_status": (),  # the sink retries; here each node could take the time of a whole attempt
+        **{name: value for name, value in named.items() if value},
+    }
 
 
 def connect(arguments: Mapping[str, Any]) -> Elasticsearch:
     """Return a client; nothing is sent yet."""
-    ready = {serializer.mimetype: serializer for serializer in (_Ready(), _CompatibleReady())}
-    return Elasticsearch(**arguments, serializers=ready)
+    serializers = {serializer.mimetype: serializer for serializer in (_Encoded(), _CompatibleEncoded())}
+    return Elasticsearch(**arguments, serializers=serializers)
 
 
-class _Ready(NdjsonSerializer):
-    """Sends a body of one piece as it is: elasticsearch's own would put a line feed after compressed bytes."""
+class _Encoded(NdjsonSerializer):
+    """Sends a body of one piece as it is. Elasticsearch's own class would add a line feed to compressed bytes."""
 
     def dumps(self, data: Any) -> bytes:
         (body,) = data
         return bytes(body)
 
 
-class _CompatibleReady(_Ready):
+class _CompatibleEncoded(_Encoded):
     mimetype: ClassVar[str] = CompatibilityModeNdjsonSerializer.mimetype
 
 
-def _host(host: str, scheme: str, target: Target) -> str:
-    parts = urlsplit(f"{scheme}://{host}")
+def _name_and_port(host: str) -> tuple[str, int] | None:
+    """Return the name and the port of a host in the URL, None if it is not valid."""
     try:
+        parts = urlsplit(f"//{host}")
         port = parts.port or _PORT
     except ValueError:
-        port = 0
-    if "@" in host:
-        target.mistakes.append(f"credentials have no place in a URL; set {API_KEY}, or {USERNAME} and {PASSWORD}")
-    elif not parts.hostname or not port:
-        target.mistakes.append(f"{target.url!r} names no host; write {target.scheme}://host:9200,host2:9200")
-    name = parts.hostname or "none"
-    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port or _PORT}{target.path.rstrip('/')}"
+        return None
+    return (parts.hostname, port) if parts.hostname else None
 
 
-def _credentials(target: Target, environ: Mapping[str, str]) -> dict[str, Any]:
-    key, user, password = (environ.get(name, "").strip() for name in (API_KEY, USERNAME, PASSWORD))
+def _node_url(host: str, target: Target[Options]) -> str:
+    """Return the URL of a node for the client. `mistakes` has checked ``host``."""
+    name, port = _name_and_port(host) or ("", _PORT)
+    scheme = target.scheme.rpartition("+")[2]
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}{target.path.rstrip('/')}"
+
+
+def _credential_mistakes(key: str, user: str, password: str) -> Iterator[str]:
     if key and (user or password):
-        target.mistakes.append(f"set either {API_KEY}, or {USERNAME} and {PASSWORD}, not both")
+        yield f"set either {API_KEY}, or {USERNAME} and {PASSWORD}, not both"
     if bool(user) != bool(password):
-        target.mistakes.append(f"{USERNAME} and {PASSWORD} go together; one of them is not set")
-    if key:
-        return {"api_key": key}
-    return {"basic_auth": (user, password)} if user else {}
+        yield f"{USERNAME} and {PASSWORD} go together; one of them is not set"
 
 
-def _trust(target: Target) -> dict[str, str]:
-    """Return what certificate to expect."""
-    file, fingerprint = target.text("ca_file", ""), target.text("fingerprint", "").replace(":", "").lower()
-    if (file or fingerprint) and not target.scheme.endswith("https"):
-        target.mistakes.append("ca_file, fingerprint: there is no certificate with elasticsearch+http")
-        return {}
-    try:
-        if file:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-    except OSError as error:
-        target.mistakes.append(f"ca_file: {file!r} can't be read as a certificate's PEM file ({type(error).__name__})")
-        return {}
+def _digits(fingerprint: str) -> str:
+    return fingerprint.replace(":", "").lower()
+
+
+def _certificate_mistakes(ca_file: str, fingerprint: str) -> Iterator[str]:
+    if ca_file:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+        except OSError as error:
+            yield f"ca_file: {ca_file!r} can't be read as a certificate's PEM file ({type(error).__name__})"
     if fingerprint and (len(fingerprint) != _FINGERPRINT_DIGITS or set(fingerprint) - set("0123456789abcdef")):
-        target.mistakes.append("fingerprint: write the SHA-256 of the certificate, 64 hexadecimal digits")
-        return {}
-    found = {"ca_certs": file, "ssl_assert_fingerprint": fingerprint}
-    return {name: value for name, value in found.items() if value}
+        yield "fingerprint: write the SHA-256 of the certificate, 64 hexadecimal digits"
 
 
-def _is_loopback(host: str) -> bool:
-    name = urlsplit(host).hostname or ""
+def _is_private(url: str) -> bool:
+    """Return whether nobody on a network can read what is sent to ``url``."""
+    parts = urlsplit(url)
+    name = parts.hostname or ""
+    if parts.scheme == "https":
+        return True
     try:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -1,43 +1,54 @@
-"""The index template: mappings that refuse as little as Elasticsearch can, and how long documents are kept.
+"""The index template: mappings that refuse as little as Elasticsearch can, and the retention.
 
-``dynamic: false`` everywhere: what is not named here is stored, given back and never a new field, so that no event can
-make the mappings explode. Every body is one ``flattened`` field, in which keys are data. Only types that each
-distribution of Elasticsearch 9 has are used. An event that is refused all the same goes in with less of it in fields:
+``dynamic: false`` everywhere: a member without a mapping is stored and returned, and never becomes a new field, so no
+event can make the mappings explode. Every body is one ``flattened`` field, in which keys are data. Each distribution of
+Elasticsearch 9 has all the types used here. An event that is refused all the same is stored with less of it in fields,
 see `auditsplit.sinks.elasticsearch.document`.
 """
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any
 
-from elastic_transport import TransportError
 from elasticsearch import ApiError, Elasticsearch
 
-from auditsplit.policy.cut import MARK
-from auditsplit.sinks.elasticsearch.failures import explain
+from auditsplit.policy.parts import MARK
+from auditsplit.sinks.elasticsearch.answers import ROOTS, explain
+from auditsplit.sinks.elasticsearch.cleaning import MAX_DEPTH, MAX_TERM_CHARACTERS
 from auditsplit.sinks.elasticsearch.streams import Streams
+from auditsplit.sinks.failures import Failure, SinkFailure
 
 NAME = "auditsplit"
-"""What the component template is called, and how the names of index templates begin."""
+"""The name of the component template, and the beginning of the names of index templates."""
 
 PRIORITY = 500
-"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else take ``logs-*-*``.
+"""Above Elastic's own ``logs`` (100) and those that Fleet installs (200), which would else apply to ``logs-*-*``.
 
-A template's is higher by the length of its prefix: Elasticsearch refuses two of one priority whose patterns overlap,
-such as those of a stream for every cluster beside one for just this, and the more exact should count.
+No data stream of an integration gets auditsplit's mappings by that. `Streams` refuses a target whose pattern covers
+another's namespace, and `install` looks at the data streams that exist.
+
+The length of a template's prefix is added. Elasticsearch refuses two templates of one priority whose patterns overlap,
+such as that of a data stream for every cluster and that of a data stream for one cluster. The more exact should count.
 """
 
-_MAX_TERM_CHARACTERS = 8191
-"""Lucene's longest term is 32,766 bytes, and a character takes four at most; longer values are stored, not searched."""
-
-_WORD: dict[str, Any] = {"type": "keyword", "ignore_above": 1024}
-_LONG: dict[str, Any] = {"type": "keyword", "ignore_above": _MAX_TERM_CHARACTERS}
+_WORD: dict[str, Any] = {"type": "keyword", "ignore_above": MAX_TERM_CHARACTERS}
 _TEXT: dict[str, Any] = {"type": "text", "norms": False}
+_TEXT_AND_WORD: dict[str, Any] = {**_TEXT, "fields": {"keyword": _WORD}}
+"""Text as in Elastic's integration, so that a search over both has one type. EQL and aggregations use the keyword."""
 _STORED: dict[str, Any] = {"type": "keyword", "index": False, "doc_values": False}
 _DATE: dict[str, Any] = {"type": "date", "ignore_malformed": True}
 _IP: dict[str, Any] = {"type": "ip", "ignore_malformed": True}
 _CODE: dict[str, Any] = {"type": "integer", "ignore_malformed": True}
-_KEYS_AND_VALUES: dict[str, Any] = {"type": "flattened", "ignore_above": 1024, "depth_limit": 250}
+_KEYS_AND_VALUES: dict[str, Any] = {"type": "flattened", "ignore_above": 1024, "depth_limit": MAX_DEPTH}
+POD_NAME = "authentication.kubernetes.io/pod-name"
+"""The key of ``user.extra`` by which detection rules join events."""
+
+_EXTRA: dict[str, Any] = {**_KEYS_AND_VALUES, "properties": {POD_NAME: {"type": "keyword", "ignore_above": 1024}}}
+"""EQL, which joins events by the pod's name, does not read the keys of a ``flattened`` field that have no type.
+
+Elasticsearch has such types since 9.4. `install` puts the mappings without them where the server does not know them.
+"""
 
 _ANNOTATIONS = (
     MARK,
@@ -57,7 +68,10 @@ _ANNOTATIONS = (
     "pod-security_kubernetes_io/exempt",
     "validation_policy_admission_k8s_io/validation_failure",
 )
-"""The audit annotations of kube-apiserver itself, dots as ``_``, and our own; those of webhooks are only stored."""
+"""The audit annotations of kube-apiserver and of auditsplit, dots as ``_``. Those of webhooks are only stored."""
+
+
+_NO_TYPED_KEYS = "[properties]"  # in the reason of a server that does not know the parameter
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
@@ -68,17 +82,17 @@ def _words(*names: str) -> dict[str, Any]:
     return dict.fromkeys(names, _WORD)
 
 
-_USER = _object({**_words("username", "uid", "groups"), "extra": _KEYS_AND_VALUES})
+_USER = _object({**_words("username", "uid"), "groups": _TEXT_AND_WORD, "extra": _EXTRA})
 
 _AUDIT = _object(
     {
         **_words("apiVersion", "kind", "level", "auditID", "stage", "verb"),
-        "requestURI": _LONG,
+        "requestURI": _WORD,
         "user": _USER,
         "impersonatedUser": _USER,
         "authenticationMetadata": _object(_words("impersonationConstraint")),
-        "sourceIPs": _WORD,
-        "userAgent": _LONG,
+        "sourceIPs": _TEXT_AND_WORD,
+        "userAgent": _WORD,
         "objectRef": _object(
             _words("resource", "namespace", "name", "uid", "apiGroup", "apiVersion", "resourceVersion", "subresource")
         ),
@@ -89,7 +103,7 @@ _AUDIT = _object(
         "responseObject": _KEYS_AND_VALUES,
         "requestReceivedTimestamp": _DATE,
         "stageTimestamp": _DATE,
-        "annotations": _object(dict.fromkeys(_ANNOTATIONS, _LONG)),
+        "annotations": _object({**_words(*_ANNOTATIONS), "authorization_k8s_io/reason": _TEXT_AND_WORD}),
     }
 )
 
@@ -113,14 +127,15 @@ MAPPINGS = _object(
             }
         ),
         "user": _object({**_words("name", "id"), "effective": _object(_words("name"))}),
-        "user_agent": _object({"original": {**_LONG, "fields": {"text": _TEXT}}}),
+        "user_agent": _object({"original": {**_WORD, "fields": {"text": _TEXT}}}),
         "source": _object({"ip": _IP}),
+        "client": _object({"ip": _IP}),
         "error": _object({"message": _TEXT}),
         "kubernetes": _object({"audit": _AUDIT}),
         "auditsplit": _object({"left_out": _WORD, "original_base64": _STORED}),
     }
 )
-"""The mappings of every data stream, ``_rejected`` too."""
+"""The mappings of every data stream, including ``_rejected``."""
 
 SETTINGS: dict[str, Any] = {
     "number_of_shards": 1,
@@ -131,9 +146,9 @@ SETTINGS: dict[str, Any] = {
 
 
 def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[str, Any]]:
-    """Return what `install` puts, by path: the mappings, shared, and an index template that gives them to ``streams``.
+    """Return what `install` puts, by path: the mappings, and an index template that gives them to ``streams``.
 
-    ``retention`` is how long documents are kept, as in ``30d``, None for ever.
+    ``retention`` is the time after which documents are deleted, as in ``30d``, or None for never.
     """
     lifecycle: dict[str, Any] = {"enabled": True, **({"data_retention": retention} if retention else {})}
     return {
@@ -147,7 +162,7 @@ def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[
             "composed_of": [NAME],
             "template": {
                 "lifecycle": lifecycle,
-                "data_stream_options": {"failure_store": {"enabled": False}},  # the store itself asks what was refused
+                "data_stream_options": {"failure_store": {"enabled": False}},  # the sink itself reads what was refused
             },
             "priority": PRIORITY + len(streams.prefix),
             "_meta": {"managed_by": NAME},
@@ -156,26 +171,53 @@ def documents(streams: Streams, retention: str | None = None) -> dict[str, dict[
 
 
 def privileges(streams: Streams) -> dict[str, Any]:
-    """Return the role that an API key of the store needs, by its name: to create documents, and nothing else."""
+    """Return the role that the sink's API key needs, by its name: to create documents, and nothing else."""
     allowed = {"names": streams.patterns, "privileges": ["create_doc", "auto_configure"]}
     return {NAME: {"cluster": [], "indices": [allowed]}}
 
 
 def install(client: Elasticsearch, streams: Streams, retention: str | None = None) -> None:
-    """Put `documents`; the same again changes nothing. Raises `ElasticsearchError`."""
+    """Put `documents`. Putting the same documents twice changes nothing.
+
+    Raises `SinkFailure`, and puts nothing, where a data stream that another template made would get these mappings.
+    """
+    _refuse_foreign(client, streams)
     for path, document in documents(streams, retention).items():
-        _request(client, "PUT", path, document)
+        try:
+            _request(client, "PUT", path, document)
+        except SinkFailure as error:
+            if not isinstance(error.__cause__, ApiError) or _NO_TYPED_KEYS not in str(error.__cause__.body):
+                raise
+            _request(client, "PUT", path, _without_typed_keys(document))
+
+
+def _refuse_foreign(client: Elasticsearch, streams: Streams) -> None:
+    """Raise `SinkFailure` where another template than auditsplit's makes one of the data streams."""
+    for stream in _request(client, "GET", f"/_data_stream/{streams.prefix}*?expand_wildcards=all")["data_streams"]:
+        name, made_by = stream["name"], stream.get("template", NAME)
+        if any(fnmatchcase(name, pattern) for pattern in streams.patterns) and not made_by.startswith(NAME):
+            raise SinkFailure(Failure.OCCUPIED, f"{name} is of the template {made_by}")
+
+
+def _without_typed_keys(document: Any) -> Any:
+    """Return the mappings in ``document`` for Elasticsearch before 9.4, in which EQL can't use keys of ``extra``."""
+    if not isinstance(document, dict):
+        return document
+    flattened = document.get("type") == "flattened"
+    return {
+        name: _without_typed_keys(value) for name, value in document.items() if not (flattened and name == "properties")
+    }
 
 
 def create_key(client: Elasticsearch, streams: Streams, name: str) -> str:
-    """Return a new API key of that name, in the form ``ELASTICSEARCH_API_KEY`` takes. Raises `ElasticsearchError`."""
+    """Return a new API key of that name, in the form of ``ELASTICSEARCH_API_KEY``. Raises `SinkFailure`."""
     answer = _request(client, "POST", "/_security/api_key", {"name": name, "role_descriptors": privileges(streams)})
     return str(answer["encoded"])
 
 
-def _request(client: Elasticsearch, method: str, path: str, document: dict[str, Any]) -> Any:
-    headers = {"accept": "application/json", "content-type": "application/json"}
+def _request(client: Elasticsearch, method: str, path: str, document: dict[str, Any] | None = None) -> Any:
+    headers = {"accept": "application/json", **({"content-type": "application/json"} if document else {})}
     try:
         return client.perform_request(method, path, headers=headers, body=document).body
-    except (ApiError, TransportError) as error:
+    except ROOTS as error:
         raise explain(error) from error

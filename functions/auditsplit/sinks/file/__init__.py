@@ -1,1 +1,1 @@
-"""The file store: a folder on this machine, a file a key, written by any number of threads and processes at once."""
+"""The file sink: a folder on this machine, with a file for each key, for any number of threads and processes."""

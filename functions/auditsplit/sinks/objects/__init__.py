@@ -1,5 +1,5 @@
-"""What all object stores share; the module of each store beside this folder only speaks with its server.
+"""What all object stores share: layout, options, parallel puts. A module for each store speaks with its server.
 
-A batch becomes an object for each user (or whatever the key's template tells apart). The object's name has a hash of
-what is in it, so a retry meets its own objects, and a store needs neither memory nor the permission to read.
+A batch becomes an object for each user, or for each value of the key template. The name of an object contains a hash of
+its content, so a retry meets its own objects. The sink needs no memory for that, and no permission to read.
 """

@@ -1,48 +1,34 @@
-"""The S3 store: Amazon's, and every server that speaks like it, by boto3 and its own chain of credentials.
+"""The S3 sink: Amazon's service and every server that speaks its protocol, by boto3 and its own chain of credentials.
 
-The one permission it needs is ``s3:PutObject`` (``s3:PutObjectTagging`` for tags, ``kms:GenerateDataKey`` for a KMS
-key of one's own). boto3 tries nothing twice here: `auditsplit.sinks.objects.store` does, as its deadline allows.
+It needs only the permission ``s3:PutObject`` (``s3:PutObjectTagging`` for tags, ``kms:GenerateDataKey`` for a KMS key
+of one's own). boto3 retries nothing here: `auditsplit.sinks.objects.sink` does, within its deadline.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlencode
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import boto3
+import msgspec
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionClosedError,
-    ConnectTimeoutError,
-    CredentialRetrievalError,
-    InvalidRegionError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-    SSOError,
-    TokenRetrievalError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.exceptions import HTTPClientError as BotoHTTPClientError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
-from auditsplit.sinks.objects import layout, store
-from auditsplit.sinks.objects.failures import Failure, ObjectError, Refusal, unanswered
-from auditsplit.sinks.objects.store import ObjectSink
+from auditsplit.sinks import Sink
+from auditsplit.sinks.failures import Failure, SinkFailure, by_status, failure_of
+from auditsplit.sinks.objects import options, sink
+from auditsplit.sinks.objects.answers import RefusedPut, unanswered
+from auditsplit.sinks.objects.options import ObjectOptions, Tags
+from auditsplit.sinks.objects.s3_errors import ERRORS, ROOTS
 from auditsplit.sinks.options import Target
 
 _log = logging.getLogger(__name__)
 
-_EXISTS, _UNKNOWN = 412, 501
+_EXISTS, _NOT_IMPLEMENTED = 412, 501
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_SSE = ("AES256", "aws:kms", "aws:kms:dsse")
-_WRONG_MD5 = "A" * 22 + "=="  # of no bytes that anybody knows
+_WRONG_MD5 = "A" * 22 + "=="  # of no known bytes
 _BY_CODE: Mapping[str, Failure] = {
     **dict.fromkeys(
         (
@@ -52,7 +38,7 @@ _BY_CODE: Mapping[str, Failure] = {
             "NoSuchBucket",
             "PermanentRedirect",
         ),
-        Failure.WRONG_BUCKET,
+        Failure.WRONG_PLACE,
     ),
     **dict.fromkeys(
         (
@@ -69,7 +55,7 @@ _BY_CODE: Mapping[str, Failure] = {
     "RequestExpired": Failure.CLOCK,
     **dict.fromkeys(
         (
-            "ConditionalRequestConflict",  # somebody puts the same object this moment
+            "ConditionalRequestConflict",  # another process puts the same object at this moment
             "OperationAborted",
             "RequestLimitExceeded",
             "SlowDown",
@@ -80,86 +66,89 @@ _BY_CODE: Mapping[str, Failure] = {
         Failure.THROTTLED,
     ),
     "RequestTimeout": Failure.SLOW,
-    **dict.fromkeys(("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"), Failure.BROKEN),  # hurt on its way
+    **dict.fromkeys(("BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch"), Failure.BROKEN),  # damaged on its way
 }
 _BY_STATUS: Mapping[int, Failure] = {
-    301: Failure.WRONG_BUCKET,
-    307: Failure.BROKEN,  # a young bucket's name isn't known everywhere; boto3 has followed it already
+    301: Failure.WRONG_PLACE,
+    307: Failure.BROKEN,  # not all of S3 knows a new bucket's name yet; boto3 has followed the redirect already
     401: Failure.CREDENTIALS,
     403: Failure.NOT_ALLOWED,
-    404: Failure.WRONG_BUCKET,
+    404: Failure.WRONG_PLACE,
     408: Failure.SLOW,
     409: Failure.THROTTLED,
     429: Failure.THROTTLED,
     503: Failure.THROTTLED,
 }
-_BY_ERROR: tuple[tuple[type[Exception], Failure], ...] = (
-    (NoCredentialsError, Failure.CREDENTIALS),
-    (PartialCredentialsError, Failure.CREDENTIALS),
-    (CredentialRetrievalError, Failure.CREDENTIALS),
-    (SSOError, Failure.CREDENTIALS),
-    (TokenRetrievalError, Failure.CREDENTIALS),
-    (NoRegionError, Failure.WRONG_BUCKET),
-    (InvalidRegionError, Failure.WRONG_BUCKET),
-    (ConnectTimeoutError, Failure.SLOW),
-    (ReadTimeoutError, Failure.SLOW),
-    (ConnectionClosedError, Failure.BROKEN),
-    (BotoConnectionError, Failure.UNREACHABLE),
-    (BotoHTTPClientError, Failure.BROKEN),
-    (ResponseParserError, Failure.BROKEN),
-)
+
+
+class Options(ObjectOptions, frozen=True, kw_only=True):
+    """The options of an ``s3:`` URL."""
+
+    region: Annotated[str, msgspec.Meta(description="the bucket's region, else boto3's own")] = ""
+    path_style: Annotated[
+        Literal["", "1", "0"],
+        msgspec.Meta(description="1: the bucket is in the path, 0: in the host's name; 1 with `endpoint_url`, else 0"),
+    ] = ""
+    sse: Annotated[
+        Literal["", "AES256", "aws:kms", "aws:kms:dsse"],
+        msgspec.Meta(description="server-side encryption, else the bucket's own, or `aws:kms` with `kms_key`"),
+    ] = ""
+    kms_key: Annotated[str, msgspec.Meta(description="the KMS key for objects, else the bucket's own")] = ""
+    bucket_key: Annotated[
+        bool, msgspec.Meta(description="use an S3 bucket key: a request to KMS for many objects, not for each object")
+    ] = False
+    storage_class: options.StorageClass = ""
+    tags: options.TagsOption = Tags()
+    bucket_owner: Annotated[str, msgspec.Meta(description="the account that must own the bucket")] = ""
+
+
+def mistakes(target: Target[Options]) -> Iterator[str]:
+    """Yield what is wrong with an ``s3://bucket/prefix`` URL."""
+    chosen = target.options
+    if not _BUCKET.fullmatch(target.host):
+        yield f"{target.url!r} names no bucket; write s3://bucket/prefix"
+    if chosen.endpoint_url and not chosen.endpoint_url.startswith(("http://", "https://")):
+        yield f"endpoint_url: {chosen.endpoint_url!r} has no scheme; write https://host"
+    if chosen.kms_key and chosen.sse == "AES256":
+        yield "kms_key: sse=AES256 uses no KMS key; write sse=aws:kms or leave sse out"
+    yield from options.mistakes(target)
+
+
+def build(target: Target[Options], _: Mapping[str, str]) -> Sink:
+    """Return the sink for an ``s3:`` URL. boto3's own chain finds the credentials."""
+    chosen = target.options
+    path_style = chosen.path_style == "1" or (not chosen.path_style and bool(chosen.endpoint_url))
+    put_options = _put_options(chosen)
+
+    def connect(puts: int) -> S3Bucket:
+        client = _client(chosen.region, chosen.endpoint_url, path_style=path_style, puts=puts)
+        return S3Bucket(client, target.host, put_options)
+
+    return sink.build(target, connect)
 
 
 def classify(status: int, code: str) -> Failure:
     """Return why a put failed, by the answer's HTTP status and S3's error code (empty where there was none)."""
-    server_fault = Failure.BROKEN if status >= 500 else Failure.REFUSED  # noqa: PLR2004 - as HTTP has it
-    return _BY_CODE.get(code) or _BY_STATUS.get(status) or server_fault
+    return _BY_CODE.get(code) or by_status(status, _BY_STATUS)
 
 
-def classify_error(error: Exception) -> Failure:
-    """Return why a put failed that got no answer, by botocore's exception."""
-    return next((failure for kind, failure in _BY_ERROR if isinstance(error, kind)), Failure.REFUSED)
-
-
-def from_target(target: Target) -> ObjectSink:
-    """Return the store for an ``s3://bucket/prefix`` URL."""
-    if not _BUCKET.fullmatch(target.host):
-        target.mistakes.append(f"{target.url!r} names no bucket; write s3://bucket/prefix")
-    region, endpoint = target.text("region", ""), target.text("endpoint_url", "")
-    if endpoint and not endpoint.startswith(("http://", "https://")):
-        target.mistakes.append(f"endpoint_url: {endpoint!r} has no scheme; write https://host")
-    path_style = target.flag("path_style", default=bool(endpoint))
-    options = _put_options(target)
-
-    def connect(puts: int) -> S3Bucket:
-        return S3Bucket(_client(region, endpoint, path_style=path_style, puts=puts), target.host, options)
-
-    return store.from_target(target, connect)
-
-
-def _put_options(target: Target) -> dict[str, Any]:
+def _put_options(chosen: Options) -> dict[str, Any]:
     """Return what goes with every put, by boto3's names."""
-    key = target.text("kms_key", "")
-    sse = target.text("sse", "aws:kms" if key else "")
-    if sse and sse not in _SSE:
-        target.mistakes.append(f"sse: {sse!r} is none of {', '.join(_SSE)}")
-    if key and sse == "AES256":
-        target.mistakes.append("kms_key: sse=AES256 takes none; write sse=aws:kms or leave sse out")
-    options = {
-        "ServerSideEncryption": sse,
-        "SSEKMSKeyId": key,
-        "BucketKeyEnabled": target.flag("bucket_key", default=False),
-        "StorageClass": target.text("storage_class", ""),
-        "Tagging": urlencode(layout.tags(target)),
-        "ExpectedBucketOwner": target.text("bucket_owner", ""),
+    named = {
+        "ServerSideEncryption": chosen.sse or ("aws:kms" if chosen.kms_key else ""),
+        "SSEKMSKeyId": chosen.kms_key,
+        "BucketKeyEnabled": chosen.bucket_key,
+        "StorageClass": chosen.storage_class,
+        "Tagging": chosen.tags.urlencoded(),
+        "ExpectedBucketOwner": chosen.bucket_owner,
     }
-    return {name: value for name, value in options.items() if value}
+    return {name: value for name, value in named.items() if value}
 
 
 def _client(region: str, endpoint: str, *, path_style: bool, puts: int) -> Any:
     config = Config(
-        connect_timeout=store.CONNECT_S,
-        read_timeout=store.READ_S,
+        connect_timeout=sink.CONNECT_S,
+        read_timeout=sink.READ_S,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=puts,
         s3={"addressing_style": "path"} if path_style else {},
@@ -168,47 +157,52 @@ def _client(region: str, endpoint: str, *, path_style: bool, puts: int) -> Any:
         return boto3.session.Session().client(
             "s3", region_name=region or None, endpoint_url=endpoint or None, config=config
         )
-    except (BotoCoreError, ValueError) as error:
-        raise ObjectError(classify_error(error), type(error).__name__) from error
+    except ROOTS as error:
+        raise SinkFailure(failure_of(error, ERRORS), type(error).__name__) from error
+    except ValueError as error:  # botocore's word for an endpoint_url that is not a URL
+        raise SinkFailure(Failure.CONFIGURATION, type(error).__name__) from error
 
 
 class S3Bucket:
     """A `Bucket` of S3; ``client`` is boto3's, ``options`` go with every put."""
 
     def __init__(self, client: Any, name: str, options: Mapping[str, Any]) -> None:
-        """Take the client over."""
+        """Wrap the client."""
         self._client, self._name, self._options = client, name, options
         self._condition: dict[str, str] = {"IfNoneMatch": "*"}
 
     def put(self, key: str, body: bytes, content_type: str) -> bool:
-        """See `Bucket.put`; always True from a server that doesn't know conditions: it gets the same bytes once more.
+        """See `Bucket.put`.
 
-        Such servers refuse the condition (501), or ignore it.
+        A server that refuses conditions (501) or ignores them gets the same bytes again. The return value is then
+        always True.
         """
         condition = self._condition
-        refusal = self._put(key, body, ContentType=content_type, **condition)
-        if refusal and refusal.status == _UNKNOWN and condition:
-            _log.warning("bucket %s knows no conditional put; putting without, which repeats no event", self._name)
+        refused = self._put(key, body, ContentType=content_type, **condition)
+        if refused and refused.status == _NOT_IMPLEMENTED and condition:
+            _log.warning(
+                "bucket %s does not support conditional puts; plain puts follow, without duplicates", self._name
+            )
             self._condition = {}
             return self.put(key, body, content_type)
-        if refusal and refusal.status != _EXISTS:
-            raise refusal.of(key) from refusal.error
-        return refusal is None
+        if refused and refused.status != _EXISTS:
+            raise refused.failure_at(key) from refused.error
+        return refused is None
 
     def probe(self, key: str) -> None:
-        """See `Bucket.probe`; gives the checksum of other bytes, which S3 looks at once all else is right."""
-        refusal = self._put(key, b"", ContentMD5=_WRONG_MD5, **self._condition)
-        if refusal and refusal.code != "BadDigest" and refusal.status not in (_EXISTS, _UNKNOWN):
-            raise refusal.of(key) from refusal.error
+        """See `Bucket.probe`. It sends a wrong checksum, which S3 checks once everything else is right."""
+        refused = self._put(key, b"", ContentMD5=_WRONG_MD5, **self._condition)
+        if refused and refused.code != "BadDigest" and refused.status not in (_EXISTS, _NOT_IMPLEMENTED):
+            raise refused.failure_at(key) from refused.error
 
-    def _put(self, key: str, body: bytes, **more: str) -> Refusal | None:
+    def _put(self, key: str, body: bytes, **more: str) -> RefusedPut | None:
         try:
             self._client.put_object(Bucket=self._name, Key=key, Body=body, **self._options, **more)
         except ClientError as error:
             answer: Any = error.response
             status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             code = answer.get("Error", {}).get("Code", "")
-            return Refusal(classify(status, code), status, code, error)
-        except (BotoCoreError, ResponseParserError) as error:
-            raise unanswered(classify_error(error), error, key) from error
+            return RefusedPut(classify(status, code), status, code, error)
+        except ROOTS as error:
+            raise unanswered(failure_of(error, ERRORS), error, key) from error
         return None

@@ -108,7 +108,7 @@ run "each_choice_adds_its_own_permission" {
 
   assert {
     condition     = endswith(aws_lambda_function.this.environment[0].variables.AUDIT_SINKS, "&tags=team%3Dsecurity%2Ckind%3Daudit")
-    error_message = "The tags did not reach the store's URL."
+    error_message = "The tags are not in the sink's URL."
   }
 }
 
@@ -187,7 +187,7 @@ run "an_existing_bucket_is_left_as_it_is" {
   }
 }
 
-run "elasticsearch_is_a_second_store" {
+run "elasticsearch_is_a_second_sink" {
   variables {
     elasticsearch_url     = "elasticsearch+https://es.example.com:9200"
     elasticsearch_api_key = "a-key"
@@ -196,12 +196,12 @@ run "elasticsearch_is_a_second_store" {
 
   assert {
     condition     = endswith(nonsensitive(aws_lambda_function.this.environment[0].variables).AUDIT_SINKS, " elasticsearch+https://es.example.com:9200")
-    error_message = "The second store is not named."
+    error_message = "The second sink is not named."
   }
 
   assert {
     condition     = sort(keys(nonsensitive(aws_lambda_function.this.environment[0].variables))) == tolist(["AUDIT_SINKS", "AUDIT_TOKENS", "AUDIT_USER", "ELASTICSEARCH_API_KEY"])
-    error_message = "The settings are not the stores', the tokens and what environment adds."
+    error_message = "The settings are not those of the sinks, the tokens and the variable environment."
   }
 }
 

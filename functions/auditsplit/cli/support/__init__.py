@@ -1,0 +1,1 @@
+"""What several commands share. None of these modules is a command."""

@@ -1,0 +1,16 @@
+"""Report the findings about a kubeconfig, in the same form for all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from auditsplit.apiserver.rules import ERROR, Finding
+
+
+def report(findings: Sequence[Finding], prefix: str = "") -> bool:
+    """Print each finding after ``prefix`` to standard error. Return whether any is an error."""
+    for finding in findings:
+        click.echo(f"{prefix}{finding}", err=True)
+    return any(finding.level == ERROR for finding in findings)

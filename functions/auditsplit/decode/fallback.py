@@ -1,0 +1,125 @@
+"""The fallback: decode what the fast parsers refuse.
+
+A fast parser refuses a whole ``EventList`` because of one request body in it, such as a lone surrogate. Any user can
+send such a body. The functions here find the same items and the same fields without reading anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
+from auditsplit.decode.jsonscan import Scan, Span
+from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless, spans_of
+from auditsplit.errors import Undecodable
+from auditsplit.event import API_VERSION, Event, Head
+
+_MAX_REASON_CHARACTERS = 60
+_STRING = str
+_USER = {"username": _STRING}
+_HEAD_SHAPE: dict[str, Any] = {
+    **dict.fromkeys(Head.__struct_fields__, _STRING),
+    "user": _USER,
+    "impersonatedUser": _USER,
+    "objectRef": {"namespace": _STRING, "resource": _STRING, "subresource": _STRING},
+    "annotations": {"audit.k8s.io/truncated": _STRING},
+}
+
+
+def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
+    """Return the envelope of ``body``, and its items in order.
+
+    Where ``items`` is an array, the envelope has an empty list. Raises `Undecodable` where quotes or brackets don't
+    match, also while the spans of the items are read.
+    """
+    fields: dict[str, Any] = {}
+    facts: dict[str, msgspec.Raw] = {}
+    items: Iterable[Span] = ()
+    scan = Scan(body)
+    for token, span in scan.members(scan.whole):
+        name = _string(token)
+        if name in ("auditID", "stage", "user"):
+            facts[name] = msgspec.Raw(body[span.start : span.end])
+        if name not in ONCE:
+            continue
+        if name in fields:
+            raise Undecodable(f"the body has {name} twice", span.start)
+        if name != "items":
+            fields[name] = _nullable_string(name, body, span)
+        elif body[span.start : span.end] == b"null":
+            fields[name] = None
+        else:
+            fields[name], items = [], scan.elements(span)
+    envelope = Envelope(fields.get("kind"), fields.get("apiVersion"), fields.get("items", UNSET), **facts)
+    return envelope, Items(spans=items, marks=scan.marks)
+
+
+def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
+    """Return the event of an item that a parser refuses. The last of two equal names counts, as it does for a parser.
+
+    Args:
+        raw: The item.
+        safe: Its part of `Items.safe`, if there is one.
+        marks: Its part of `Items.marks`, if there is one.
+    """
+    if bytes(raw[:1]) != b"{":  # before copies are made: it may be millions of numbers
+        raise Undecodable("expected '{'", 0)
+    text = bytes(raw)
+    members: list[tuple[str, Span]] | None = None
+    if marks is None:
+        with contextlib.suppress(*REFUSALS):
+            values = decode_object(harmless(text) if safe is None else safe)
+            members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
+    if members is not None:
+        return Event(_read_head(Outline(text, _string, members=members)), raw, [*members])
+    outline = Outline(text, _string, parse=False, marks=None if marks is None else bytes(marks))
+    members = list(outline.members(outline.whole))
+    found = bytes(outline.scan.marks)
+    return Event(_read_head(Outline(text, _string, members=members, marks=found)), raw, [*members], found)
+
+
+def _read_head(outline: Outline) -> Head:
+    fields = _read_fields(outline, Span(0, len(outline.text)), _HEAD_SHAPE)
+    kind, version = fields.get("kind", "Event"), fields.get("apiVersion", API_VERSION)
+    if kind != "Event" or version != API_VERSION:
+        raise Undecodable(f"expected an Event of {API_VERSION}, got {shown(kind)} of {shown(version)}")
+    return msgspec.convert(fields, Head)
+
+
+def _read_fields(outline: Outline, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of the object at ``span`` that ``shape`` has."""
+    text, fields = outline.text, dict[str, Any]()
+    for name, value in outline.members(span):
+        inner = shape.get(name)
+        if inner is _STRING or (inner and text[value.start : value.end] == b"null"):
+            fields[name] = _nullable_string(name, text, value)
+        elif inner:
+            fields[name] = _read_fields(outline, value, inner)
+    return fields
+
+
+def _nullable_string(name: str, text: bytes, span: Span) -> str | None:
+    token = text[span.start : span.end]
+    if token == b"null":
+        return None
+    if not token.startswith(b'"'):
+        raise Undecodable(f"{name}: expected a string", span.start)
+    return _string(token)
+
+
+def _string(token: bytes) -> str:
+    """Return the string that ``token``, with its quotes, stands for. It may contain lone surrogates."""
+    try:
+        value: str = json.loads(token.decode(), strict=False)
+    except UnicodeDecodeError as error:
+        raise Undecodable("a name or routing field is not UTF-8, which kube-apiserver never sends") from error
+    except ValueError as error:
+        reason = str(error)[:_MAX_REASON_CHARACTERS]
+        raise Undecodable(f"a string has an escape that is not valid in JSON: {reason}") from error
+    return value
