@@ -55,6 +55,27 @@ class Head(msgspec.Struct, gc=False):
     annotations: Annotations | None = None
 
 
+class PolicyUser(User, gc=False):
+    """The fields of ``user`` that a policy needs."""
+
+    groups: tuple[str, ...] | None = None
+
+
+class PolicyReference(ObjectReference, gc=False):
+    """The fields of ``objectRef`` that a policy needs."""
+
+    name: str | None = None
+    apiGroup: str | None = None  # noqa: N815 - the API's own name
+
+
+class PolicyHead(Head, gc=False):
+    """The fields of an ``Event`` that a policy needs too. Where there is no policy, they are never decoded."""
+
+    user: PolicyUser | None = None
+    objectRef: PolicyReference | None = None  # noqa: N815 - the API's own name
+    requestURI: str | None = None  # noqa: N815 - the API's own name
+
+
 class Event(msgspec.Struct, gc=False, frozen=True):
     """One audit event: its decoded head, and its own bytes as they arrived, on one line.
 

@@ -1,0 +1,111 @@
+"""From an event back to the request that kube-apiserver's policy saw.
+
+A policy decides about a request. An event is what was recorded of it, and differs in some places:
+
+- kube-apiserver fills ``objectRef.name`` and ``objectRef.namespace`` from the body where the URL has none. The policy
+  did not see them, so a rule with ``resourceNames`` does not match a create.
+- The name of a list or a watch is that of a field selector ``metadata.name``, which the policy did see.
+- The policy saw the decoded path. ``requestURI`` has it escaped, with the query behind it.
+- The policy saw the authenticated user, also where the request impersonates another. The stage ``RequestReceived`` has
+  no impersonated user yet.
+
+So the URL decides, and ``objectRef`` adds what the URL does not have. Where both name different resources,
+``objectRef`` counts: the sender is then not a kube-apiserver with the usual paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from auditsplit.errors import Undecodable
+from auditsplit.event import Event, PolicyHead, PolicyReference
+from auditsplit.policy import urls
+from auditsplit.policy.rules import Request
+from auditsplit.policy.urls import Url
+
+_SELECTING = ("list", "watch")
+"""The verbs of which ``objectRef.name`` is that of a field selector."""
+
+
+def of(head: PolicyHead) -> Request:
+    """Return the request of the event with this ``head``."""
+    url = urls.parse(head.requestURI or "")
+    user, groups = (head.user.username, head.user.groups or ()) if head.user else (None, ())
+    verb, reference = head.verb or "", head.objectRef
+    if reference is None or not reference.resource:
+        target = url
+    elif _agree(reference, url):
+        target = url if url.name or verb not in _SELECTING else url._replace(name=reference.name or "")
+    else:
+        target = _referred(reference, verb, url.path)
+    return Request(
+        user=user or ("" if groups else None),
+        groups=groups,
+        verb=verb,
+        is_resource=target.is_resource,
+        api_group=target.api_group,
+        resource=target.resource,
+        subresource=target.subresource,
+        namespace=target.namespace,
+        name=target.name,
+        path=target.path,
+    )
+
+
+def _agree(reference: PolicyReference, url: Url) -> bool:
+    return url.is_resource and url.resource == reference.resource and url.api_group == (reference.apiGroup or "")
+
+
+def _referred(reference: PolicyReference, verb: str, path: str) -> Url:
+    """Return what ``objectRef`` alone says. The name of a create is from its body, unless it is of a subresource."""
+    subresource = reference.subresource or ""
+    return Url(
+        path,
+        is_resource=True,
+        api_group=reference.apiGroup or "",
+        namespace=reference.namespace or "",
+        resource=reference.resource or "",
+        subresource=subresource,
+        name="" if verb == "create" and not subresource else reference.name or "",
+    )
+
+
+def differences(head: PolicyHead) -> Iterator[str]:
+    """Yield, as sentences, where the event with this ``head`` differs from the request that the policy saw."""
+    request = of(head)
+    reference = head.objectRef or PolicyReference()
+    if reference.resource and request.is_resource:
+        for field, value, seen in (
+            ("name", reference.name, request.name),
+            ("namespace", reference.namespace, request.namespace),
+        ):
+            if value and value != seen:
+                yield f"objectRef.{field} {value!r} is from the body. The policy saw {seen!r}"
+        if not _agree(reference, urls.parse(head.requestURI or "")):
+            yield "objectRef and requestURI name different resources. objectRef counts"
+    elif request.is_resource:
+        yield "objectRef is absent. The resource is that of requestURI"
+    if not request.is_resource and (head.requestURI or "").partition("?")[0] != request.path:
+        yield f"requestURI is escaped. The policy saw the path {request.path!r}"
+    if head.impersonatedUser is not None:
+        yield "the policy saw the authenticated user, not the impersonated user"
+
+
+_decode = msgspec.json.Decoder(PolicyHead).decode
+
+
+def head_of(event: Event) -> PolicyHead:
+    """Return the fields of ``event`` that a policy needs, which are decoded here if the event has only its `Head`."""
+    if isinstance(event.head, PolicyHead):
+        return event.head
+    try:
+        return _decode(event.raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"a field that the policy needs cannot be decoded: {error}") from error
+
+
+def request_of(event: Event) -> Request:
+    """Return the request of ``event``. `Undecodable` if its fields cannot be decoded."""
+    return of(head_of(event))
