@@ -43,7 +43,7 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced ## the programs of the tests that no Python package has
 
 e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
@@ -109,6 +109,12 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 .cache/bin/buffered: $(wildcard tests/e2e/buffered/*) # kube-apiserver's own audit backends, for tests/e2e/test_simulation.py
 	cd tests/e2e/buffered && CGO_ENABLED=0 go build -mod=readonly -trimpath -o $(CURDIR)/$@ .
+
+# kube-apiserver's own code for audit policies, for tests/live/test_policy_*.py: of today, and the last that applied a policy to an event.
+.cache/bin/policy-judge: $(wildcard tests/policy/judge/*)
+.cache/bin/policy-enforced: $(wildcard tests/policy/enforced/*)
+.cache/bin/policy-judge .cache/bin/policy-enforced: .cache/bin/policy-%:
+	cd tests/policy/$* && $(GO_BUILD) -o $(CURDIR)/$@ .
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)

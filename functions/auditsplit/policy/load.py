@@ -4,7 +4,9 @@ A policy that kube-apiserver would refuse has problems of the severity ``refused
 with a warning in its log is a problem of the severity ``warned``. The judge of this module is
 ``k8s.io/apiserver/pkg/audit/policy``'s reader, which the tests run.
 
-The differences: nesting of more than 200 levels is refused (Go: 10,000), and so is Kubernetes' protobuf format.
+The differences are that these are refused here, with the place and what to write instead: nesting of more than 200
+levels (Go: 10,000), a byte order mark at the beginning of a later line, text that ends in a colon between brackets
+(``[a:]``), and Kubernetes' protobuf format.
 """
 
 from __future__ import annotations

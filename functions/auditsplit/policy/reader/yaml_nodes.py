@@ -17,7 +17,8 @@ import yaml
 from auditsplit.policy.reader.nodes import MAX_DEPTH, Member, Node, Position, Refusal, Value
 from auditsplit.policy.reader.scalars import resolve
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Go's parser is a translation of this C library
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Go's parser is an older translation of this C library
+_LATE_MARK = re.compile("[\r\n\x85\u2028\u2029]\ufeff")
 _TAG = "tag:yaml.org,2002:"
 _MERGE = "<<"
 _MIN_ALIASED, _MIN_VALUES = 100, 1_000
@@ -37,6 +38,9 @@ class _Raw(NamedTuple):
 
 def parse(text: bytes) -> Node:
     """Return the first document in ``text``. `Refusal` where it is not valid YAML."""
+    if late := _LATE_MARK.search(content := text.decode(errors="replace")):  # the C library skips it, Go does not
+        line = content.count("\n", 0, late.end()) + 1
+        raise Refusal("a byte order mark is not at the beginning of the file. Remove it", Position(line, 1))
     try:
         root = _Composer(yaml.parse(text, Loader=_Loader)).document()
     except yaml.YAMLError as error:
@@ -68,7 +72,7 @@ class _Composer:
                 return root
         return None
 
-    def _node(self, event: Any, depth: int) -> _Raw:
+    def _node(self, event: Any, depth: int, *, in_flow: bool = False) -> _Raw:
         position = _position(event.start_mark)
         if depth > MAX_DEPTH:
             raise Refusal(f"more than {MAX_DEPTH} levels", position)
@@ -78,26 +82,28 @@ class _Composer:
             return _Raw(yaml.AliasEvent, self._anchors[event.anchor], position, event.anchor, plain=False)
         scalar = isinstance(event, yaml.ScalarEvent)
         implicit = event.implicit[0] if scalar else False
-        tag = event.tag if event.tag not in (None, "!") else ""
+        if scalar and in_flow and not event.style and "?" in event.value:  # the C library's newer versions accept it
+            raise Refusal("between brackets, text with a question mark must be in quotes", position)
+        tag = event.tag or ""
         node = _Raw(type(event), event.value if scalar else [], position, tag, plain=implicit)
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         if not scalar:
-            node.content.extend(self._children(depth))
+            node.content.extend(self._children(depth, in_flow=in_flow or event.flow_style))
         return node
 
-    def _children(self, depth: int) -> Iterator[_Raw]:
+    def _children(self, depth: int, *, in_flow: bool) -> Iterator[_Raw]:
         for event in self._events:
             if isinstance(event, yaml.CollectionEndEvent):
                 return
-            yield self._node(event, depth + 1)
+            yield self._node(event, depth + 1, in_flow=in_flow)
 
 
 class _Converter:
     """Makes values of nodes: resolves scalars, and puts copies in the places of aliases."""
 
     def __init__(self) -> None:
-        self._values = self._aliased = self._alias_depth = 0
+        self._values, self._aliased, self._alias_depth = 1, 0, 0  # Go counts the document too
         self._active: set[int] = set()
 
     def node(self, raw: _Raw, depth: int) -> Node:
