@@ -36,7 +36,7 @@ from auditsplit.decode.eventlist import Decoded, decode, decode_lines
 from auditsplit.decode.jsonscan import Scan
 from auditsplit.decode.outline import harmless
 from auditsplit.errors import Undecodable
-from auditsplit.event import Event
+from auditsplit.event import Event, Head
 from auditsplit.policy.redaction import Redaction
 
 FLAG = "--audit-webhook-version=audit.k8s.io/v1"
@@ -51,7 +51,7 @@ def only_the_scan() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "parse_envelope", lambda _: None)
-        patch.setattr(decoding, "_decode_head", refuse)
+        patch.setitem(decoding._head_decoders, Head, refuse)
         patch.setattr(fallback, "decode_object", refuse)
         yield
 

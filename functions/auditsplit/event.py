@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 API_VERSION = "audit.k8s.io/v1"
 
@@ -74,6 +74,8 @@ class PolicyHead(Head, gc=False):
     user: PolicyUser | None = None
     objectRef: PolicyReference | None = None  # noqa: N815 - the API's own name
     requestURI: str | None = None  # noqa: N815 - the API's own name
+    requestObject: Raw = Raw()  # noqa: N815 - the API's own name
+    responseObject: Raw = Raw()  # noqa: N815 - the API's own name
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):

@@ -56,6 +56,8 @@ def counters(before: Path, after: Path, cluster: str, on_the_way: int) -> None:
     for plugin, count in sorted(events.lost.items()):
         click.echo(f"lost by the apiservers' {plugin} backend: {count}")
     click.echo(f"stored: {events.stored} (and {events.duplicates} duplicates, by retries)")
+    if events.omitted:
+        click.echo(f"dropped by AUDIT_POLICY: {events.omitted}")
     click.echo(f"missing: {events.missing}")
     sys.exit(1 if events.lost or not 0 <= events.missing <= on_the_way else 0)
 

@@ -2,15 +2,16 @@
 
 A policy decides about a request. An event is what was recorded of it, and differs in some places:
 
-- kube-apiserver fills ``objectRef.name`` and ``objectRef.namespace`` from the body where the URL has none. The policy
-  did not see them, so a rule with ``resourceNames`` does not match a create.
+- Of a create or an update, kube-apiserver fills ``objectRef.name`` and ``objectRef.namespace`` from the body where the
+  URL has none. The policy did not see them, so a rule with ``resourceNames`` does not match a create.
 - The name of a list or a watch is that of a field selector ``metadata.name``, which the policy did see.
 - The policy saw the decoded path. ``requestURI`` has it escaped, with the query behind it.
 - The policy saw the authenticated user, also where the request impersonates another. The stage ``RequestReceived`` has
   no impersonated user yet.
 
-So the URL decides, and ``objectRef`` adds what the URL does not have. Where both name different resources,
-``objectRef`` counts: the sender is then not a kube-apiserver with the usual paths.
+So ``objectRef`` decides, except that the URL has the name and the namespace of a create and an update. Where both name
+different resources, ``objectRef`` counts: the sender is then not a kube-apiserver with the usual paths. Without an
+``objectRef`` the URL decides.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from auditsplit.policy import urls
 from auditsplit.policy.rules import Request
 from auditsplit.policy.urls import Url
 
-_SELECTING = ("list", "watch")
-"""The verbs of which ``objectRef.name`` is that of a field selector."""
+FILLED = ("create", "update")
+"""The verbs of which kube-apiserver fills ``objectRef`` from the body."""
 
 
 def of(head: PolicyHead) -> Request:
@@ -34,10 +35,8 @@ def of(head: PolicyHead) -> Request:
     url = urls.parse(head.requestURI or "")
     user, groups = (head.user.username, head.user.groups or ()) if head.user else (None, ())
     verb, reference = head.verb or "", head.objectRef
-    if reference is None or not reference.resource:
+    if reference is None or not reference.resource or (verb in FILLED and _agree(reference, url)):
         target = url
-    elif _agree(reference, url):
-        target = url if url.name or verb not in _SELECTING else url._replace(name=reference.name or "")
     else:
         target = _referred(reference, verb, url.path)
     return Request(

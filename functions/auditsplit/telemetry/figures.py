@@ -32,6 +32,10 @@ class Figures(msgspec.Struct):
     rejected: int = 0
     truncated: int = 0
     """Events whose bodies kube-apiserver removed, as the annotation ``audit.k8s.io/truncated`` says."""
+    omitted: int = 0
+    """Events that ``AUDIT_POLICY`` dropped. They are not among ``events``."""
+    omitted_by_sink: dict[str, int] = {}
+    """By sink with a policy of its own: the events among ``events`` that this policy dropped."""
     duplicate: bool = False
     """Whether every sink had the batch before: a retry of a batch that is stored."""
     bytes_in: int = 0
@@ -80,6 +84,8 @@ class Figures(msgspec.Struct):
             "users": self.users,
             "rejected": self.rejected,
             "truncated": self.truncated,
+            "omitted": self.omitted,
+            "omittedBySink": self.omitted_by_sink,
             "duplicates": self.events if self.duplicate else 0,
             "bytesIn": self.bytes_in,
             "bytesOut": sum(self.bytes_out.values()),
