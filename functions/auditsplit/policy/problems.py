@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
-Severity: TypeAlias = Literal["refused", "warned"]
+Severity: TypeAlias = Literal["refused", "warned", "suspect"]
 
 
 class Problem(NamedTuple):
-    """Something that kube-apiserver refuses, or only warns about in its log."""
+    """Something that kube-apiserver refuses, or only warns about in its log, or that is probably a mistake."""
 
     severity: Severity
     path: str
