@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http.client
 import posixpath
+import re
 import socket
 import ssl
 import threading
@@ -22,7 +23,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 from auditsplit.webhook.answers import Answer, printable
 from auditsplit.webhook.tls import context_for
 
-_HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity", "Content-Type": "application/json"}
+_HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
 _MAX_ANSWER_BYTES = 64 * 1024
 
 
@@ -78,15 +79,24 @@ class Reply(NamedTuple):
     total_s: float
 
 
-def post(endpoint: Endpoint, credentials: Credentials, body: bytes, timeout_s: float, *, user_agent: str) -> Reply:
-    """Post ``body``, JSON, and return the reply.
+def post(  # noqa: PLR0913 - each is a part of the request
+    endpoint: Endpoint,
+    credentials: Credentials,
+    body: bytes,
+    timeout_s: float,
+    *,
+    user_agent: str,
+    content_type: str = "application/json",
+) -> Reply:
+    """Post ``body`` and return the reply.
 
     Args:
         endpoint: Where to post. Its URL must be ``http`` or ``https`` with a host.
         credentials: What to authenticate with.
-        body: A JSON document.
+        body: A document of the ``content_type``.
         timeout_s: Seconds for connecting, sending and the whole answer, even if the answer trickles in.
         user_agent: The ``User-Agent`` header.
+        content_type: The ``Content-Type`` header.
 
     Raises:
         Unreachable: No complete answer came in time.
@@ -98,7 +108,7 @@ def post(endpoint: Endpoint, credentials: Credentials, body: bytes, timeout_s: f
     began = time.monotonic()
     with _failures(url, timeout_s), _connected(endpoint, url, context, timeout_s) as connection:
         connect_s = time.monotonic() - began
-        headers = {**_HEADERS, "User-Agent": user_agent, "Host": url.netloc}
+        headers = {**_HEADERS, "Content-Type": content_type, "User-Agent": user_agent, "Host": url.netloc}
         if context:
             headers |= _authorization(credentials)
         connection.request("POST", _target(endpoint, url), body, headers)
@@ -109,8 +119,14 @@ def post(endpoint: Endpoint, credentials: Credentials, body: bytes, timeout_s: f
         total_s = time.monotonic() - began
     location = response.getheader("Location")
     to = urljoin(endpoint.url, location) if location else ""
-    answer = Answer(response.status, to, start, same_host=urlsplit(to).netloc == url.netloc)
+    same_host = urlsplit(to).netloc == url.netloc
+    answer = Answer(response.status, to, start, same_host, _seconds(response.getheader("Retry-After")))
     return Reply(answer, connection.tls, connect_s, total_s)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """Return the seconds of a ``Retry-After`` header, 0 where it has another form."""
+    return float(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,5}", retry_after, re.ASCII) else 0.0
 
 
 def clean_path(path: str) -> str:
