@@ -54,9 +54,7 @@ def test_a_killed_shipper_loses_nothing_and_stores_nothing_twice(
     server, reading = apiserver(), Function(tmp_path / "function", pki)
     server.start(None, flags=flags)
     sink = f"file:{reading.root}?key={{cluster}}/{{user}}/audit&maxsize=100000"
-    ship = Shipping(
-        tmp_path / "ship", server.audit_log_path, "--cluster", "prod", AUDIT_SINKS=sink, AUDIT_DROP="none"
-    )
+    ship = Shipping(tmp_path / "ship", server.audit_log_path, "--cluster", "prod", AUDIT_SINKS=sink, AUDIT_DROP="none")
     away = reading.root.with_name("away")
     chance = random.Random(18)  # noqa: S311 - the times of kills
     with ExitStack() as stack:
