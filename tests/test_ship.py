@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import os
 import shutil
 import threading
@@ -128,14 +129,9 @@ def aged(path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    """Return a log that is not there yet."""
-    return Bench(tmp_path)
-
-
-def test_lines_are_shipped_once_in_batches_of_whole_lines(bench: Bench) -> None:
+def test_lines_are_shipped_once_in_batches_of_whole_lines(tmp_path: Path) -> None:
     """A batch has as many whole lines as fit. What is shipped is not shipped by the next shipper."""
+    bench = Bench(tmp_path)
     bench.write(*map(line, range(5)))
     first = bench.ship()
     bench.write(line(5))
@@ -145,8 +141,9 @@ def test_lines_are_shipped_once_in_batches_of_whole_lines(bench: Bench) -> None:
     assert first.text + second.text == b"".join(map(line, range(6)))
 
 
-def test_a_torn_line_waits_until_it_is_whole(bench: Bench) -> None:
+def test_a_torn_line_waits_until_it_is_whole(tmp_path: Path) -> None:
     """kube-apiserver may be in the middle of a write."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1)[:40])
     first = bench.ship()
     bench.write(line(1)[40:])
@@ -155,8 +152,9 @@ def test_a_torn_line_waits_until_it_is_whole(bench: Bench) -> None:
     assert (first.text, second.text) == (line(0), line(1))
 
 
-def test_a_log_whose_first_line_is_torn_is_not_known_yet(bench: Bench) -> None:
+def test_a_log_whose_first_line_is_torn_is_not_known_yet(tmp_path: Path) -> None:
     """It has no id before its first line is whole."""
+    bench = Bench(tmp_path)
     bench.write(line(0)[:40])
     first = bench.ship()
     bench.write(line(0)[40:])
@@ -169,8 +167,9 @@ def test_a_log_whose_first_line_is_torn_is_not_known_yet(bench: Bench) -> None:
     "name", ["audit-2026-11-26T10-00-00.000.log", "audit.log.1", "audit.log.20261126-100000", "audit-x.log"]
 )
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_rotated_file_is_shipped_to_its_end(bench: Bench, name: str, *, compressed: bool) -> None:
+def test_a_rotated_file_is_shipped_to_its_end(tmp_path: Path, name: str, *, compressed: bool) -> None:
     """By whoever rotates, and also if it was compressed while no shipper ran. Its last line may have no end."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1))
     first = bench.ship()
     bench.write(line(2), line(3)[:-1])
@@ -188,8 +187,9 @@ def test_a_rotated_file_is_shipped_to_its_end(bench: Bench, name: str, *, compre
     assert bench.noted.lost_bytes == 0
 
 
-def test_a_compressed_copy_beside_its_original_is_not_read_yet(bench: Bench) -> None:
+def test_a_compressed_copy_beside_its_original_is_not_read_yet(tmp_path: Path) -> None:
     """Lumberjack removes the original once the copy is complete."""
+    bench = Bench(tmp_path)
     bench.write(line(0))
     rotated = bench.rotate()
     rotated.with_name(f"{rotated.name}.gz").write_bytes(gzip.compress(line(0))[:-9])
@@ -197,8 +197,9 @@ def test_a_compressed_copy_beside_its_original_is_not_read_yet(bench: Bench) -> 
     assert bench.ship().text == line(0)
 
 
-def test_a_log_that_is_copied_and_truncated_is_shipped_once(bench: Bench) -> None:
+def test_a_log_that_is_copied_and_truncated_is_shipped_once(tmp_path: Path) -> None:
     """Logrotate's copytruncate: the copy goes on where the log was, and the log begins anew."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1))
     bench.ship()
     bench.write(line(2))
@@ -209,8 +210,9 @@ def test_a_log_that_is_copied_and_truncated_is_shipped_once(bench: Bench) -> Non
     assert sorted(bench.ship().text.splitlines(keepends=True)) == [line(number) for number in range(2, 7)]
 
 
-def test_a_log_that_is_truncated_while_it_is_read_is_another_log(bench: Bench) -> None:
+def test_a_log_that_is_truncated_while_it_is_read_is_another_log(tmp_path: Path) -> None:
     """Its beginning is not skipped, though the file has the same inode and is longer than before."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1))
     delivery, follower = Kept(), bench.follower()
     bench.shipper(delivery, follower).run(once=True)
@@ -222,8 +224,9 @@ def test_a_log_that_is_truncated_while_it_is_read_is_another_log(bench: Bench) -
     assert delivery.text == b"".join(map(line, range(5)))
 
 
-def test_a_file_that_is_removed_while_it_is_open_is_read_to_its_end(bench: Bench) -> None:
+def test_a_file_that_is_removed_while_it_is_open_is_read_to_its_end(tmp_path: Path) -> None:
     """The flag maxbackup may remove a rotated file that a slow receiver has not got yet."""
+    bench = Bench(tmp_path)
     bench.write(*map(line, range(4)))
     follower = bench.follower()
     first = follower.next()
@@ -237,8 +240,9 @@ def test_a_file_that_is_removed_while_it_is_open_is_read_to_its_end(bench: Bench
     assert bench.noted.lost_bytes == 0
 
 
-def test_what_was_gone_before_it_was_read_is_counted(bench: Bench) -> None:
+def test_what_was_gone_before_it_was_read_is_counted(tmp_path: Path) -> None:
     """The shipper was away for too long."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1))
     bench.ship()
     bench.write(line(2))
@@ -252,8 +256,9 @@ def test_what_was_gone_before_it_was_read_is_counted(bench: Bench) -> None:
     assert bench.noted.lost_bytes == 100
 
 
-def test_a_batch_on_its_way_is_sent_again_with_the_same_bytes(bench: Bench) -> None:
+def test_a_batch_on_its_way_is_sent_again_with_the_same_bytes(tmp_path: Path) -> None:
     """After a kill, though the log has grown and was rotated and compressed since."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1)[:50])
 
     class Killed(Kept):
@@ -272,8 +277,9 @@ def test_a_batch_on_its_way_is_sent_again_with_the_same_bytes(bench: Bench) -> N
     assert bench.ship().bodies[0] == killed.bodies[0] == line(0)
 
 
-def test_a_batch_is_retried_until_it_is_delivered(bench: Bench) -> None:
+def test_a_batch_is_retried_until_it_is_delivered(tmp_path: Path) -> None:
     """With the same bytes, and never given up."""
+    bench = Bench(tmp_path)
     bench.write(line(0))
     delivery = bench.ship(Kept(failures=20))
 
@@ -281,8 +287,9 @@ def test_a_batch_is_retried_until_it_is_delivered(bench: Bench) -> None:
     assert bench.noted.retries == 20
 
 
-def test_a_shipper_that_is_stopped_while_it_retries_keeps_the_batch(bench: Bench) -> None:
+def test_a_shipper_that_is_stopped_while_it_retries_keeps_the_batch(tmp_path: Path) -> None:
     """The next shipper sends it."""
+    bench = Bench(tmp_path)
     bench.write(line(0))
     delivery, follower = Kept(failures=10**9), bench.follower()
     shipper = bench.shipper(delivery, follower)
@@ -297,16 +304,18 @@ def test_a_shipper_that_is_stopped_while_it_retries_keeps_the_batch(bench: Bench
     assert bench.ship().text == line(0)
 
 
-def test_a_body_that_is_too_large_is_halved(bench: Bench) -> None:
+def test_a_body_that_is_too_large_is_halved(tmp_path: Path) -> None:
     """The receiver may have a smaller limit than the shipper."""
+    bench = Bench(tmp_path)
     bench.write(*map(line, range(4)))
     delivery = bench.ship(Kept(largest=100), batch=1000)
 
     assert delivery.bodies == [line(number) for number in range(4)]
 
 
-def test_a_line_that_no_receiver_takes_is_set_aside_and_blocks_nothing(bench: Bench) -> None:
+def test_a_line_that_no_receiver_takes_is_set_aside_and_blocks_nothing(tmp_path: Path) -> None:
     """Else one large request of a user would hide all events after it."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1, 500), line(2))
     delivery = bench.ship(Kept(largest=300))
 
@@ -317,8 +326,9 @@ def test_a_line_that_no_receiver_takes_is_set_aside_and_blocks_nothing(bench: Be
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_a_line_that_is_longer_than_any_body_is_set_aside(bench: Bench, *, zipped: bool) -> None:
+def test_a_line_that_is_longer_than_any_body_is_set_aside(tmp_path: Path, *, zipped: bool) -> None:
     """It is found to be too long before it is sent."""
+    bench = Bench(tmp_path)
     bench.write(line(0), line(1, 5000), line(2))
     if zipped:
         rotated = bench.rotate()
@@ -331,8 +341,9 @@ def test_a_line_that_is_longer_than_any_body_is_set_aside(bench: Bench, *, zippe
     assert kept.read_bytes() == line(1, 5000)
 
 
-def test_lines_of_a_container_go_out_without_their_wrappers(bench: Bench) -> None:
+def test_lines_of_a_container_go_out_without_their_wrappers(tmp_path: Path) -> None:
     """Parts are joined, also those of the next batch. kube-apiserver's own messages are left out and counted."""
+    bench = Bench(tmp_path)
     stamp = b"2026-11-26T10:00:00.000000000Z "
     half = len(line(1)) // 2
     bench.write(
@@ -351,8 +362,9 @@ def test_lines_of_a_container_go_out_without_their_wrappers(bench: Bench) -> Non
     assert bench.noted.other_lines == 1
 
 
-def test_at_the_end_only_new_lines_are_shipped(bench: Bench) -> None:
+def test_at_the_end_only_new_lines_are_shipped(tmp_path: Path) -> None:
     """``--from end``: nothing of what is there, but all that follows."""
+    bench = Bench(tmp_path)
     bench.write(line(0))
     bench.rotate()
     bench.write(line(1))
@@ -390,15 +402,17 @@ def test_the_whole_first_line_tells_files_apart(tmp_path: Path) -> None:
     assert first.id != second.id
 
 
-def test_two_shippers_cannot_have_one_checkpoint(bench: Bench) -> None:
+def test_two_shippers_cannot_have_one_checkpoint(tmp_path: Path) -> None:
     """The second one is told so."""
+    bench = Bench(tmp_path)
     with bench.held.hold(), pytest.raises(CheckpointError, match="another shipper"), bench.held.hold():
         pass
 
 
 @pytest.mark.parametrize("text", [b"", b"{}x", b'{"positions":1}', b'{"version":2}'])
-def test_a_checkpoint_that_cannot_be_read_is_refused(bench: Bench, text: bytes) -> None:
+def test_a_checkpoint_that_cannot_be_read_is_refused(tmp_path: Path, text: bytes) -> None:
     """Shipping everything again, unasked, could double what sinks hold."""
+    bench = Bench(tmp_path)
     bench.held.path.write_bytes(text)
 
     with pytest.raises(CheckpointError, match=r"checkpoint\.json: (this file|version)"):
@@ -414,17 +428,14 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture(params=["inotify", "polling"])
-def watching(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return how changes are seen."""
-    if request.param == "polling":
-        monkeypatch.setattr(changes.importlib.util, "find_spec", lambda _: None)
-    return str(request.param)
-
-
-@pytest.mark.usefixtures("watching")
-def test_a_running_shipper_follows_a_log_that_grows_rotates_and_appears(bench: Bench) -> None:
+@pytest.mark.parametrize("inotify", [True, False])
+def test_a_running_shipper_follows_a_log_that_grows_rotates_and_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, inotify: bool
+) -> None:
     """With inotify and without."""
+    bench = Bench(tmp_path)
+    if not inotify:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     delivery, follower = Kept(), bench.follower()
     shipper = bench.shipper(delivery, follower)
     thread = threading.Thread(target=shipper.run)

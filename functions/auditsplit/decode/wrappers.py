@@ -19,12 +19,10 @@ from typing import NamedTuple
 import msgspec
 
 from auditsplit.decode import cloud_logs
-from auditsplit.errors import Undecodable
 
 _CRI = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::[^ ]*+)? (.*)\Z", re.DOTALL)
 _CRI_START = re.compile(rb"\d{4}-\d\d-\d\dT")
 _DOCKER_START = b'{"log":"'
-_EVENT = b'{"kind":"Event"'
 
 
 class Line(NamedTuple):
@@ -61,13 +59,7 @@ def unwrap(lines: Iterable[Line], skipped: Callable[[int], None] = lambda _: Non
         skipped: Told how many records of other logs a managed cloud's line has.
     """
     for line in _unwrapped(lines):
-        if line.text.startswith(_EVENT):
-            yield line
-            continue
-        try:
-            records = cloud_logs.unwrapped(line.text)
-        except Undecodable:  # it is rejected where it is decoded
-            records = None
+        records = cloud_logs.unwrapped(line.text)
         if records is None:
             yield line
             continue

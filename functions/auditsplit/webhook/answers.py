@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("?", text)[:400]
 
 
+def retry_after_s(header: str | None) -> float:
+    """Return the seconds of a ``Retry-After`` header, 0 where it has another form."""
+    return float(header) if header and re.fullmatch(r"[0-9]{1,5}", header, re.ASCII) else 0.0
+
+
 class Verdict(NamedTuple):
     """What becomes of a batch that gets an answer: whether it is delivered, and the problem, empty if there is none."""
 

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import http.client
 import posixpath
-import re
 import socket
 import ssl
 import threading
@@ -20,7 +19,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from auditsplit.webhook.answers import Answer, printable
+from auditsplit.webhook.answers import Answer, printable, retry_after_s
 from auditsplit.webhook.tls import context_for
 
 _HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
@@ -58,10 +57,7 @@ class Endpoint(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What the client authenticates with: a bearer token, or else basic credentials, and a client certificate in PEM.
-
-    As from kube-apiserver, none of it is sent over ``http``.
-    """
+    """A bearer token, or else basic credentials, and a client certificate in PEM. None of it is sent over ``http``."""
 
     token: str = ""
     username: str = ""
@@ -119,14 +115,9 @@ def post(  # noqa: PLR0913 - each is a part of the request
         total_s = time.monotonic() - began
     location = response.getheader("Location")
     to = urljoin(endpoint.url, location) if location else ""
-    same_host = urlsplit(to).netloc == url.netloc
-    answer = Answer(response.status, to, start, same_host, _seconds(response.getheader("Retry-After")))
+    later_s = retry_after_s(response.getheader("Retry-After"))
+    answer = Answer(response.status, to, start, urlsplit(to).netloc == url.netloc, later_s)
     return Reply(answer, connection.tls, connect_s, total_s)
-
-
-def _seconds(retry_after: str | None) -> float:
-    """Return the seconds of a ``Retry-After`` header, 0 where it has another form."""
-    return float(retry_after) if retry_after and re.fullmatch(r"[0-9]{1,5}", retry_after, re.ASCII) else 0.0
 
 
 def clean_path(path: str) -> str:
