@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import io
 import json
 from collections import Counter
 from typing import Any
 
 import pytest
+from support.cloud_logs import GROUP, awslogs_event, azure_record, data_message, zipped
 from support.eventlists import line
 from support.requests import KNOWN, TOKEN, ask, document, ingest_into, memory_sinks, receiver, sink_of, soon
 
@@ -25,37 +25,6 @@ from auditsplit.settings import Settings
 from auditsplit.sinks.memory import MemorySink
 
 LINE = '{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","n":1e400,"s":"\\ud800 é"}'
-GROUP = "/aws/eks/prod/cluster"
-STREAM = "kube-apiserver-audit-0123456789abcdef"
-
-
-def data_message(*messages: str, group: str = GROUP, stream: str = STREAM) -> dict[str, Any]:
-    """Return a document as CloudWatch Logs gives it to a subscription."""
-    return {
-        "messageType": "DATA_MESSAGE",
-        "owner": "123456789012",
-        "logGroup": group,
-        "logStream": stream,
-        "subscriptionFilters": ["audit"],
-        "logEvents": [{"id": str(i), "timestamp": 1732600000000 + i, "message": m} for i, m in enumerate(messages)],
-    }
-
-
-def azure_record(log: str, category: str = "kube-audit") -> dict[str, Any]:
-    """Return a record of AKS's diagnostic settings."""
-    return {
-        "operationName": "Microsoft.ContainerService/managedClusters/diagnosticLogs/Read",
-        "category": category,
-        "ccpNamespace": "0123456789abcdef",
-        "resourceId": "/SUBSCRIPTIONS/0/RESOURCEGROUPS/RG/PROVIDERS/MICROSOFT.CONTAINERSERVICE/MANAGEDCLUSTERS/PROD",
-        "properties": {"log": log, "stream": "stdout", "pod": "kube-apiserver-1"},
-        "time": "2026-11-26T10:00:00.0000000Z",
-    }
-
-
-def zipped(document: object) -> str:
-    """Return ``document`` as base64 of gzip."""
-    return base64.b64encode(gzip.compress(json.dumps(document).encode())).decode()
 
 
 def test_a_line_of_eks_keeps_its_own_bytes() -> None:
@@ -302,11 +271,6 @@ def test_a_file_of_google_clouds_log_is_refused_by_name() -> None:
 
     with pytest.raises(Undecodable, match="LogEntry of Google Cloud"):
         list(replay.split(file, "prod", ingest_into(memory_sinks(1)), 10**6))
-
-
-def awslogs_event(document: object) -> dict[str, Any]:
-    """Return the event with which CloudWatch Logs invokes a function."""
-    return {"awslogs": {"data": zipped(document)}}
 
 
 def subscribed(document: object, *sinks: MemorySink) -> dict[str, Any]:

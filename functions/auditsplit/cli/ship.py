@@ -17,6 +17,7 @@ from auditsplit.cli.support import findings
 from auditsplit.cli.support.environment import MISUSE, open_ingest, read_settings, refuse
 from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE
 from auditsplit.errors import SinkError
+from auditsplit.serve import process
 from auditsplit.settings import Settings
 from auditsplit.ship.checkpoint import Checkpoint, CheckpointError, CheckpointFile
 from auditsplit.ship.delivery import Delivery, ToFunction, ToSinks
@@ -97,6 +98,7 @@ def ship(  # noqa: PLR0913 - an argument for each option
             shipper = Shipper(follower, held, delivery, observer, pace)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: shipper.stop())
+            process.tune()
             shipper.run(once=once)
             follower.close()
     except CheckpointError as error:
