@@ -17,10 +17,9 @@ from auditsplit import replay
 from auditsplit.decode import cloud_logs
 from auditsplit.decode.cloud_logs import cloudwatch
 from auditsplit.decode.cloud_logs.records import Records, joined
-from auditsplit.errors import BodyTooLarge, SettingsError, SinkError, Undecodable
+from auditsplit.errors import BodyTooLarge, NotSubscribed, SettingsError, SinkError, Undecodable
 from auditsplit.serve import subscription
 from auditsplit.serve.receiver import Receiver
-from auditsplit.serve.subscription import NotSubscribed
 from auditsplit.settings import Settings
 from auditsplit.sinks.memory import MemorySink
 

@@ -52,7 +52,7 @@ def only_the_scan() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "parse_envelope", lambda _: None)
-        patch.setattr(decoding, "_decode_head", refuse)
+        patch.setattr(decoding, "decode_head", refuse)
         patch.setattr(fallback, "decode_object", refuse)
         yield
 

@@ -62,7 +62,7 @@ NAMES: Mapping[str, Setting] = {
     ),
     "AUDIT_CLUSTER": Setting("the cluster of `POST /` when no token names a cluster", _CLUSTER),
     "AUDIT_LOG_GROUPS": Setting(
-        "the log groups of [EKS clusters](deploy/managed.md#eks) that CloudWatch Logs may send, with spaces between "
+        "the log groups of [EKS clusters](managed.md#eks) that CloudWatch Logs may send, with spaces between "
         "them: `/aws/eks/<cluster>/cluster`, or `<cluster>=<log group>` to choose the cluster's name"
     ),
     "AUDIT_DROP": Setting(

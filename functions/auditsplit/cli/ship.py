@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
     help="Where to begin without a checkpoint.",
 )
 @click.option("--once", is_flag=True, help="Ship what is there now, and exit.")
-@click.option("--batch-max-size", type=SIZE, default="1MiB", show_default=True, help="The most bytes of a batch.")
+@click.option("--batch-max-size", type=SIZE, default="4MiB", show_default=True, help="The most bytes of a batch.")
 @click.option(
     "--batch-max-wait",
     type=TIME_OR_NONE,

@@ -13,24 +13,13 @@ from typing import Any
 from auditsplit.deadline import Deadline
 from auditsplit.decode.batch import Form
 from auditsplit.decode.cloud_logs import cloudwatch
-from auditsplit.errors import AuditsplitError, Undecodable
+from auditsplit.errors import AuditsplitError, NotSubscribed, Undecodable
 from auditsplit.ingest import Ingest
 from auditsplit.settings import Settings
 from auditsplit.telemetry.figures import Figures
 from auditsplit.telemetry.logs import FIELDS
 
 _log = logging.getLogger(__name__)
-
-
-class NotSubscribed(AuditsplitError):
-    """The events come from a log group that no setting names. The deployer must act."""
-
-    code = "not-subscribed"
-    meaning = "CloudWatch Logs sent events of a log group that `AUDIT_LOG_GROUPS` does not name"
-    acts = "the deployer"
-    advice = (
-        "add the log group to `AUDIT_LOG_GROUPS`, or remove its subscription. Lambda keeps the event for the retries"
-    )
 
 
 def is_subscription(event: object) -> bool:
