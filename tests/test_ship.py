@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import json
 import os
 import shutil
 import threading
@@ -13,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.cloud_logs import azure_record
 
 from auditsplit.ship import changes
 from auditsplit.ship.batch import Batch
@@ -359,6 +361,16 @@ def test_lines_of_a_container_go_out_without_their_wrappers(tmp_path: Path) -> N
 
     assert first.text == line(0) + line(1)
     assert second.text == line(2)
+    assert bench.noted.other_lines == 1
+
+
+def test_records_of_azure_go_out_as_their_events(tmp_path: Path) -> None:
+    """As from a storage account's files. Records of other logs are left out and counted."""
+    bench = Bench(tmp_path)
+    records = [azure_record(line(0).decode()), azure_record("x", "guard"), azure_record(line(1).decode())]
+    bench.write(*(json.dumps(record).encode() + b"\n" for record in records))
+
+    assert bench.ship(batch=10_000, longest=10_000).text == line(0) + line(1)
     assert bench.noted.other_lines == 1
 
 

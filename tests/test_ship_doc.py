@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shlex
@@ -15,6 +16,8 @@ import yaml
 from support.cloud_logs import azure_record
 from support.environment import plain_environment
 from support.eventlists import line
+from support.processes import wait_for
+from support.shipping import Shipping
 
 from auditsplit.cli.ship import ship
 
@@ -113,3 +116,39 @@ def test_misuse_exits_with_2_and_says_what_to_write(tmp_path: Path, arguments: l
     assert ran.returncode == 2
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_a_growing_log_gives_the_fluentd_recipes_hourly_files(tmp_path: Path) -> None:
+    """The same files as splitting the whole log at once, with the same lines."""
+    recorded = (ROOT / "tests" / "data" / "audit.log").read_bytes().splitlines(keepends=True)
+    log = tmp_path / "audit.log"
+    settings = {"AUDIT_PRESET": "fluentd", "AUDIT_DROP": "none"}
+    shipping = Shipping(tmp_path / "ship", log, AUDIT_SINKS=f"file:{tmp_path}/shipped", **settings)
+    shipping.start()
+    try:
+        for start in range(0, len(recorded), 100):
+            with log.open("ab") as out:
+                out.writelines(recorded[start : start + 100])
+            wait_for("the lines are shipped", lambda: log.stat().st_size == offset(shipping.checkpoint))
+    finally:
+        shipping.stop()
+    run(["split", str(log)], tmp_path, AUDIT_SINKS=f"file:{tmp_path}/split", **settings)
+
+    shipped, split = hourly(tmp_path / "shipped"), hourly(tmp_path / "split")
+    assert shipped == split
+    assert sum(map(len, shipped.values())) == len(recorded)
+
+
+def offset(checkpoint: Path) -> int:
+    """Return how far the only file was delivered, 0 while there is no checkpoint."""
+    if not checkpoint.exists():
+        return 0
+    document = json.loads(checkpoint.read_bytes())
+    return 0 if document["sending"] else sum(each["offset"] for each in document["positions"].values())
+
+
+def hourly(folder: Path) -> dict[str, list[bytes]]:
+    """Return the lines of each file of the fluentd recipe, sorted."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    assert all(re.fullmatch(r"audit-[\w%.-]+\.\d{10}\.log\.gz", path.name) for path in files), files
+    return {path.name: sorted(gzip.decompress(path.read_bytes()).splitlines()) for path in files}
