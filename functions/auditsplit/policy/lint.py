@@ -11,7 +11,7 @@ from auditsplit.policy.problems import Problem
 from auditsplit.policy.reader.nodes import Position
 from auditsplit.policy.rules import LEVELS, GroupResources, Level, Policy, Rule
 
-_READS = ("get", "list", "watch")
+_SENDING = frozenset(("create", "update", "patch"))
 _WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -92,9 +92,9 @@ def _sensitive(policy: Policy) -> Iterator[_Found]:
 
 
 def _records_bodies(rule: Rule) -> bool:
-    """Return whether a body can be recorded: at Request, reads have none."""
+    """Return whether an object can be recorded. At Request, only a request that sends an object has one."""
     if rule.level == "Request":
-        return not rule.verbs or not set(rule.verbs) <= set(_READS)
+        return not rule.verbs or not _SENDING.isdisjoint(rule.verbs)
     return rule.level == "RequestResponse"
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from auditsplit.policy.rules import Rule
 
-_VERBS = frozenset(
-    "get list watch create update patch delete deletecollection proxy connect head options post put".split()
+_VERBS = (
+    *("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"),
+    *("connect", "head", "options", "post", "proxy", "put"),
 )
 _GROUPS = frozenset(
     (
@@ -67,4 +68,4 @@ def _verb(verb: str) -> str:
     if verb == "*":
         return "verbs have no wildcard. Remove the field to match every verb"
     lower = verb.lower()
-    return f"{verb} is not a verb" + (f". Write {lower}" if lower in _VERBS else f". Write one of {', '.join(sorted(_VERBS))}")
+    return f"{verb} is not a verb. Write {lower if lower in _VERBS else 'one of ' + ', '.join(_VERBS)}"

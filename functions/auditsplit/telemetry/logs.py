@@ -41,7 +41,9 @@ HELP: Mapping[str, str] = {
     "events": "events in the batch",
     "users": "different users among them",
     "rejected": "malformed items, which are in `_rejected/`",
-    "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`)",
+    "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`), and lines whose "
+    "end a cloud cut off",
+    "skipped": "records of other logs, such as the scheduler's, in a cloud's envelope",
     "omitted": "events that `AUDIT_POLICY` dropped. They are not among `events`",
     "omittedBySink": "of each sink with a policy of its own, the events among `events` that this policy dropped",
     "duplicates": "events of a batch that every sink had before: a retry",
