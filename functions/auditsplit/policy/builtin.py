@@ -67,7 +67,11 @@ RESOURCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "autoscaling": {"horizontalpodautoscalers": _STATUS},
     "batch": {"cronjobs": _STATUS, "jobs": _STATUS},
-    "certificates.k8s.io": {"certificatesigningrequests": ("approval", "status")},
+    "certificates.k8s.io": {
+        "certificatesigningrequests": ("approval", "status"),
+        "clustertrustbundles": (),
+        "podcertificaterequests": _STATUS,
+    },
     "coordination.k8s.io": {"leases": ()},
     "discovery.k8s.io": {"endpointslices": ()},
     "events.k8s.io": {"events": ()},
@@ -84,19 +88,21 @@ RESOURCES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "rbac.authorization.k8s.io": {"clusterrolebindings": (), "clusterroles": (), "rolebindings": (), "roles": ()},
     "resource.k8s.io": {
         "deviceclasses": (),
-        "resourceclaims": ("binding", "driver", "status"),
+        "devicetaintrules": _STATUS,
+        "resourceclaims": _STATUS,
         "resourceclaimtemplates": (),
         "resourceslices": (),
     },
     "scheduling.k8s.io": {"priorityclasses": ()},
     "storage.k8s.io": {
         "csidrivers": (),
-        "csinodes": (),
+        "csinodes": _STATUS,
         "csistoragecapacities": (),
         "storageclasses": (),
         "volumeattachments": _STATUS,
         "volumeattributesclasses": (),
     },
+    "storagemigration.k8s.io": {"storageversionmigrations": _STATUS},
 }
 """Subresources by group and resource. The core group is empty."""
 
