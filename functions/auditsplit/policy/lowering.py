@@ -72,32 +72,38 @@ def _managed(text: bytes, head: PolicyHead, action: Action) -> tuple[str, ...]:
 
 
 def _quickly(text: bytes, head: PolicyHead, level: Level) -> bytes | None:
-    """Return the bytes at Metadata or Request of an event that is laid out as Go does. None for any other.
-
-    The first place where a body's name occurs must be the place that follows from the lengths of the bodies, which end
-    where the timestamps begin. Then no member before it has that name, and it is the event's own.
-    """
+    """Return the bytes at Metadata or Request of an event that is laid out as Go does. None for any other."""
     before = _STARTS.get(head.level)
-    start = end = text.rfind(_TIMES)
+    end = text.rfind(_TIMES)
     if end < 0 or before is None or not text.startswith(before):
         return None
     if not _is_plain_end(text[end + _TIMES_BYTES :], level):
         return None
-    response, request = len(head.responseObject), len(head.requestObject)
-    if response:
-        start -= response + len(_RESPONSE_KEY)
-        if not text.startswith(_RESPONSE_KEY, start):
-            return None
-    if request and level == "Metadata":
-        start -= request + len(_REQUEST_KEY)
-        if text.find(_REQUEST_KEY) != start:
-            return None
-    elif response and text.find(_RESPONSE_KEY) != start:
+    start = _start_of_bodies(text, head, level, end)
+    if start is None:
         return None
     rest = text[len(before) : start]
     if _RESPONSE_KEY in rest or (level == "Metadata" and _REQUEST_KEY in rest) or _has_escaped_letter(rest):
         return None
     return b"".join((_STARTS[level], rest, text[end:]))
+
+
+def _start_of_bodies(text: bytes, head: PolicyHead, level: Level, end: int) -> int | None:
+    """Return where the bodies begin that an event at ``level`` does not have, and that end at ``end``.
+
+    It follows from the lengths of the bodies. It is right only if it is the first place that has a body's name: then no
+    member before it has that name. So a caller must look for the names before it. None where the place has another name.
+    """
+    start = end
+    if response := len(head.responseObject):
+        start -= response + len(_RESPONSE_KEY)
+        if not text.startswith(_RESPONSE_KEY, start):
+            return None
+    if level == "Metadata" and (request := len(head.requestObject)):
+        start -= request + len(_REQUEST_KEY)
+        if not text.startswith(_REQUEST_KEY, start):
+            return None
+    return start
 
 
 _plain_ends: dict[tuple[bytes, Level], bool] = {}
@@ -129,7 +135,7 @@ def _has_escaped_letter(text: bytes) -> bool:
 
 
 def _by_outline(outline: Outline, level: Level, managed: Collection[str]) -> bytes:
-    """Return the bytes at ``level``, by the spans of an ``outline``. The ``managed`` bodies lose their managed fields."""
+    """Return the bytes at ``level``, by the spans of an ``outline``. ``managed`` bodies lose their managed fields."""
     dropped = _DROPPED[level]
     cuts = Cuts(outline)
     item = outline.whole
