@@ -75,6 +75,16 @@ def test_another_layout_is_lowered_too(spaced: bytes) -> None:
     assert left(item, every("Metadata")) == expected
 
 
+@pytest.mark.parametrize("body", ["requestObject", "responseObject"])
+@pytest.mark.parametrize("spelled", ['"{}" :', ' "{}":', '"\\u0072e{}":'])
+def test_a_body_with_white_space_around_its_name_or_an_escape_in_it_is_removed(body: str, spelled: str) -> None:
+    """In a single place of an event that is otherwise laid out as Go does."""
+    name = spelled.format(body.removeprefix("re") if "u0072" in spelled else body)
+    item = recorded().replace(f'"{body}":'.encode(), name.encode())
+
+    assert left(item, every("Metadata")) == recorded("Metadata")
+
+
 def test_the_level_may_be_anywhere() -> None:
     """Also behind the bodies, and spelled with an escape."""
     item = b'{"responseObject":{"a":1},"auditID":"x","l\\u0065vel":"RequestResponse","requestObject":{}}'

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import policies
 from support.eventlists import PROPERTY
 
-from auditsplit.event import PolicyHead, PolicyReference, PolicyUser, User
+from auditsplit.event import NamedHead, NamedReference, PolicyUser, User
 from auditsplit.policy import attributes, load, urls
 from auditsplit.policy.profiles import PROFILES, profile
 from auditsplit.policy.rules import Policy, Request, Rule, evaluate, matches
@@ -178,15 +178,15 @@ def test_an_alias_bomb_is_refused() -> None:
     assert problem.message == "aliases make up nearly all of the document. Write the values out"
 
 
-def head(**fields: object) -> PolicyHead:
+def head(**fields: object) -> NamedHead:
     """Return the head of an event of alice's."""
     user = PolicyUser(username="alice", groups=("dev",))
-    return PolicyHead(**{"user": user, **fields})  # type: ignore[arg-type]
+    return NamedHead(**{"user": user, **fields})  # type: ignore[arg-type]
 
 
 def test_the_name_of_a_create_is_not_the_policys() -> None:
     """kube-apiserver fills objectRef.name, and objectRef.namespace, from the body after the policy was asked."""
-    reference = PolicyReference(resource="namespaces", name="a", namespace="b")
+    reference = NamedReference(resource="namespaces", name="a", namespace="b")
     created = head(verb="create", requestURI="/api/v1/namespaces", objectRef=reference)
 
     request = attributes.of(created)
@@ -200,7 +200,7 @@ def test_the_name_of_a_create_is_not_the_policys() -> None:
 
 def test_the_name_of_a_subresources_create_is_the_policys() -> None:
     """It is in the URL. Without a URL it is that of objectRef."""
-    reference = PolicyReference(resource="pods", subresource="exec", name="a", namespace="b")
+    reference = NamedReference(resource="pods", subresource="exec", name="a", namespace="b")
 
     for uri in ("/api/v1/namespaces/b/pods/a/exec?command=ls", None):
         request = attributes.of(head(verb="create", requestURI=uri, objectRef=reference))
@@ -219,7 +219,7 @@ def test_an_event_without_objectref_is_for_the_resource_of_its_url() -> None:
 
 def test_where_url_and_objectref_differ_objectref_counts() -> None:
     """The sender then has other paths than kube-apiserver. The name of a create is still from the body."""
-    reference = PolicyReference(resource="projects", apiGroup="x.io", name="a")
+    reference = NamedReference(resource="projects", apiGroup="x.io", name="a")
     created = head(verb="create", requestURI="/oapi/v1/projects", objectRef=reference)
 
     request = attributes.of(created)

@@ -23,7 +23,7 @@ from support.policies import judged, task
 from support.recording import DATA
 
 from auditsplit.decode.eventlist import decode
-from auditsplit.event import Event, PolicyHead
+from auditsplit.event import Event, NamedHead, PolicyHead
 from auditsplit.policy import attributes, urls
 from auditsplit.policy.applied import AppliedPolicy
 from auditsplit.policy.rules import LEVELS, Request
@@ -84,7 +84,7 @@ def event(draw: random.Random, number: int) -> dict[str, Any]:
     }
 
 
-def sees_the_request(head: PolicyHead) -> bool:
+def sees_the_request(head: NamedHead) -> bool:
     """Return whether the event has what the policy saw: see the module."""
     url, reference = urls.parse(head.requestURI or ""), head.objectRef
     if not (head.user and head.user.username and url.path.startswith("/")):

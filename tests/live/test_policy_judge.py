@@ -12,7 +12,7 @@ import yaml
 from support import policies
 from support.policies import judged, task
 
-from auditsplit.event import PolicyHead, PolicyReference
+from auditsplit.event import NamedHead, NamedReference
 from auditsplit.policy import attributes, load
 from auditsplit.policy.profiles import PROFILES, profile
 from auditsplit.policy.rules import Request, evaluate
@@ -302,14 +302,14 @@ def test_urls_are_parsed_as_by_kube_apiserver() -> None:
     for info in answer["infos"]:
         if info["failed"]:
             continue
-        reference = PolicyReference(
+        reference = NamedReference(
             namespace=info["namespace"],
             resource=info["resource"],
             subresource=info["subresource"],
             name=info["name"],
             apiGroup=info["api_group"],
         )
-        head = PolicyHead(
+        head = NamedHead(
             verb=info["verb"], requestURI=info["uri"], objectRef=reference if info["is_resource"] else None
         )
         assert printable(attributes.of(head)) == {name: info[name] for name in FOUND}

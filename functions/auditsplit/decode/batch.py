@@ -33,7 +33,7 @@ def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "", h
         cluster: The cluster that the events are from.
         form: The form of ``body``.
         batch_id: The `digest` of body and cluster, if it is known.
-        heads: The fields of each event that are decoded: those of `Head` or of `PolicyHead`.
+        heads: The fields of each event that are decoded: those of `Head` or of a subclass in its module.
 
     Raises:
         Undecodable: When ``body`` holds no audit events.

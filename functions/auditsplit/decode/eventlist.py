@@ -30,7 +30,7 @@ from auditsplit.decode.envelope import (
 )
 from auditsplit.decode.outline import REFUSALS
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, BadItem, Event, Head, PolicyHead
+from auditsplit.event import API_VERSION, BadItem, Event, Head, NamedHead, PolicyHead
 
 MAX_ITEMS = 100_000
 """The most items of one body. It bounds memory. kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
@@ -49,7 +49,7 @@ bodies are smaller."""
 _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
-head_decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead)}
+head_decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead)}
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
 _NEXT_ITEM = b"}," + _ITEM_START
@@ -84,7 +84,7 @@ def decode(body: bytes, backend: Backend = "webhook", heads: type[Head] = Head) 
     Args:
         body: The document.
         backend: Which of kube-apiserver's backends wrote it. The error for another version names this backend's flag.
-        heads: The fields that are decoded: those of `Head` or of `PolicyHead`.
+        heads: The fields that are decoded: those of `Head` or of a subclass in its module.
 
     Raises:
         Undecodable: For any other body, with the position of the first byte that shows it where there is one.

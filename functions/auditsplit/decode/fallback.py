@@ -18,7 +18,7 @@ from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
 from auditsplit.decode.jsonscan import Scan, Span
 from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless, spans_of
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, Event, Head, PolicyHead, PolicyReference
+from auditsplit.event import API_VERSION, Event, Head, NamedReference
 
 _MAX_REASON_CHARACTERS = 60
 _STRING = str
@@ -31,7 +31,7 @@ _HEAD_SHAPE: dict[str, Any] = {
     "objectRef": {"namespace": _STRING, "resource": _STRING, "subresource": _STRING},
     "annotations": {"audit.k8s.io/truncated": _STRING},
 }
-_REFERENCE = dict.fromkeys(PolicyReference.__struct_fields__, _STRING)
+_REFERENCE = dict.fromkeys(NamedReference.__struct_fields__, _STRING)
 _POLICY_SHAPE = {
     **_HEAD_SHAPE,
     "requestURI": _STRING,
@@ -96,7 +96,7 @@ def read_event(
 
 
 def _read_head(outline: Outline, heads: type[Head]) -> Head:
-    shape = _POLICY_SHAPE if heads is PolicyHead else _HEAD_SHAPE
+    shape = _HEAD_SHAPE if heads is Head else _POLICY_SHAPE
     fields = _read_fields(outline, Span(0, len(outline.text)), shape)
     kind, version = fields.get("kind", "Event"), fields.get("apiVersion", API_VERSION)
     if kind != "Event" or version != API_VERSION:

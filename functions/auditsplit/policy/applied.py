@@ -2,8 +2,6 @@
 
 A policy can only lower what kube-apiserver recorded. Level None and the stages that the policy omits drop the event.
 Metadata and Request remove bodies. A level above the recorded level changes nothing.
-
-A batch has few kinds of requests, so what the policy decides is kept by what it can see of them.
 """
 
 from __future__ import annotations
@@ -13,14 +11,10 @@ from typing import ClassVar
 
 from auditsplit.event import Event, PolicyHead
 from auditsplit.policy import attributes
+from auditsplit.policy.decisions import DROP, KEEP, Decisions
 from auditsplit.policy.lowering import lowered
-from auditsplit.policy.rules import LEVELS, Decision, Policy, evaluate
+from auditsplit.policy.rules import Policy
 from auditsplit.routing.fields import WhichUser
-
-_MAX_KEPT = 10_000
-_ORDER: dict[str | None, int] = {level: order for order, level in enumerate(LEVELS)}
-_UNKNOWN = _ORDER["RequestResponse"]  # an event without a known level may have bodies
-_NONE, _REQUEST = _ORDER["None"], _ORDER["Request"]
 
 
 class AppliedPolicy:
@@ -37,8 +31,7 @@ class AppliedPolicy:
             warnings: What kube-apiserver would warn about when it reads the policy, in sentences.
         """
         self.policy, self.source, self.warnings = policy, source, warnings
-        self._named = any(group.resource_names for rule in policy.rules for group in rule.resources)
-        self._kept: dict[tuple[object, ...], Decision] = {}
+        self._decisions = Decisions(policy)
 
     def __str__(self) -> str:
         """Return the name of the policy's source."""
@@ -82,68 +75,18 @@ class AppliedPolicy:
 
     def apply(self, events: list[Event]) -> list[Event]:
         """Return the events that stay, in their order, with new events in place of those that are lowered."""
-        decide, lower = self._decided, self._lowered
+        if {type(event.head) for event in events} - {PolicyHead}:
+            events = [attributes.decoded(event, PolicyHead) for event in events]
+        actions = self._decisions.actions(events)
+        if actions.count(KEEP) == len(events):
+            return events
         kept = []
-        for event in events:
-            head = event.head if isinstance(event.head, PolicyHead) else attributes.head_of(event)
-            level, omit_stages, omit_managed_fields, _ = decide(head)
-            most = _ORDER[level]
-            if most == _NONE or head.stage in omit_stages:
-                continue
-            recorded = _ORDER.get(head.level, _UNKNOWN)
-            if recorded > most or (omit_managed_fields and recorded >= _REQUEST):
-                kept.append(lower(event, head, min(recorded, most), omit_managed_fields=omit_managed_fields))
-            else:
+        for event, action in zip(events, actions, strict=True):
+            if action is KEEP:
                 kept.append(event)
+            elif action is not DROP:
+                kept.append(lowered(event, action))
         return kept
-
-    def _decided(self, head: PolicyHead) -> Decision:
-        """Return what the policy decides for the request of an event."""
-        user, reference, verb = head.user, head.objectRef, head.verb
-        if reference is None or not reference.resource or verb in attributes.FILLED:
-            where: object = (head.requestURI, reference and reference.name)
-        else:
-            where = reference.name if self._named else None
-        seen = (
-            verb,
-            where,
-            *(
-                (reference.resource, reference.subresource, reference.namespace, reference.apiGroup)
-                if reference
-                else ()
-            ),
-            *((user.username, user.groups) if user else ()),
-        )
-        decision = self._kept.get(seen)
-        if decision is None:
-            decision = evaluate(self.policy, attributes.of(head))
-            if len(self._kept) >= _MAX_KEPT:  # a user can send any number of different requests
-                self._kept.clear()
-            self._kept[seen] = decision
-        return decision
-
-    def _lowered(self, event: Event, head: PolicyHead, order: int, *, omit_managed_fields: bool) -> Event:
-        level = LEVELS[order]
-        raw = memoryview(lowered(event, head, level, omit_managed_fields=omit_managed_fields))
-        return Event(head if level == "RequestResponse" else lowered_head(head, level), raw)
-
-
-def lowered_head(head: PolicyHead, level: str) -> PolicyHead:
-    """Return the head with another level, and without the bodies."""
-    return PolicyHead(
-        kind=head.kind,
-        apiVersion=head.apiVersion,
-        level=level,
-        stage=head.stage,
-        verb=head.verb,
-        user=head.user,
-        impersonatedUser=head.impersonatedUser,
-        objectRef=head.objectRef,
-        requestReceivedTimestamp=head.requestReceivedTimestamp,
-        stageTimestamp=head.stageTimestamp,
-        annotations=head.annotations,
-        requestURI=head.requestURI,
-    )
 
 
 NO_POLICY = AppliedPolicy(Policy(()))

@@ -17,11 +17,13 @@ different resources, ``objectRef`` counts: the sender is then not a kube-apiserv
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import msgspec
 
-from auditsplit.errors import Undecodable
-from auditsplit.event import Event, PolicyHead, PolicyReference
+from auditsplit.decode import fallback
+from auditsplit.decode.outline import REFUSALS
+from auditsplit.event import Event, Head, NamedHead, NamedReference, PolicyReference
 from auditsplit.policy import urls
 from auditsplit.policy.rules import Request
 from auditsplit.policy.urls import Url
@@ -30,12 +32,12 @@ FILLED = ("create", "update")
 """The verbs of which kube-apiserver fills ``objectRef`` from the body."""
 
 
-def of(head: PolicyHead) -> Request:
+def of(head: NamedHead) -> Request:
     """Return the request of the event with this ``head``."""
     url = urls.parse(head.requestURI or "")
     user, groups = (head.user.username, head.user.groups or ()) if head.user else (None, ())
     verb, reference = head.verb or "", head.objectRef
-    if reference is None or not reference.resource or (verb in FILLED and _agree(reference, url)):
+    if reference is None or not reference.resource or (verb in FILLED and agree(reference, url)):
         target = url
     else:
         target = _referred(reference, verb, url.path)
@@ -53,11 +55,12 @@ def of(head: PolicyHead) -> Request:
     )
 
 
-def _agree(reference: PolicyReference, url: Url) -> bool:
+def agree(reference: PolicyReference, url: Url) -> bool:
+    """Return whether ``objectRef`` and the URL name the same resource."""
     return url.is_resource and url.resource == reference.resource and url.api_group == (reference.apiGroup or "")
 
 
-def _referred(reference: PolicyReference, verb: str, path: str) -> Url:
+def _referred(reference: NamedReference, verb: str, path: str) -> Url:
     """Return what ``objectRef`` alone says. The name of a create is from its body, unless it is of a subresource."""
     subresource = reference.subresource or ""
     return Url(
@@ -71,10 +74,10 @@ def _referred(reference: PolicyReference, verb: str, path: str) -> Url:
     )
 
 
-def differences(head: PolicyHead) -> Iterator[str]:
+def differences(head: NamedHead) -> Iterator[str]:
     """Yield, as sentences, where the event with this ``head`` differs from the request that the policy saw."""
     request = of(head)
-    reference = head.objectRef or PolicyReference()
+    reference = head.objectRef or NamedReference()
     if reference.resource and request.is_resource:
         for field, value, seen in (
             ("name", reference.name, request.name),
@@ -82,7 +85,7 @@ def differences(head: PolicyHead) -> Iterator[str]:
         ):
             if value and value != seen:
                 yield f"objectRef.{field} {value!r} is from the body. The policy saw {seen!r}"
-        if not _agree(reference, urls.parse(head.requestURI or "")):
+        if not agree(reference, urls.parse(head.requestURI or "")):
             yield "objectRef and requestURI name different resources. objectRef counts"
     elif request.is_resource:
         yield "objectRef is absent. The resource is that of requestURI"
@@ -92,17 +95,22 @@ def differences(head: PolicyHead) -> Iterator[str]:
         yield "the policy saw the authenticated user, not the impersonated user"
 
 
-_decode = msgspec.json.Decoder(PolicyHead).decode
-
-
-def head_of(event: Event) -> PolicyHead:
-    """Return the fields of ``event`` that a policy needs, which are decoded here if the event has only its `Head`."""
-    if isinstance(event.head, PolicyHead):
-        return event.head
+def decoded(event: Event, heads: type[Head]) -> Event:
+    """Return ``event`` with another kind of head. `Undecodable` if a field is malformed."""
     try:
-        return _decode(event.raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"a field that the policy needs cannot be decoded: {error}") from error
+        return Event(msgspec.json.decode(event.raw, type=heads), event.raw, event.members, event.marks)
+    except REFUSALS:
+        marks = None if event.marks is None else memoryview(event.marks)
+        return fallback.read_event(event.raw, heads, marks=marks)
+
+
+def head_of(event: Event) -> NamedHead:
+    """Return the fields of ``event`` from which its request follows. They are decoded here if they were not.
+
+    Raises `Undecodable` if such a field is malformed.
+    """
+    head = event.head if isinstance(event.head, NamedHead) else decoded(event, NamedHead).head
+    return cast("NamedHead", head)
 
 
 def request_of(event: Event) -> Request:

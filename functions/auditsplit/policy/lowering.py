@@ -9,96 +9,135 @@ bodies' lengths. Any other event is edited by an outline of its members, which t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from copy import copy
+from typing import cast
+
+from msgspec import Raw
 
 from auditsplit.decode.jsonscan import Span
 from auditsplit.decode.outline import Outline
 from auditsplit.event import Event, PolicyHead
+from auditsplit.policy.decisions import Action
 from auditsplit.policy.edits import ESCAPED_LETTER, MANAGED, MANAGED_SIGN, PATCH_SIGN, PATCHES, Cuts, Edit, name_of
 from auditsplit.policy.parts import BODIES
-from auditsplit.policy.rules import Level
+from auditsplit.policy.rules import LEVELS, Level
 
 _REQUEST, _RESPONSE = BODIES
+_ABSENT = Raw()
 _DROPPED: dict[Level, tuple[str, ...]] = {"Metadata": BODIES, "Request": (_RESPONSE,), "RequestResponse": ()}
 _TRUNCATED = "audit.k8s.io/truncated"
-_KEYS = {body: b',"%b":' % body.encode() for body in BODIES}
-_LEVELS = {
-    recorded: b'{"level":"%b"' % recorded.encode() for recorded in ("None", "Metadata", "Request", "RequestResponse")
-}
-_ANNOTATIONS = b',"annotations":{'
+_REQUEST_KEY, _RESPONSE_KEY = (b',"%b":' % body.encode() for body in BODIES)
+_STARTS: dict[str | None, bytes] = {level: b'{"level":"%b"' % level.encode() for level in LEVELS}
+_ESCAPE = b"\\u00"
+_TIMES = b',"requestReceivedTimestamp":"'
+_TIMES_BYTES = len(
+    ',"requestReceivedTimestamp":"2026-11-23T10:00:00.000000Z","stageTimestamp":"2026-11-23T10:00:00.000000Z"'
+)
+_MAX_KEPT = 10_000
 
 
-def lowered(event: Event, head: PolicyHead, level: Level, *, omit_managed_fields: bool) -> bytes:
-    """Return the bytes of ``event`` at ``level``, which is not None and not above the level that was recorded.
+def lowered(event: Event, action: Action) -> Event:
+    """Return ``event``, which has a `PolicyHead`, as it would have been recorded at a lower level.
 
-    Args:
-        event: What was recorded.
-        head: Its fields.
-        level: The level to write.
-        omit_managed_fields: Whether bodies that stay lose their managed fields. The body of a patch keeps them: it is
-            what the user sent, and kube-apiserver does not change it.
+    A body that stays loses its managed fields if the policy omits them. That of a patch keeps them: it is what the user
+    sent, and kube-apiserver does not change it.
 
-    Raises:
-        Undecodable: Brackets of the event don't match.
+    Raises `Undecodable` where brackets of the event don't match.
     """
-    text = bytes(event.raw)
-    dropped = _DROPPED[level]
-    managed = [body for body in BODIES if body not in dropped and (body == _RESPONSE or head.verb != "patch")]
-    if not omit_managed_fields or not (MANAGED_SIGN in text or ESCAPED_LETTER.search(text)):
-        managed = []
-    if (level == head.level or not dropped) and not managed:
-        return text
-    if not managed and event.members is None:
-        quick = _quickly(text, head, level, dropped)
-        if quick is not None:
-            return quick
-    return _by_outline(Outline(text, name_of, members=event.members, marks=event.marks), level, dropped, managed)
+    head = cast("PolicyHead", event.head)
+    level, text = action.level, bytes(event.raw)
+    managed = _managed(text, head, action) if action.omit_managed_fields else ()
+    if not managed and level in (head.level, "RequestResponse"):
+        return event
+    raw = None if managed or event.members is not None else _quickly(text, head, level)
+    if raw is None:
+        outline = Outline(text, name_of, members=event.members, marks=event.marks)
+        raw = _by_outline(outline, level, managed)
+    if level == "RequestResponse":
+        return Event(head, memoryview(raw))
+    head = copy(head)
+    head.level = level
+    head.responseObject = _ABSENT
+    if level == "Metadata":
+        head.requestObject = _ABSENT
+    return Event(head, memoryview(raw))
 
 
-def _quickly(text: bytes, head: PolicyHead, level: Level, dropped: tuple[str, ...]) -> bytes | None:
-    """Return the same as `lowered` for an event that is laid out as Go does. None for any other."""
-    prefix = _LEVELS.get(head.level or "", b"")
-    times = b',"requestReceivedTimestamp":"%b","stageTimestamp":"%b"' % (
-        (head.requestReceivedTimestamp or "").encode(errors="replace"),
-        (head.stageTimestamp or "").encode(errors="replace"),
-    )
-    end = text.rfind(times)
-    if end < 0 or not prefix or not text.startswith(prefix) or not _is_plain_end(text[end + len(times) :]):
+def _managed(text: bytes, head: PolicyHead, action: Action) -> tuple[str, ...]:
+    """Return the bodies that stay and that may lose managed fields."""
+    dropped = _DROPPED[action.level]
+    kept = (body for body in BODIES if body not in dropped and (body == _RESPONSE or head.verb != "patch"))
+    return tuple(kept) if len(dropped) < len(BODIES) and (MANAGED_SIGN in text or _has_escaped_letter(text)) else ()
+
+
+def _quickly(text: bytes, head: PolicyHead, level: Level) -> bytes | None:
+    """Return the bytes at Metadata or Request of an event that is laid out as Go does. None for any other."""
+    before = _STARTS.get(head.level)
+    end = text.rfind(_TIMES)
+    if end < 0 or before is None or not text.startswith(before):
         return None
+    if not _is_plain_end(text[end + _TIMES_BYTES :], level):
+        return None
+    start = _start_of_bodies(text, head, level, end)
+    if start is None:
+        return None
+    rest = text[len(before) : start]
+    if _RESPONSE_KEY in rest or (level == "Metadata" and _REQUEST_KEY in rest) or _has_escaped_letter(rest):
+        return None
+    return b"".join((_STARTS[level], rest, text[end:]))
+
+
+def _start_of_bodies(text: bytes, head: PolicyHead, level: Level, end: int) -> int | None:
+    """Return where the bodies begin that an event at ``level`` does not have, and that end at ``end``.
+
+    It follows from the lengths of the bodies. It is right only if it is the first place that has a body's name: then no
+    member before it has that name. So a caller must look for the names before it. None where the place has another
+    name.
+    """
     start = end
-    for body in reversed(dropped):
-        raw = head.responseObject if body == _RESPONSE else head.requestObject
-        if not len(raw):
-            continue
-        member = _KEYS[body] + bytes(raw)
-        start -= len(member)
-        if text[start : start + len(member)] != member:
+    if response := len(head.responseObject):
+        start -= response + len(_RESPONSE_KEY)
+        if not text.startswith(_RESPONSE_KEY, start):
             return None
-    rest = text[len(prefix) : start]
-    if b"\\u00" in rest and ESCAPED_LETTER.search(rest):
-        return None
-    if any(_KEYS[body] in rest for body in dropped):  # a body is there twice, or a user has a member of that name
-        return None
-    return b"".join((_LEVELS[level], rest, text[end:]))
+    if level == "Metadata" and (request := len(head.requestObject)):
+        start -= request + len(_REQUEST_KEY)
+        if not text.startswith(_REQUEST_KEY, start):
+            return None
+    return start
 
 
-def _is_plain_end(end: bytes) -> bool:
-    """Return whether ``end``, after the timestamps, is that of the event, and nothing in it must be removed.
+_plain_ends: dict[tuple[bytes, Level], bool] = {}
 
-    With a single pair of braces the annotations have no objects in them. So the last brace is the event's, and the
-    timestamps are the event's too.
+
+def _is_plain_end(end: bytes, level: Level) -> bool:
+    """Return whether ``end`` is that of an event after its timestamps, and nothing in it must be removed.
+
+    With one pair of braces, the annotations have no objects in them, so the last brace is the event's, and the
+    timestamps are its own. Many events have the same annotations, so what was found is kept.
     """
-    if end == b"}":
-        return True
-    if not (end.startswith(_ANNOTATIONS) and end.endswith(b"}}")):
-        return False
-    if end.count(b"{") + end.count(b"}") != len("{}}"):
-        return False
-    return PATCH_SIGN not in end and b"truncated" not in end and ESCAPED_LETTER.search(end) is None
+    plain = _plain_ends.get((end, level))
+    if plain is None:
+        plain = end == b"}" or (
+            end.startswith(b',"annotations":{')
+            and end.endswith(b"}}")
+            and end.count(b"{") + end.count(b"}") == len("{}}")
+            and not _has_escaped_letter(end)
+            and not (level == "Metadata" and (PATCH_SIGN in end or b"truncated" in end))
+        )
+        if len(_plain_ends) >= _MAX_KEPT:
+            _plain_ends.clear()
+        _plain_ends[end, level] = plain
+    return plain
 
 
-def _by_outline(outline: Outline, level: Level, dropped: tuple[str, ...], managed: list[str]) -> bytes:
-    """Return the same as `lowered`, with the spans of an ``outline``."""
+def _has_escaped_letter(text: bytes) -> bool:
+    return _ESCAPE in text and ESCAPED_LETTER.search(text) is not None
+
+
+def _by_outline(outline: Outline, level: Level, managed: Collection[str]) -> bytes:
+    """Return the bytes at ``level``, by the spans of an ``outline``. ``managed`` bodies lose their managed fields."""
+    dropped = _DROPPED[level]
     cuts = Cuts(outline)
     item = outline.whole
     unwanted = _unwanted_annotations(level)
