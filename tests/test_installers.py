@@ -69,7 +69,7 @@ def test_volume_names_are_unique() -> None:
     """Kubernetes requires it."""
     named = [volume.name for volume in volumes(["/a/x", "/b/x", "/c/x"], (), "/d/x")]
 
-    assert named == ["audit", "audit-1", "audit-2", "audit-log"]
+    assert named == ["auditsplit", "auditsplit-1", "auditsplit-2", "auditsplit-log"]
 
 
 def test_a_kubeconfigs_paths_are_absolute() -> None:
@@ -90,7 +90,7 @@ def test_a_kubeconfigs_paths_are_absolute() -> None:
 
 
 PLAN = Plan(FLAGS, ("/a/policy.yaml",))
-MOUNT = {"name": "audit", "hostPath": "/a", "mountPath": "/a", "readOnly": True, "pathType": "Directory"}
+MOUNT = {"name": "auditsplit", "hostPath": "/a", "mountPath": "/a", "readOnly": True, "pathType": "Directory"}
 
 
 def written(form: str, plan: Plan = PLAN) -> Any:
@@ -116,9 +116,9 @@ def test_the_patch_sets_args_and_not_command() -> None:
     assert container == {
         "name": "kube-apiserver",
         "args": ["--audit-webhook-mode=batch", "--audit-webhook-batch-max-size=400"],
-        "volumeMounts": [{"name": "audit", "mountPath": "/etc/a.yaml", "readOnly": True}],
+        "volumeMounts": [{"name": "auditsplit", "mountPath": "/etc/a.yaml", "readOnly": True}],
     }
-    assert document["spec"]["volumes"] == [{"name": "audit", "hostPath": {"path": "/etc/a.yaml", "type": "File"}}]
+    assert document["spec"]["volumes"] == [{"name": "auditsplit", "hostPath": {"path": "/etc/a.yaml", "type": "File"}}]
 
 
 def test_rke2_mounts_the_folders_and_adds_to_the_arguments() -> None:
@@ -199,7 +199,7 @@ def test_talos_has_the_policy_itself_and_files_that_everyone_can_read() -> None:
 
 def test_kubespray_has_variables() -> None:
     """They go into kubeadm's configuration."""
-    volume = {"name": "audit", "hostPath": "/a", "mountPath": "/a", "readOnly": True}
+    volume = {"name": "auditsplit", "hostPath": "/a", "mountPath": "/a", "readOnly": True}
 
     assert written("kubespray") == {
         "kube_kubeadm_apiserver_extra_args": FLAGS,
@@ -216,7 +216,7 @@ apiServer:
   - {name: audit-webhook-mode, value: blocking}
   - {name: audit-webhook-mode, value: blocking-strict}
   extraVolumes:
-  - {name: audit, hostPath: /oidc, mountPath: /oidc, readOnly: true, pathType: Directory}
+  - {name: auditsplit, hostPath: /oidc, mountPath: /oidc, readOnly: true, pathType: Directory}
   timeoutForControlPlane: 4m0s
 apiVersion: kubeadm.k8s.io/v1beta4
 controlPlaneEndpoint: 010.example.com:6443
@@ -242,7 +242,7 @@ def test_kubeadms_own_configuration_stays() -> None:
         {"name": "audit-webhook-mode", "value": "batch"},
         {"name": "audit-webhook-batch-max-size", "value": "400"},
     ]
-    assert [volume["name"] for volume in server["extraVolumes"]] == ["audit", "audit-1"]
+    assert [volume["name"] for volume in server["extraVolumes"]] == ["auditsplit", "auditsplit-1"]
     assert [str(change) for change in changes] == [
         "audit-webhook-mode: batch instead of blocking-strict",
         "audit-webhook-batch-max-size: 400",
@@ -297,7 +297,7 @@ def test_a_manifest_of_ones_own_stays() -> None:
         "--audit-webhook-batch-max-size=400",
     ]
     assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/etc/kubernetes/pki", "/a"]
-    assert document["spec"]["volumes"][1] == {"name": "audit", "hostPath": {"path": "/a", "type": "Directory"}}
+    assert document["spec"]["volumes"][1] == {"name": "auditsplit", "hostPath": {"path": "/a", "type": "Directory"}}
     assert len(changes) == 3
     assert (again, more) == (text, [])
 
@@ -416,5 +416,5 @@ def test_a_log_on_standard_output_needs_no_volume() -> None:
     fine = run("--format", "static-pod", "--log-path", "-")
     misuse = run("--format", "static-pod", "--log-path", "/etc/kubernetes/audit/audit.log")
 
-    assert [volume["name"] for volume in yaml.safe_load(fine.stdout)["spec"]["volumes"]] == ["audit"]
+    assert [volume["name"] for volume in yaml.safe_load(fine.stdout)["spec"]["volumes"]] == ["auditsplit"]
     assert (misuse.exit_code, misuse.stdout) == (2, "")

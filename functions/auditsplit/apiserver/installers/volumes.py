@@ -43,7 +43,7 @@ def volumes(paths: Iterable[str], mounted: Collection[str], log_path: str | None
     kinds = _kinds([path for path in paths if not covers(mounted, path)])
     outermost = sorted(path for path in kinds if not any(other in path.parents for other in kinds))
     mounts = [
-        Volume(f"audit-{number}" if number else "audit", str(path), kinds[path], read_only=True)
+        Volume(f"auditsplit-{number}" if number else "auditsplit", str(path), kinds[path], read_only=True)
         for number, path in enumerate(outermost)
     ]
     return mounts + _log_volume(log_path, outermost, mounted)
@@ -76,7 +76,7 @@ def _log_volume(log_path: str | None, read_only: Iterable[PurePosixPath], mounte
         )
     if covers(mounted, str(folder)):
         return []
-    return [Volume("audit-log", str(folder), "DirectoryOrCreate", read_only=False)]
+    return [Volume("auditsplit-log", str(folder), "DirectoryOrCreate", read_only=False)]
 
 
 def kubeconfig_paths(document: Kubeconfig, folder: Path) -> list[str]:
