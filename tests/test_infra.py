@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from support.eventlists import event, eventlist
 from support.server import Server
 
 from auditsplit import errors
+from auditsplit.apiserver.flags import faults, given
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
-from auditsplit.apiserver.flags.sizing import LIST_HEAD
+from auditsplit.cli import main
 from auditsplit.errors import SenderError
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
@@ -120,8 +122,8 @@ def gcp_alerts(line: dict[str, Any]) -> set[str]:
 def gcp_ends_silence(line: dict[str, Any]) -> bool:
     """Return whether a request ends the silence, by the filter's class of answers."""
     text = (MODULES / "gcp" / "alerts.tf").read_text().replace('\\"', '"')
-    [counted] = re.findall(r'response_code_class = "(2xx)"', text)
-    return f"{str(line['status'])[0]}xx" == counted
+    counted: list[str] = re.findall(r'response_code_class = "(2xx)"', text)
+    return [f"{str(line['status'])[0]}xx"] == counted
 
 
 def lines_of(server: Server) -> list[dict[str, Any]]:
@@ -294,11 +296,14 @@ def test_the_container_runs_the_function_as_everywhere(serve: Callable[..., Serv
     assert [line for line in dockerfile.splitlines() if line.startswith("USER")][-1].startswith("USER 65532")
 
 
-def test_the_flags_for_lambda_keep_a_request_below_its_limit() -> None:
-    """Also if every byte of the largest events were a quote, which JSON within JSON doubles."""
-    flags = dict(re.findall(r"^--([a-z-]+)=(\d+)$", DOC, re.MULTILINE))
+@pytest.mark.parametrize(("module", "platform"), [("aws", "lambda"), ("gcp", "cloud-run")])
+def test_the_modules_command_prints_flags_for_its_platform(module: str, platform: str) -> None:
+    """So the size of a batch has one source. What the command prints has no fault for the platform."""
+    text = (MODULES / module / "outputs.tf").read_text()
+    [command] = re.findall(r'"auditsplit (flags [^"]*)"', text)
 
-    most = int(flags["audit-webhook-batch-max-size"]) * int(flags["audit-webhook-truncate-max-event-size"])
+    printed = CliRunner().invoke(main, command.split())
+    read = given.read(printed.stdout)
 
-    assert "--audit-webhook-truncate-enabled" in DOC
-    assert most + LIST_HEAD <= PLATFORMS["lambda"].list_bytes(DEFAULT_MAX_BODY_BYTES)
+    assert f"--platform {platform} " in command
+    assert faults.check(faults.Subject(read, None, PLATFORMS[platform], DEFAULT_MAX_BODY_BYTES)) == []
