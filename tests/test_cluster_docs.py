@@ -45,9 +45,7 @@ def test_the_commands_write_what_the_installers_read(tmp_path: Path) -> None:
     written = {name: yaml.safe_load((tmp_path / name).read_text()) for name in KINDS}
     kubeconfig = (tmp_path / "files" / "webhook.yaml").read_text()
     assert {name: set(document) for name, document in written.items()} == KINDS
-    assert (
-        (tmp_path / "options.txt").read_text().startswith("--extra-config=apiserver.audit-policy-file=/etc/ssl/")
-    )
+    assert (tmp_path / "options.txt").read_text().startswith("--extra-config=apiserver.audit-policy-file=/etc/ssl/")
     assert kubeconfig in {asset["content"] for asset in written["kops.yaml"]["spec"]["fileAssets"]}
     assert [file["content"] for file in written["talos.yaml"]["machine"]["files"]] == [kubeconfig]
     assert written["talos.yaml"]["cluster"]["apiServer"]["auditPolicy"]["kind"] == "Policy"
