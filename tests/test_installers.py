@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 from support.bombs import ALIAS_BOMB
+from support.eventlists import PROPERTY
 
 from auditsplit.apiserver.installers import INSTALLERS, Plan, kops, kubeadm, static_pod, talos
 from auditsplit.apiserver.installers.volumes import kubeconfig_paths, volumes
@@ -248,6 +251,42 @@ def test_kubeadms_own_configuration_stays() -> None:
         "audit-webhook-batch-max-size: 400",
         "volume /a: mounted",
     ]
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.sampled_from(["010", "1.30", "yes", "2026-01-31"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@PROPERTY
+@given(st.dictionaries(st.text(min_size=1, max_size=9), PLAIN, max_size=4), st.booleans())
+def test_whatever_else_a_configuration_has_stays(other: dict[str, Any], flow: bool) -> None:  # noqa: FBT001
+    """In block and in flow style. The result has our flags and volumes, and a second merge changes nothing."""
+    document = {"kind": "ClusterConfiguration", "apiVersion": "kubeadm.k8s.io/v1beta4", "other": other}
+    before = yaml.safe_dump(document, default_flow_style=flow, allow_unicode=flow)
+
+    text, _ = kubeadm.merge(before, PLAN)
+
+    assert yaml.safe_load(text) == yaml.safe_load(before) | {
+        "apiServer": kubeadm.document(PLAN, kubeadm.V1BETA4)["apiServer"]
+    }
+    assert kubeadm.merge(text, PLAN)[1] == []
+
+
+def test_the_file_can_come_on_standard_input() -> None:
+    """As from kubectl."""
+    options = ["--rate", "20", "--platform", "local", "--format", "kubeadm", "--merge", "-"]
+
+    result = CliRunner().invoke(main, ["flags", *options], input=CONFIGURATION)
+
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout)["networking"] == {"podSubnet": "10.244.0.0/16"}
 
 
 @pytest.mark.parametrize("version", ["v1beta3", "v1beta4"])

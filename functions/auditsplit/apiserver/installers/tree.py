@@ -7,6 +7,7 @@ nodes, which keep each value's own text. Comments are not kept.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from auditsplit.errors import SettingsError
+
+_NO_FOLDING = 1_000_000
+"""A line may have so many characters."""
 
 
 class Change(NamedTuple):
@@ -139,6 +143,7 @@ class Tree:
         Raises:
             SettingsError: It is not valid YAML.
         """
+        self._readable = not re.search("[\x85\u2028\u2029]", text)  # PyYAML reads these as line breaks, and folds them
         try:
             self._documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
         except (yaml.YAMLError, RecursionError) as error:
@@ -164,7 +169,11 @@ class Tree:
     def text(self) -> str:
         """Return the file with the edits."""
         return yaml.serialize_all(
-            self._documents, Dumper=yaml.SafeDumper, explicit_start=len(self._documents) > 1, allow_unicode=True
+            self._documents,
+            Dumper=yaml.SafeDumper,
+            explicit_start=len(self._documents) > 1,
+            allow_unicode=self._readable,
+            width=_NO_FOLDING,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,9 +108,9 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
 @click.option(
     "--merge",
     "merged",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Print this file with the flags and mounts merged in. For kubeadm: the cluster's ClusterConfiguration. For"
-    " static-pod: the whole manifest.",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="Print this file, or standard input if it is -, with the flags and mounts merged in. For kubeadm: the"
+    " cluster's ClusterConfiguration. For static-pod: the whole manifest.",
 )
 @click.option(
     "--from",
@@ -181,7 +182,8 @@ def _merged(installer: Installer, file: Path, plan: Plan) -> str:
     """Return the file with the flags and mounts in it, and report what changed."""
     if installer.merge is None:
         raise AssertionError(installer)
-    text, changes = installer.merge(file.read_text("utf-8"), plan)
+    before = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    text, changes = installer.merge(before, plan)
     for change in changes:
         click.echo(f"{file}: {change}", err=True)
     return text
