@@ -46,7 +46,7 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
 
-e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
@@ -110,6 +110,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 .cache/bin/buffered: $(wildcard tests/e2e/buffered/*) # kube-apiserver's own audit backends, for tests/e2e/test_simulation.py
 	cd tests/e2e/buffered && CGO_ENABLED=0 go build -mod=readonly -trimpath -o $(CURDIR)/$@ .
+
+.cache/bin/installers: $(wildcard tests/e2e/installers/*) # the types of kOps, kind and Talos, for tests/e2e/test_installers.py
+	cd tests/e2e/installers && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)

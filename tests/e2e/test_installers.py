@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -123,6 +124,53 @@ def test_kubeadm_accepts_a_new_configuration(tmp_path: Path, form: str) -> None:
     file.write_text(commands.auditsplit("flags", *LOAD, "--format", form, "--log-path", "/var/log/audit/a.log").out)
 
     assert kubeadm.validate(file) == "ok\n"
+
+
+FILES = {
+    "kops": "/srv/kubernetes/kube-apiserver",
+    "kind": "/etc/kubernetes/audit",
+    "talos": "/var/lib/auditsplit",
+}
+SERVERS: dict[str, Callable[[Any], Any]] = {
+    "kops": lambda document: document["spec"]["kubeAPIServer"]["auditWebhookBatchMaxSize"],
+    "kind": lambda document: document["nodes"][0]["extraMounts"][0]["containerPath"],
+    "talos": lambda document: document["cluster"]["apiServer"]["extraArgs"]["audit-webhook-batch-max-size"],
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_the_installers_own_types_read_the_format(tmp_path: Path, form: str) -> None:
+    """They refuse a field that they do not have, and read back what was written. Talos applies the patch too."""
+    there, files = FILES[form], tmp_path / "files"
+    files.mkdir()
+    commands.policy(files / "policy.yaml", "minimal")
+    commands.auditsplit("kubeconfig", "prod", "--server", "https://x.example.com", "--output", files / "webhook.yaml")
+    options: list[str | Path] = ["--format", form, "--from", files, "--log-path", "/var/log/audit/audit.log"]
+    paths = ["--policy", f"{there}/policy.yaml", "--config", f"{there}/webhook.yaml"]
+    text = commands.auditsplit("flags", *LOAD, *options, *paths).out
+
+    read = installer(form, text)
+    refused = installer(form, f"{text}unknown: 1\n", expected=1)
+
+    assert SERVERS[form](json.loads(read.stdout)) in (400, "400", there)
+    assert "unknown" in refused.stderr
+
+
+def installer(form: str, text: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
+    """Return what the installer's own types make of a document."""
+    ran = subprocess.run([BIN / "installers", form], input=text, capture_output=True, text=True, check=False)
+    assert ran.returncode == expected, ran.stderr
+    return ran
+
+
+def test_kubeadm_accepts_kinds_patches(tmp_path: Path) -> None:
+    """Each is a whole ClusterConfiguration of its version."""
+    [node] = yaml.safe_load(commands.auditsplit("flags", *LOAD, "--format", "kind").out)["nodes"]
+
+    for number, patch in enumerate(node["kubeadmConfigPatches"]):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(patch)
+        assert kubeadm.validate(file) == "ok\n"
 
 
 def test_the_patch_and_the_merged_manifest_are_the_same_pod(tmp_path: Path) -> None:
