@@ -76,6 +76,7 @@ RKE2 = {
         (f"kube-apiserver {FILES} -v 2", "a command line", None),
         (f"# why\n{FILES}".replace(" ", "\n"), "a command line", None),
         (FILES.replace("=", " "), "a command line", None),
+        (f"kube-apiserver\0{FILES}\0".replace(" ", "\0"), "a process's command line", None),
         (
             f"[Unit]\nA=b\n[Service]\nExecStart=/usr/bin/kube-apiserver {FILES}".replace(" --", " \\\n  --"),
             "a systemd unit",

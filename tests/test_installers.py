@@ -348,6 +348,7 @@ def test_a_manifest_of_ones_own_stays() -> None:
         ("kubeadm", "kind: Pod", "expected a ClusterConfiguration, the file has Pod"),
         ("kubeadm", "", "the file has no document"),
         ("kubeadm", "[" * 3000, "not valid YAML"),
+        ("kubeadm", "\xff", "is not readable text in UTF-8"),
         ("kubeadm", "kind: ClusterConfiguration\napiVersion: kubeadm.k8s.io/v1beta2", "kubeadm config migrate"),
         (
             "kubeadm",
@@ -360,7 +361,7 @@ def test_a_manifest_of_ones_own_stays() -> None:
 def test_a_file_that_cannot_be_merged_into_is_named(tmp_path: Path, form: str, text: str, words: str) -> None:
     """It is misuse, and nothing is printed."""
     file = tmp_path / "file.yaml"
-    file.write_text(text)
+    file.write_text(text, "latin-1")
 
     result = run("--format", form, "--merge", str(file))
 

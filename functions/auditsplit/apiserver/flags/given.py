@@ -44,6 +44,8 @@ def read(text: str) -> Given:
     Raises:
         ValueError: It is none of the formats. The message quotes no value, which may be a secret.
     """
+    if "\0" in text:
+        return Given("a process's command line", _arguments(text.split("\0")))
     unit = _EXEC_START.findall(text)
     if unit:
         return Given("a systemd unit", _arguments(_words(unit[-1].replace("\\\n", " "))))

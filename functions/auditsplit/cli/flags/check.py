@@ -20,7 +20,7 @@ _EXAMPLES = """\b
 Examples:
   auditsplit flags check /etc/kubernetes/manifests/kube-apiserver.yaml --platform cloud-run
   kubectl -n kube-system get cm kubeadm-config -o yaml | auditsplit flags check -
-  tr '\\\\0' '\\\\n' < /proc/$(pidof kube-apiserver)/cmdline | auditsplit flags check - --output json
+  auditsplit flags check /proc/$(pidof kube-apiserver)/cmdline --output json
 """
 
 

@@ -12,8 +12,7 @@ from auditsplit.apiserver.flags import forecast
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
 from auditsplit.apiserver.installers import INSTALLERS, Installer, Plan
-from auditsplit.apiserver.installers.volumes import kubeconfig_paths
-from auditsplit.apiserver.kubeconfig import schema
+from auditsplit.cli.support import apiserver_files
 from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE, FiniteRange
 from auditsplit.errors import SettingsError
@@ -166,9 +165,9 @@ def size(  # noqa: PLR0913
     try:
         made = flags_for(load, PLATFORMS[platform], max_body, sizing, preset)
         values = {"audit-policy-file": policy, "audit-webhook-config-file": config, **made.values(), **_log(log_path)}
-        named = [] if form == "flags" else _kubeconfig_paths(config, folder)
+        named = [] if form == "flags" else apiserver_files.named_by(config, folder)
         paths = tuple(dict.fromkeys([policy, config, *files, *named]))
-        plan = Plan(values, paths, log_path, _contents(paths, config, folder) if installer.holds else {})
+        plan = Plan(values, paths, log_path, apiserver_files.contents(paths, config, folder) if installer.holds else {})
         text = _merged(installer, merged, plan) if merged else installer.write(plan)
     except SettingsError as error:
         refuse(error.mistakes)
@@ -182,7 +181,10 @@ def _merged(installer: Installer, file: Path, plan: Plan) -> str:
     """Return the file with the flags and mounts in it, and report what changed."""
     if installer.merge is None:
         raise AssertionError(installer)
-    before = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    try:
+        before = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--merge: {file} is not readable text in UTF-8") from error
     text, changes = installer.merge(before, plan)
     for change in changes:
         click.echo(f"{file}: {change}", err=True)
@@ -197,18 +199,6 @@ def _missing(installer: Installer, form: str) -> str:
         f"#\n# {form} cannot set {names}. So the size of an event has no bound, and a list may be over the platform's"
         " limit.\n# Record no bodies (auditsplit policy init --profile minimal), or lower --batch-max-size.\n"
     )
-
-
-def _contents(paths: tuple[str, ...], config: str, folder: Path | None) -> dict[str, str]:
-    """Return the text of the files of the folder of ``config`` that lie in ``folder`` here."""
-    there = Path(config).parent
-    here = {
-        path: folder / Path(path).relative_to(there) for path in paths if folder and Path(path).is_relative_to(there)
-    }
-    try:
-        return {path: file.read_text("utf-8") for path, file in here.items()}
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"--from: {error.strerror if isinstance(error, OSError) else error}: {folder}") from error
 
 
 def _comments(load: Load, made: Flags) -> str:
@@ -232,17 +222,3 @@ def _log(path: str | None) -> dict[str, str]:
         return {}
     limits = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-maxsize": "100"}
     return {"audit-log-path": path, **({} if path == "-" else limits)}
-
-
-def _kubeconfig_paths(config: str, folder: Path | None) -> list[str]:
-    """Return the files that the kubeconfig names, if it is on this machine too."""
-    there = Path(config)
-    path = folder / there.name if folder else there
-    if not path.is_file():
-        click.echo(f"{path} is not on this machine. Name the files that it needs with --file", err=True)
-        return []
-    try:
-        document = schema.decode(schema.parse(path.read_text("utf-8")) or {})
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{path}: not a readable kubeconfig: {error}") from error
-    return kubeconfig_paths(document, there.parent)
