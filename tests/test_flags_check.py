@@ -229,6 +229,24 @@ def test_the_files_of_the_kubeconfig_must_be_mounted_too(tmp_path: Path) -> None
         assert "not-mounted: the kubeconfig names /token/now, which kube-apiserver's pod does not see" in result.stdout
 
 
+def test_an_installers_names_have_no_dashes() -> None:
+    """Kubeadm writes ``----audit-webhook-mode`` otherwise."""
+    arguments = [{"name": f"--{name}", "value": value} for name, value in BOTH.items()]
+    document = {"kind": "ClusterConfiguration", "apiServer": {"extraArgs": arguments}}
+
+    assert found(yaml.safe_dump(document))["unknown-flag"] == "error"
+
+
+def test_an_unreadable_kubeconfig_is_another_commands_business(tmp_path: Path) -> None:
+    """Its name is on standard error. The flags are checked all the same."""
+    (tmp_path / "webhook.yaml").write_text("{")
+
+    result = run("-", text=GOOD.replace("/a/webhook.yaml", f"{tmp_path}/webhook.yaml"))
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"Run 'auditsplit kubeconfig check {tmp_path}/webhook.yaml'" in result.stderr
+
+
 def test_findings_are_also_a_document() -> None:
     """The summary for a person is on standard error."""
     result = run("-", "--output", "json", text=f"{GOOD} --audit-webhook-batch-max-wait=5")

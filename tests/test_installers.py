@@ -391,6 +391,8 @@ def test_the_files_of_a_folder_here_go_into_the_document(tmp_path: Path) -> None
     there = ["--config", "/var/lib/auditsplit/webhook.yaml", "--policy", "/var/lib/auditsplit/policy.yaml"]
 
     missing = run("--format", "talos", "--from", str(tmp_path), *there)
+    (tmp_path / "token").write_bytes(b"\xff")
+    binary = run("--format", "talos", "--from", str(tmp_path), *there)
     (tmp_path / "token").write_text("secret")
     result = run("--format", "talos", "--from", str(tmp_path), *there)
 
@@ -400,7 +402,8 @@ def test_the_files_of_a_folder_here_go_into_the_document(tmp_path: Path) -> None
         "/var/lib/auditsplit/token": "secret",
     }
     assert (missing.exit_code, missing.stdout) == (2, "")
-    assert "--from: No such file or directory: " in missing.stderr
+    assert f"--from: No such file or directory: {tmp_path}/token" in missing.stderr
+    assert "is not text in UTF-8" in binary.stderr
 
 
 def test_kops_says_which_flags_it_cannot_set() -> None:

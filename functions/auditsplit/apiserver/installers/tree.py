@@ -66,7 +66,7 @@ class Mapped:
 
     def _collection(self, key: str, kind: type[Node], empty: Any) -> Node:
         node = self.node(key)
-        if node is None or (isinstance(node, ScalarNode) and not node.value.strip("~")) or _is_null(node):
+        if node is None or _is_null(node):
             self.put(key, empty)
             node = self.node(key)
         if not isinstance(node, kind):

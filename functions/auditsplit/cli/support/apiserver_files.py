@@ -22,7 +22,9 @@ def contents(paths: tuple[str, ...], config: str, folder: Path | None) -> dict[s
     except OSError as error:
         raise SettingsError(f"--from: {error.strerror}: {error.filename}") from error
     except ValueError as error:
-        raise SettingsError(f"--from: a file in {folder} is not text in UTF-8, so it cannot go into a document") from error
+        raise SettingsError(
+            f"--from: a file in {folder} is not text in UTF-8, so it cannot go into a document"
+        ) from error
 
 
 def named_by(config: str, folder: Path | None) -> list[str]:
