@@ -416,6 +416,17 @@ def test_kops_says_which_flags_it_cannot_set() -> None:
     assert "audit-webhook-truncate" not in yaml.safe_dump(yaml.safe_load(result.stdout))
 
 
+def test_a_bare_configuration_says_that_it_is_for_new_clusters(tmp_path: Path) -> None:
+    """Over a running node it would replace the cluster's own settings. A merged one has them."""
+    file = tmp_path / "cluster.yaml"
+    file.write_text(CONFIGURATION)
+
+    bare, merged = run("--format", "kubeadm"), run("--format", "kubeadm", "--merge", str(file))
+
+    assert "# This is for a new cluster." in bare.stdout
+    assert "This is for a new cluster" not in merged.output
+
+
 @pytest.mark.parametrize("form", ["kubeadm", "static-pod"])
 def test_documents_begin_with_the_reasons(form: str) -> None:
     """Standard output is the file, and the comments in it say why its values are so."""

@@ -1,6 +1,6 @@
 module auditsplit.test/installers
 
-go 1.26.8
+go 1.26.0
 
 require (
 	github.com/siderolabs/talos/pkg/machinery v1.11.0

@@ -19,7 +19,7 @@ class Installer(NamedTuple):
     """A format: what it is, how it is written, and how it is merged into a file that exists.
 
     ``holds`` is whether the content of the files goes into the document. ``comments`` is whether lines may begin with
-    ``#``. ``missing`` are flags that the installer cannot set.
+    ``#``. ``missing`` are flags that the installer cannot set. ``note`` is a warning about the document.
     """
 
     title: str
@@ -28,6 +28,7 @@ class Installer(NamedTuple):
     holds: bool = False
     comments: bool = True
     missing: frozenset[str] = frozenset()
+    note: str = ""
 
 
 def command_line(plan: Plan) -> str:
@@ -35,10 +36,14 @@ def command_line(plan: Plan) -> str:
     return "".join(f"--{name}={value}\n" for name, value in plan.flags.items())
 
 
+_NEW = (
+    "This is for a new cluster. Run over a running node, it would replace the cluster's own settings. Use --merge there"
+)
+
 INSTALLERS: Mapping[str, Installer] = {
     "flags": Installer("flags of kube-apiserver's command line", command_line, comments=False),
-    "kubeadm": Installer("a ClusterConfiguration, v1beta4", kubeadm.writer(kubeadm.V1BETA4), kubeadm.merge),
-    "kubeadm-v1beta3": Installer("the same, v1beta3", kubeadm.writer(kubeadm.V1BETA3), kubeadm.merge),
+    "kubeadm": Installer("a ClusterConfiguration, v1beta4", kubeadm.writer(kubeadm.V1BETA4), kubeadm.merge, note=_NEW),
+    "kubeadm-v1beta3": Installer("the same, v1beta3", kubeadm.writer(kubeadm.V1BETA3), kubeadm.merge, note=_NEW),
     "static-pod": Installer("a patch for kubeadm's patches folder", static_pod.patch, static_pod.merge),
     "rke2": Installer("a file for /etc/rancher/rke2/config.yaml.d", rancher.rke2),
     "k3s": Installer("a file for /etc/rancher/k3s/config.yaml.d", rancher.k3s),

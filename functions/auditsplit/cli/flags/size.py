@@ -171,8 +171,9 @@ def size(  # noqa: PLR0913
         text = _merged(installer, merged, plan) if merged else installer.write(plan)
     except SettingsError as error:
         refuse(error.mistakes)
-    comments = _comments(load, made) + _missing(installer, form)
     in_document = installer.comments and not merged
+    note = f"#\n# {installer.note}.\n" if installer.note and in_document else ""
+    comments = _comments(load, made) + _missing(installer, form) + note
     click.echo(comments, nl=False, err=not in_document)
     click.echo(text, nl=False)
 
