@@ -8,6 +8,7 @@ SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
 KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kube-apiserver/go.mod)
+KUBEADM := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kubeadm/go.mod)
 ETCD := $(shell sed -n 's/^require go.etcd.io.etcd.server.v3 v//p' tests/e2e/programs/etcd/go.mod)
 GO_BUILD := CGO_ENABLED=0 GOWORK=off GOFLAGS= go build -mod=readonly -trimpath -buildvcs=false
 VERSION_OF := -X k8s.io/component-base/version
@@ -45,7 +46,7 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced ## the programs of the tests that no Python package has
 
-e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
@@ -117,6 +118,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 .cache/bin/policy-judge .cache/bin/policy-enforced: .cache/bin/policy-%:
 	cd tests/policy/$* && $(GO_BUILD) -o $(CURDIR)/$@ .
 
+.cache/bin/installers: $(wildcard tests/e2e/installers/*) # the types of kOps, kind and Talos, for tests/e2e/test_installers.py
+	cd tests/e2e/installers && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)
 	mkdir -p $(@D) && touch $@
@@ -126,6 +130,13 @@ $(SERVERS)/kube-apiserver-$(KUBERNETES):
 	cd tests/e2e/programs/kube-apiserver && $(GO_BUILD) -o $(CURDIR)/.cache/bin/kube-apiserver -ldflags "-s -w \
 	  $(VERSION_OF).gitVersion=v$(KUBERNETES) $(VERSION_OF).gitMajor=1 $(VERSION_OF).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))" \
 	  k8s.io/kubernetes/cmd/kube-apiserver
+	mkdir -p $(@D) && touch $@
+
+# A minor version before kube-apiserver's: the last that reads kubeadm.k8s.io/v1beta3, and it reads v1beta4 too.
+$(SERVERS)/kubeadm-$(KUBEADM):
+	cd tests/e2e/programs/kubeadm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/ -ldflags "-s -w \
+	  $(VERSION_OF).gitVersion=v$(KUBEADM) $(VERSION_OF).gitMajor=1 $(VERSION_OF).gitMinor=$(word 2,$(subst ., ,$(KUBEADM)))" \
+	  k8s.io/kubernetes/cmd/kubeadm k8s.io/kubernetes/cmd/kubectl
 	mkdir -p $(@D) && touch $@
 
 $(SERVERS)/etcd-$(ETCD):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from auditsplit.apiserver.flags.sizing import example
 from auditsplit.telemetry import logs
 
 # Measured, on one core of the machine of benchmarks/README.md.
@@ -32,6 +33,8 @@ CPU_TARGET = 0.6
 """How busy Cloud Run lets an instance's processor become before it starts another."""
 MAX_WAIT_S = 30
 """kube-apiserver's default for ``--audit-webhook-batch-max-wait``: what has come until then is a batch."""
+LARGEST = {platform: example(platform).backend.batch_max_size for platform in ("lambda", "cloud-run")}
+"""Events of a batch, as ``auditsplit flags`` sizes it."""
 RETENTION_DAYS = 365
 """The modules' default."""
 MONTH_S = 30 * 86_400
@@ -135,8 +138,8 @@ def sent(rate: int, largest: int, users: int) -> Load:
 
 
 def by_rate() -> Iterator[str]:
-    """Yield the table by events a second: batches of 40 on Lambda, which takes 6 MB, and of 400 on Cloud Run."""
-    sizes = (("Lambda", 40), ("Cloud Run", 400))
+    """Yield the table by events a second, with the batches that ``auditsplit flags`` prints for the platform."""
+    sizes = (("Lambda", LARGEST["lambda"]), ("Cloud Run", LARGEST["cloud-run"]))
     return table(
         [
             (where, sent(rate, size, users))
@@ -149,7 +152,7 @@ def by_rate() -> Iterator[str]:
 
 def by_batch() -> Iterator[str]:
     """Yield the table by what can be done about puts, at 1,000 events a second."""
-    choices = [("Lambda", 40, 50), ("Lambda", 400, 50), ("Lambda", 400, 1)]
+    choices = [("Lambda", LARGEST["lambda"], 50), ("Lambda", 400, 50), ("Lambda", 400, 1)]
     choices += [("Cloud Run", 400, 50), ("Cloud Run", 2_000, 50), ("Cloud Run", 2_000, 1)]
     return table([(where, sent(1_000, size, users)) for where, size, users in choices])
 

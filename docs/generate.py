@@ -17,6 +17,9 @@ import click
 from prometheus_client.metrics import MetricWrapperBase
 
 from auditsplit import errors, sinks
+from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
+from auditsplit.apiserver.flags.sizing import example
+from auditsplit.apiserver.installers import INSTALLERS
 from auditsplit.errors import AuditsplitError, SenderError
 from auditsplit.routing.fields import EXTRA_HELP, FIELDS
 from auditsplit.settings import NAMES
@@ -26,7 +29,7 @@ from auditsplit.telemetry import logs, metrics
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 _BLOCK = re.compile(r"(?<=^<!-- generated: )([\w -]+) -->\n.*?(?=^<!-- end -->$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()(?!https?:)([^)#]*)(#[^)]*)?(?=\))")
 _FILE_OPTION = "AUDIT_FILE_"
@@ -93,6 +96,19 @@ def cloudwatch() -> Iterator[tuple[str, ...]]:
         yield code(name), unit
 
 
+def platforms() -> Iterator[tuple[str, ...]]:
+    """Yield each platform with the bytes that a list may have there, the flags for events of 2 kB, and the reason."""
+    for name, platform in PLATFORMS.items():
+        made = example(name)
+        sizes = f"{made.backend.batch_max_size} x {made.max_event_bytes:,}"
+        yield code(name), f"{platform.list_bytes(DEFAULT_MAX_BODY_BYTES):,}", sizes, platform.source
+
+
+def flag_lines(platform: str) -> str:
+    """Return the audit webhook's flags for a platform as a block of text."""
+    return "```text\n" + "".join(f"--{name}={value}\n" for name, value in example(platform).values().items()) + "```\n"
+
+
 def tables() -> Mapping[str, str]:
     """Return all tables by name; that of a sink's options by the scheme, without ``+http`` or ``+https``."""
     found = {
@@ -105,6 +121,11 @@ def tables() -> Mapping[str, str]:
         "ship metrics": table(("metric", "type", "labels", "meaning"), metric_rows(ship_metrics.Metrics())),
         "log": table(("field", "meaning"), ((code(name), text) for name, text in logs.HELP.items())),
         "codes": table(("code", "status", "meaning", "who acts", "what to do"), codes()),
+        "platforms": table(("platform", "a list may have", "batch x event, for events of 2 kB", "why"), platforms()),
+        "flags lambda": flag_lines("lambda"),
+        "installers": table(
+            ("`--format`", "what it prints"), ((code(name), each.title) for name, each in INSTALLERS.items())
+        ),
         "cloudwatch": table(("metric", "unit"), cloudwatch()),
     }
     for scheme in sinks.SCHEMES:
@@ -151,7 +172,7 @@ def main(into: Path) -> None:
         text, name = render(page, made), page.relative_to(ROOT)
         if text != page.read_text():
             click.echo(name)
-        (into / name).parent.mkdir(exist_ok=True)
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
         (into / name).write_text(text)
 
 

@@ -1,4 +1,4 @@
-"""``auditsplit flags``: kube-apiserver's audit webhook flags for a load, their arithmetic, and simulated losses."""
+"""``auditsplit flags size``: kube-apiserver's audit webhook flags for a load, and the events that would be lost."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TypeVar
 
 import click
 
-from auditsplit.apiserver.flags import forecast, manifests
+from auditsplit.apiserver.flags import forecast
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
-from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.cli.support.environment import MISUSE
+from auditsplit.apiserver.installers import INSTALLERS, Installer, Plan
+from auditsplit.cli.support import apiserver_files
+from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE, FiniteRange
 from auditsplit.errors import SettingsError
 
@@ -98,12 +99,26 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["flags", "kubeadm", "static-pod"]),
+    type=click.Choice([*INSTALLERS]),
     default="flags",
     show_default=True,
-    help="The flags, a ClusterConfiguration (v1beta4), or a patch for kubeadm's patches folder.",
+    help="; ".join(f"{name}: {installer.title}" for name, installer in INSTALLERS.items()),
 )
-def flags(  # noqa: PLR0913
+@click.option(
+    "--merge",
+    "merged",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="Print this file, or standard input if it is -, with the flags and mounts merged in. For kubeadm: the"
+    " cluster's ClusterConfiguration. For static-pod: the whole manifest.",
+)
+@click.option(
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder here with the files for the folder of --config there. kops and talos put their content into the"
+    " document, which is then as secret as the token.",
+)
+def size(  # noqa: PLR0913
     *,
     rate: float,
     peak: float | None,
@@ -119,6 +134,8 @@ def flags(  # noqa: PLR0913
     log_path: str | None,
     files: tuple[str, ...],
     form: str,
+    merged: Path | None,
+    folder: Path | None,
     max_event_size: int | None,
     **chosen: float | None,
 ) -> None:
@@ -139,26 +156,50 @@ def flags(  # noqa: PLR0913
         )
     if peak < rate:
         raise click.BadParameter(f"must be at least the rate, {rate:g}, not {peak:g}", param_hint="--peak")
+    installer = INSTALLERS[form]
+    if merged and not installer.merge:
+        able = ", ".join(name for name, each in INSTALLERS.items() if each.merge)
+        raise click.BadParameter(f"goes with --format {able}, not with {form}", param_hint="--merge")
     load = Load(rate, peak, event_size, latency, outage, memory)
     preset = Chosen(max_event_bytes=max_event_size, **chosen)  # type: ignore[arg-type]
     try:
         made = flags_for(load, PLATFORMS[platform], max_body, sizing, preset)
-        mounts = [] if form == "flags" else _mounts((config, policy, *files), config, log_path)
+        values = {"audit-policy-file": policy, "audit-webhook-config-file": config, **made.values(), **_log(log_path)}
+        named = [] if form == "flags" else apiserver_files.named_by(config, folder)
+        paths = tuple(dict.fromkeys([policy, config, *files, *named]))
+        plan = Plan(values, paths, log_path, apiserver_files.contents(paths, config, folder) if installer.holds else {})
+        text = _merged(installer, merged, plan) if merged else installer.write(plan)
     except SettingsError as error:
-        click.echo(str(error), err=True)
-        sys.exit(MISUSE)
-    values = {"audit-policy-file": policy, "audit-webhook-config-file": config, **made.values(), **_log(log_path)}
-    comments = _comments(load, made)
-    if form == "flags":
-        click.echo(comments, nl=False, err=True)
-        click.echo(manifests.command_line(values), nl=False)
-    else:
-        write = manifests.kubeadm if form == "kubeadm" else manifests.static_pod
-        click.echo(comments + write(values, mounts), nl=False)
+        refuse(error.mistakes)
+    in_document = installer.comments and not merged
+    note = f"#\n# {installer.note}.\n" if installer.note and in_document else ""
+    comments = _comments(load, made) + _missing(installer, form) + note
+    click.echo(comments, nl=False, err=not in_document)
+    click.echo(text, nl=False)
 
 
-def _mounts(files: tuple[str, ...], config: str, log_path: str | None) -> list[manifests.Volume]:
-    return manifests.volumes([*files, *_kubeconfig_paths(config)], None if log_path == "-" else log_path)
+def _merged(installer: Installer, file: Path, plan: Plan) -> str:
+    """Return the file with the flags and mounts in it, and report what changed."""
+    if installer.merge is None:
+        raise AssertionError(installer)
+    try:
+        before = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--merge: {file} is not readable text in UTF-8") from error
+    text, changes = installer.merge(before, plan)
+    for change in changes:
+        click.echo(f"{file}: {change}", err=True)
+    return text
+
+
+def _missing(installer: Installer, form: str) -> str:
+    if not installer.missing:
+        return ""
+    names = ", ".join(f"--{name}" for name in sorted(installer.missing))
+    return (
+        f"#\n# {form} cannot set {names}. So the size of an event has no bound, and a list may be over the platform's"
+        " limit.\n# Record no bodies (auditsplit policy init --profile minimal), or lower --batch-max-size.\n"
+    )
 
 
 def _comments(load: Load, made: Flags) -> str:
@@ -182,16 +223,3 @@ def _log(path: str | None) -> dict[str, str]:
         return {}
     limits = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-maxsize": "100"}
     return {"audit-log-path": path, **({} if path == "-" else limits)}
-
-
-def _kubeconfig_paths(config: str) -> list[str]:
-    """Return the files that the kubeconfig names, if it exists on this machine too."""
-    path = Path(config)
-    if not path.is_file():
-        click.echo(f"{config} is not on this machine. Name the files that it needs with --file", err=True)
-        return []
-    try:
-        document = schema.decode(schema.parse(path.read_text("utf-8")) or {})
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{config}: not a readable kubeconfig: {error}") from error
-    return manifests.kubeconfig_paths(document, path.parent)
