@@ -43,7 +43,7 @@ def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
     items: Iterable[Span] = ()
     scan = Scan(body)
     for token, span in scan.members(scan.whole):
-        name = _string(token)
+        name = _name(token)
         if name in ("auditID", "stage", "user"):
             facts[name] = msgspec.Raw(body[span.start : span.end])
         if name not in ONCE:
@@ -77,11 +77,11 @@ def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryvie
             values = decode_object(harmless(text) if safe is None else safe)
             members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
     if members is not None:
-        return Event(_read_head(Outline(text, _string, members=members)), raw, [*members])
-    outline = Outline(text, _string, parse=False, marks=None if marks is None else bytes(marks))
+        return Event(_read_head(Outline(text, _name, members=members)), raw, [*members])
+    outline = Outline(text, _name, parse=False, marks=None if marks is None else bytes(marks))
     members = list(outline.members(outline.whole))
     found = bytes(outline.scan.marks)
-    return Event(_read_head(Outline(text, _string, members=members, marks=found)), raw, [*members], found)
+    return Event(_read_head(Outline(text, _name, members=members, marks=found)), raw, [*members], found)
 
 
 def _read_head(outline: Outline) -> Head:
@@ -111,6 +111,14 @@ def _nullable_string(name: str, text: bytes, span: Span) -> str | None:
     if not token.startswith(b'"'):
         raise Undecodable(f"{name}: expected a string", span.start)
     return _string(token)
+
+
+def _name(token: bytes) -> str:
+    """Return the name that ``token``, with its quotes, stands for.
+
+    A name that is not UTF-8 is none that decoding reads. It does not make its item malformed, since a parser accepts it.
+    """
+    return _string(token.decode(errors="replace").encode())
 
 
 def _string(token: bytes) -> str:
