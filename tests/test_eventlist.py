@@ -36,7 +36,7 @@ from auditsplit.decode.eventlist import Decoded, decode, decode_lines
 from auditsplit.decode.jsonscan import Scan
 from auditsplit.decode.outline import harmless
 from auditsplit.errors import Undecodable
-from auditsplit.event import Event
+from auditsplit.event import Event, User
 from auditsplit.policy.redaction import Redaction
 
 FLAG = "--audit-webhook-version=audit.k8s.io/v1"
@@ -511,6 +511,17 @@ def test_a_user_name_that_is_not_utf_8_is_malformed() -> None:
     assert [item.reason for item in decoded.bad] == [
         "a name or routing field is not UTF-8, which kube-apiserver never sends"
     ]
+
+
+def test_a_name_that_is_not_utf_8_hides_no_event_that_parsers_refuse() -> None:
+    """A parser skips such a name. The scan must skip it too, outside the items and inside."""
+    item = b'{"verb\xff":"get","user":{"\xff":0,"username":"alice"},"requestObject":"\\ud800"}'
+    body = b'{"\xff":0,"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[%b]}' % item
+
+    decoded = decode(body)
+
+    assert [(bytes(found.raw), found.head.user) for found in decoded.events] == [(item, User("alice"))]
+    assert not decoded.bad
 
 
 @pytest.mark.parametrize("around", [b"", b"\n", b" ", b"\r\n\t"])

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from auditsplit.decode.jsonscan import compact
-
 from fuzz.judge import Judged, Verdict
 from fuzz.paths import Outcome
 
 DIFFERENCES: Mapping[str, str] = {
     "name in another case": (
-        "Go's structs accept `USER` for `user`. kube-apiserver reads and writes exact names only, and so does auditsplit"
+        "Go's structs accept `USER` for `user`. kube-apiserver reads and writes exact names only. So does auditsplit"
     ),
     "name twice": (
         "Of `kind`, `apiVersion` and `items` twice in a body, readers differ on which counts, so the body is refused. "
@@ -26,7 +25,8 @@ DIFFERENCES: Mapping[str, str] = {
     "list without items": (
         "For Go it is an empty list. kube-apiserver always writes `items`, so the body is refused as incomplete"
     ),
-    "logstash": "`{\"event\":…}` is a line of the format logstash, which auditsplit reads. For Go it is another object",
+    "logstash": '`{"event":…}` is a line of the format logstash, which auditsplit reads. For Go it is another object. '
+    "A body that begins so and has another member is refused, so that no event is lost in silence",
 }
 """The deliberate differences from ``encoding/json``, with their reasons."""
 
@@ -48,9 +48,7 @@ class Disagreement(NamedTuple):
     theirs: object
 
 
-def among_paths(
-    body: bytes, found: Mapping[str, tuple[Outcome, tuple[bytes | None, ...]]]
-) -> Disagreement | None:
+def among_paths(body: bytes, found: Mapping[str, tuple[Outcome, tuple[bytes | None, ...]]]) -> Disagreement | None:
     """Return where the paths differ on ``body``, or where an event has bytes that ``body`` does not have."""
     (first, expected), *others = found.items()
     for path, outcome in others:
@@ -73,7 +71,7 @@ def with_go(body: bytes, ours: Outcome, judged: Judged) -> str | Disagreement:
         return SAME
     if mine == exact and judged.reasons:
         return " and ".join(sorted(judged.reasons))
-    if exact.refused and _LOGSTASH.match(body):
+    if _LOGSTASH.match(body) and (exact.refused or ours.refused):
         return "logstash"
     return Disagreement("differs from Go", mine, (folded, exact, judged.reasons))
 
@@ -84,7 +82,7 @@ def _outcome(verdict: Verdict) -> Outcome:
 
 
 def _comparable(ours: Outcome) -> Outcome:
-    """Return the outcome with U+FFFD for each lone surrogate, as Go has them. Their users' names differ all the same."""
+    """Return the outcome with U+FFFD for each lone surrogate, as Go has them."""
     events = tuple(
         (raw, tuple((name, _SURROGATE.sub("\ufffd", value)) for name, value in head)) for raw, head in ours.events
     )

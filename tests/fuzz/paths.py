@@ -64,9 +64,7 @@ def outcomes(body: bytes) -> dict[str, tuple[Outcome, tuple[bytes | None, ...]]]
     return found
 
 
-def _outcome(
-    decode: Callable[[bytes], eventlist.Decoded], body: bytes
-) -> tuple[Outcome, tuple[bytes | None, ...]]:
+def _outcome(decode: Callable[[bytes], eventlist.Decoded], body: bytes) -> tuple[Outcome, tuple[bytes | None, ...]]:
     try:
         decoded = decode(body)
     except Undecodable:

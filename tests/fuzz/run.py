@@ -1,4 +1,4 @@
-"""Fuzz the decode paths: ``PYTHONPATH=tests python -m fuzz.run --bodies 50000 --report docs/fuzz.md``.
+"""Fuzz the decode paths: ``PYTHONPATH=tests python -m fuzz.run --bodies 50000 --report docs/proofs/fuzz.md``.
 
 It prints each disagreement with its seed and the body in hexadecimal, and ends with 1 if there was one.
 """
@@ -21,7 +21,7 @@ from fuzz.compare import Disagreement
 from fuzz.judge import judging
 
 SEED = 20261126
-_START, _END = "<!-- generated: fuzz -->\n", "<!-- end -->\n"
+MARKER = "<!-- what make fuzz found -->"
 
 
 class Failure(NamedTuple):
@@ -88,7 +88,9 @@ def report(result: Result, seconds: float) -> Iterator[str]:
 @click.command()
 @click.option("--bodies", "count", type=int, default=2000, show_default=True, help="How many bodies to try.")
 @click.option("--first", type=int, default=0, help="The number of the first body, to repeat a failure.")
-@click.option("--report", "page", type=click.Path(path_type=Path, exists=True), help="The page to write the figures to.")
+@click.option(
+    "--report", "page", type=click.Path(path_type=Path, exists=True), help="The page to write the figures to."
+)
 @click.pass_context
 def main(context: click.Context, count: int, first: int, page: Path | None) -> None:
     """Fuzz the decode paths and print the figures."""
@@ -99,8 +101,8 @@ def main(context: click.Context, count: int, first: int, page: Path | None) -> N
     text = "\n".join(report(result, time.monotonic() - began)) + "\n"
     click.echo(text, nl=False)
     if page and not result.failures:
-        before, _, rest = page.read_text().partition(_START)
-        page.write_text(before + _START + text + _END + rest.partition(_END)[2])
+        head, marker, _ = page.read_text().partition(MARKER)
+        page.write_text(head + marker + "\n\n" + text)
     context.exit(bool(result.failures))
 
 

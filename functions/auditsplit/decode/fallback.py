@@ -116,17 +116,23 @@ def _nullable_string(name: str, text: bytes, span: Span) -> str | None:
 def _name(token: bytes) -> str:
     """Return the name that ``token``, with its quotes, stands for.
 
-    A name that is not UTF-8 is none that decoding reads. It does not make its item malformed, since a parser accepts it.
+    A name that is not UTF-8 equals none that decoding reads. It is no reason to reject an item: parsers accept it.
     """
-    return _string(token.decode(errors="replace").encode())
+    return _unescaped(token.decode(errors="replace"))
 
 
 def _string(token: bytes) -> str:
     """Return the string that ``token``, with its quotes, stands for. It may contain lone surrogates."""
     try:
-        value: str = json.loads(token.decode(), strict=False)
+        text = token.decode()
     except UnicodeDecodeError as error:
-        raise Undecodable("a name or routing field is not UTF-8, which kube-apiserver never sends") from error
+        raise Undecodable("a routing field is not UTF-8, which kube-apiserver never sends") from error
+    return _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    try:
+        value: str = json.loads(text, strict=False)
     except ValueError as error:
         reason = str(error)[:_MAX_REASON_CHARACTERS]
         raise Undecodable(f"a string has an escape that is not valid in JSON: {reason}") from error
