@@ -25,9 +25,9 @@ _NAMES = (
 _STRINGS = (
     b'"alice"', b'""', b'"\\u0061lice"', b'"al\\u0069ce"', b'"a\\/b"', b'"../../x"', b'"\\ud800"', b'"\\udc00\\ud800"',
     b'"\\ud83d\\ude00"', b'"\\uD83D\\uDE00x\\uD800"', b'"\xf0\x9f\x98\x80"', b'"\xff"', b'"\xed\xa0\x80"',
-    b'"\xc0\xaf"',    b'"\\u0000"', b'"\\u2028\xe2\x80\xa8"', b'"\\\\"', b'"\\\\\\""', b'"},{\\"level\\":\\""', b'"},{"', b'"]}"',
-    b'"Event"', b'"EventList"', b'"audit.k8s.io/v1"', b'"audit.k8s.io/v1beta1"', b'"secrets"', b'"\\u0073ecrets"',
-    b'"tokenreviews"', b'"2026-11-26T10:00:00Z"', b'"\\ud800\\\\ud800"', b'"\x7f\x80"',
+    b'"\xc0\xaf"', b'"\\u0000"', b'"\\u2028\xe2\x80\xa8"', b'"\\\\"', b'"\\\\\\""', b'"},{\\"level\\":\\""', b'"},{"',
+    b'"]}"', b'"Event"', b'"EventList"', b'"audit.k8s.io/v1"', b'"audit.k8s.io/v1beta1"', b'"secrets"',
+    b'"\\u0073ecrets"', b'"tokenreviews"', b'"2026-11-26T10:00:00Z"', b'"\\ud800\\\\ud800"', b'"\x7f\x80"',
 )  # fmt: skip
 _VALUES = (
     b"null", b"true", b"false", b"0", b"-0", b"1e400", b"-1E-400", b"1" * 400, b"0." + b"3" * 400, b"{}", b"[]",
