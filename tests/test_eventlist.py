@@ -277,12 +277,15 @@ def test_only_the_refused_items_are_scanned(monkeypatch: pytest.MonkeyPatch) -> 
         return blanked(text)
 
     monkeypatch.setattr(jsonscan, "_blanked", watch)
-    some = [event("alice"), HOSTILE["lone surrogate"], HOSTILE["9,000 nested arrays"], event("bob")]
+    escaped = event("bob", requestURI="/\\", requestObject={"path": "C:\\"})
+    some = [event("alice"), HOSTILE["lone surrogate"], HOSTILE["9,000 nested arrays"], escaped]
 
     decoded = decode(eventlist(some))
+    parsed = [each for each in decoded.events if each.members is None]
     redacted = Redaction.parse("*=requestObject").apply(decoded.events)
 
     assert raws(decoded) == some
+    assert [bytes(each.raw) for each in parsed] == [some[0], escaped]
     assert not any(b'"requestObject":' in bytes(each.raw) for each in redacted)
     assert scanned == [HOSTILE["9,000 nested arrays"]]
 

@@ -29,7 +29,7 @@ from auditsplit.decode.envelope import (
     logstash_event,
     parse_envelope,
 )
-from auditsplit.decode.outline import REFUSALS
+from auditsplit.decode.outline import REFUSALS, SURROGATE
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, BadItem, Event, Head
 
@@ -230,7 +230,7 @@ def _check_count(items: int) -> None:
 
 def _decode_item(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
     event: Event | None = None
-    if safe is None or safe == raw:
+    if safe is None or not SURROGATE.search(raw):
         with contextlib.suppress(*REFUSALS):
             event = Event(_decode_head(raw), raw)
     event = event or fallback.read_event(raw, safe, marks)
