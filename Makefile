@@ -1,6 +1,7 @@
 PYTHON ?= python3
 PORT ?= 8888
 HOLD ?= 600
+BODIES ?= 50000
 LAMBDA_PYTHON ?= 3.13
 BIN := .venv/bin
 
@@ -16,7 +17,7 @@ PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 
-.PHONY: run quick test faults infra scan e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test faults fuzz infra scan e2e servers check docs audit lock upload bundle bench load clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -24,7 +25,7 @@ run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 quick: .venv/ready ## the tests that need no server program, Go, Node.js or Java, in under a minute
 	$(BIN)/pytest -m "not slow" --ignore=tests/live $(or $(TESTS),tests)
 
-test: .venv/ready servers ## all tests, with the coverage gate
+test: .venv/ready servers .cache/bin/fuzz-judge ## all tests, with the coverage gate
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(TESTS)
 	$(BIN)/coverage combine --quiet
@@ -32,6 +33,9 @@ test: .venv/ready servers ## all tests, with the coverage gate
 
 faults: .venv/ready ## the matrix of docs/faults.md, every fault done for real; FAULT=disk takes those with that word
 	PYTHONPATH=tests $(BIN)/python -m faults.matrix $(FAULT)
+
+fuzz: .venv/ready .cache/bin/fuzz-judge ## 50,000 bodies through each decode path and Go's encoding/json, figures into docs/proofs/fuzz.md; BODIES=2000 for a quick look
+	PYTHONPATH=tests $(BIN)/python -m fuzz.run --bodies $(BODIES) $(if $(filter 50000,$(BODIES)),--report docs/proofs/fuzz.md)
 
 infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, apply; TF_PLUGIN_DIR is a folder of providers where Terraform's registry is out of reach
 	terraform version >/dev/null || { echo "make infra needs Terraform 1.9 or newer on the PATH: https://developer.hashicorp.com/terraform/install" >&2; exit 1; }
@@ -120,6 +124,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 .cache/bin/installers: $(wildcard tests/e2e/installers/*) # the types of kOps, kind and Talos, for tests/e2e/test_installers.py
 	cd tests/e2e/installers && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+
+.cache/bin/fuzz-judge: $(wildcard tests/fuzz/judge/*) # Go's encoding/json, with which the fuzzer compares decoding
+	cd tests/fuzz/judge && $(GO_BUILD) -o $(CURDIR)/$@ .
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)

@@ -28,7 +28,7 @@ from auditsplit.decode.envelope import (
     logstash_event,
     parse_envelope,
 )
-from auditsplit.decode.outline import REFUSALS
+from auditsplit.decode.outline import REFUSALS, SURROGATE
 from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, BadItem, Event, Head, NamedHead, PolicyHead
 
@@ -193,7 +193,7 @@ def _decode_item(
     raw: memoryview, heads: type[Head], safe: memoryview | None = None, marks: memoryview | None = None
 ) -> Event:
     event: Event | None = None
-    if safe is None or safe == raw:
+    if safe is None or not SURROGATE.search(raw):
         with contextlib.suppress(*REFUSALS):
             event = Event(head_decoders[heads](raw), raw)
     event = event or fallback.read_event(raw, heads, safe, marks)

@@ -51,7 +51,7 @@ def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
     items: Iterable[Span] = ()
     scan = Scan(body)
     for token, span in scan.members(scan.whole):
-        name = _string(token)
+        name = _name(token)
         if name in ("auditID", "stage", "user"):
             facts[name] = msgspec.Raw(body[span.start : span.end])
         if name not in ONCE:
@@ -88,11 +88,11 @@ def read_event(
             values = decode_object(harmless(text) if safe is None else safe)
             members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
     if members is not None:
-        return Event(_read_head(Outline(text, _string, members=members), heads), raw, [*members])
-    outline = Outline(text, _string, parse=False, marks=None if marks is None else bytes(marks))
+        return Event(_read_head(Outline(text, _name, members=members), heads), raw, [*members])
+    outline = Outline(text, _name, parse=False, marks=None if marks is None else bytes(marks))
     members = list(outline.members(outline.whole))
     found = bytes(outline.scan.marks)
-    return Event(_read_head(Outline(text, _string, members=members, marks=found), heads), raw, [*members], found)
+    return Event(_read_head(Outline(text, _name, members=members, marks=found), heads), raw, [*members], found)
 
 
 def _read_head(outline: Outline, heads: type[Head]) -> Head:
@@ -137,12 +137,26 @@ def _strings(name: str, text: bytes, span: Span) -> list[str]:
     return values
 
 
+def _name(token: bytes) -> str:
+    """Return the name that ``token``, with its quotes, stands for.
+
+    A name that is not UTF-8 equals none that decoding reads. It is no reason to reject an item: parsers accept it.
+    """
+    return _unescaped(token.decode(errors="replace"))
+
+
 def _string(token: bytes) -> str:
     """Return the string that ``token``, with its quotes, stands for. It may contain lone surrogates."""
     try:
-        value: str = json.loads(token.decode(), strict=False)
+        text = token.decode()
     except UnicodeDecodeError as error:
-        raise Undecodable("a name or routing field is not UTF-8, which kube-apiserver never sends") from error
+        raise Undecodable("a routing field is not UTF-8, which kube-apiserver never sends") from error
+    return _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    try:
+        value: str = json.loads(text, strict=False)
     except ValueError as error:
         reason = str(error)[:_MAX_REASON_CHARACTERS]
         raise Undecodable(f"a string has an escape that is not valid in JSON: {reason}") from error

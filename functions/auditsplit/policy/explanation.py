@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from auditsplit.errors import Undecodable
-from auditsplit.event import Event, NamedHead, PolicyHead
+from auditsplit.event import Event, NamedHead
 from auditsplit.policy import attributes, builtin
 from auditsplit.policy.applied import AppliedPolicy
 from auditsplit.policy.rules import Decision, Policy, Request, evaluate
