@@ -146,7 +146,7 @@ def test_a_malformed_kubeconfig_is_reported(tmp_path: Path, text: str) -> None:
 
     result = run("--format", "kubeadm", "--config", str(config))
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{config}: not a readable kubeconfig" in result.stderr
     assert result.stdout == ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,17 +11,17 @@ from auditsplit.apiserver.flags import forecast, manifests
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
 from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.cli.support.environment import MISUSE
-from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE, FiniteRange
+from auditsplit.cli.support.contract import Refused, example, output_option, print_json, reason
+from auditsplit.cli.support.environment import refuse
+from auditsplit.cli.support.quantity import EVENT_SIZE, SIZE, TIME, TIME_OR_NONE, FiniteRange
 from auditsplit.errors import SettingsError
 
 _LONGEST_OUTAGE_S = 3600
 _RATE = FiniteRange(0.001, 100_000)
-_EXAMPLES = """\b
-Examples:
-  auditsplit flags --rate 200 --event-size 2kB --platform lambda
-  auditsplit flags --rate 200 --platform cloud-run --outage 10m --format kubeadm > cluster.yaml
-"""
+_EXAMPLES = example(
+    "auditsplit flags --rate 200 --event-size 2kB --platform lambda",
+    "auditsplit flags --rate 200 --platform local --format kubeadm > cluster.yaml",
+)
 _Paths = TypeVar("_Paths", str, str | None, tuple[str, ...])
 
 
@@ -37,7 +36,7 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
 @click.command(epilog=_EXAMPLES)
 @click.option("--rate", type=_RATE, required=True, help="Events a second that one apiserver records, on average.")
 @click.option("--peak", type=_RATE, help="Events a second in the busiest minute.  [default: twice the rate]")
-@click.option("--event-size", type=SIZE, default="2kB", show_default=True, help="The usual event's size.")
+@click.option("--event-size", type=EVENT_SIZE, default="2kB", show_default=True, help="The usual event's size.")
 @click.option("--platform", type=click.Choice([*PLATFORMS]), required=True, help="Where the function runs.")
 @click.option(
     "--max-body",
@@ -103,6 +102,7 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
     show_default=True,
     help="The flags, a ClusterConfiguration (v1beta4), or a patch for kubeadm's patches folder.",
 )
+@output_option
 def flags(  # noqa: PLR0913
     *,
     rate: float,
@@ -119,6 +119,7 @@ def flags(  # noqa: PLR0913
     log_path: str | None,
     files: tuple[str, ...],
     form: str,
+    as_json: bool,
     max_event_size: int | None,
     **chosen: float | None,
 ) -> None:
@@ -145,11 +146,12 @@ def flags(  # noqa: PLR0913
         made = flags_for(load, PLATFORMS[platform], max_body, sizing, preset)
         mounts = [] if form == "flags" else _mounts((config, policy, *files), config, log_path)
     except SettingsError as error:
-        click.echo(str(error), err=True)
-        sys.exit(MISUSE)
+        refuse([str(error)])
     values = {"audit-policy-file": policy, "audit-webhook-config-file": config, **made.values(), **_log(log_path)}
     comments = _comments(load, made)
-    if form == "flags":
+    if as_json:
+        print_json({"flags": values, "reasons": [line.removeprefix("#").strip() for line in comments.splitlines()]})
+    elif form == "flags":
         click.echo(comments, nl=False, err=True)
         click.echo(manifests.command_line(values), nl=False)
     else:
@@ -193,5 +195,5 @@ def _kubeconfig_paths(config: str) -> list[str]:
     try:
         document = schema.decode(schema.parse(path.read_text("utf-8")) or {})
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"{config}: not a readable kubeconfig: {error}") from error
+        raise Refused([f"{config}: not a readable kubeconfig: {reason(error)}"]) from error
     return manifests.kubeconfig_paths(document, path.parent)

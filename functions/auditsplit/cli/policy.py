@@ -7,18 +7,23 @@ from pathlib import Path
 import click
 
 from auditsplit.atomic import atomic_write
+from auditsplit.cli.support.contract import Group, example, reason
+from auditsplit.cli.support.environment import refuse
 from auditsplit.policy.profiles import PROFILES, profile
 
 _MODE = 0o644
 
 
-@click.group()
+@click.group(cls=Group, epilog=example("auditsplit policy init --output policy.yaml"))
 def policy() -> None:
     """Write audit policies, which decide what kube-apiserver records, and how much of it."""
 
 
 @policy.command(
-    epilog="\b\nProfiles:\n" + "\n".join(f"  {name:12} {description}" for name, description in PROFILES.items())
+    epilog="\b\nProfiles:\n"
+    + "\n".join(f"  {name:12}{description}" for name, description in PROFILES.items())
+    + "\n\n"
+    + example("auditsplit policy init --profile recommended --output policy.yaml")
 )
 @click.option(
     "--profile",
@@ -43,12 +48,12 @@ def init(name: str, output: str, *, force: bool, dry_run: bool) -> None:
         click.echo(text, nl=False)
         return
     if Path(output).exists() and not force:
-        raise click.ClickException(f"{output} exists. Write --force to replace it, or another --output")
+        refuse([f"{output} exists. Write --force to replace it, or another --output"])
     if dry_run:
         click.echo(f"would write {len(text.encode())} bytes, the profile {name}, to {output}", err=True)
         return
     try:
         atomic_write(Path(output), text.encode(), mode=_MODE, overwrite=force)
     except OSError as error:
-        raise click.ClickException(f"{output}: {error.strerror or error}") from error
+        refuse([f"{output}: {reason(error)}"])
     click.echo(f"{output}: the profile {name}. Give it to kube-apiserver as --audit-policy-file", err=True)
