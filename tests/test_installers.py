@@ -390,11 +390,11 @@ def test_the_files_of_a_folder_here_go_into_the_document(tmp_path: Path) -> None
         (tmp_path / name).write_text(text)
     there = ["--config", "/var/lib/auditsplit/webhook.yaml", "--policy", "/var/lib/auditsplit/policy.yaml"]
 
-    missing = run("--format", "talos", "--from", str(tmp_path), *there)
+    missing = run("--format", "talos", "--files", str(tmp_path), *there)
     (tmp_path / "token").write_bytes(b"\xff")
-    binary = run("--format", "talos", "--from", str(tmp_path), *there)
+    binary = run("--format", "talos", "--files", str(tmp_path), *there)
     (tmp_path / "token").write_text("secret")
-    result = run("--format", "talos", "--from", str(tmp_path), *there)
+    result = run("--format", "talos", "--files", str(tmp_path), *there)
 
     files = yaml.safe_load(result.stdout)["machine"]["files"]
     assert {file["path"]: file["content"] for file in files} == {
@@ -402,7 +402,7 @@ def test_the_files_of_a_folder_here_go_into_the_document(tmp_path: Path) -> None
         "/var/lib/auditsplit/token": "secret",
     }
     assert (missing.exit_code, missing.stdout) == (2, "")
-    assert f"--from: No such file or directory: {tmp_path}/token" in missing.stderr
+    assert f"--files: no such file or directory: {tmp_path}/token" in missing.stderr
     assert "is not text in UTF-8" in binary.stderr
 
 
@@ -460,7 +460,7 @@ def test_a_malformed_kubeconfig_is_reported(tmp_path: Path, text: str) -> None:
 
     result = run("--format", "kubeadm", "--config", str(config))
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{config}: not a readable kubeconfig" in result.stderr
     assert result.stdout == ""
 

@@ -145,7 +145,7 @@ def test_the_installers_own_types_read_the_format(tmp_path: Path, form: str) -> 
     files.mkdir()
     commands.policy(files / "policy.yaml", "minimal")
     commands.auditsplit("kubeconfig", "prod", "--server", "https://x.example.com", "--output", files / "webhook.yaml")
-    options: list[str | Path] = ["--format", form, "--from", files, "--log-path", "/var/log/audit/audit.log"]
+    options: list[str | Path] = ["--format", form, "--files", files, "--log-path", "/var/log/audit/audit.log"]
     paths = ["--policy", f"{there}/policy.yaml", "--config", f"{there}/webhook.yaml"]
     text = commands.auditsplit("flags", *LOAD, *options, *paths).out
 

@@ -30,6 +30,9 @@ _AUDIT_ID = re.compile(
     rb'"auditID":"((?:[^"\\]|\\.)*+)"'
 )  # the first match is the event's own, because bodies follow it
 _DIGEST_BYTES = 16
+MAX_REPEATED = 20
+"""How many duplicates a report names."""
+
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -109,6 +112,8 @@ class Inspection(msgspec.Struct):
     """Events without a time."""
     duplicates: int = 0
     """Lines that equal an earlier line byte for byte."""
+    repeated: dict[str, int] = {}
+    """How often duplicates are stored, by auditID and stage, of the first `MAX_REPEATED`."""
     malformed: int = 0
     """Lines that are not events."""
     unended: int = 0
@@ -155,7 +160,8 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
             continue
         digest = hashlib.blake2b(line, digest_size=_DIGEST_BYTES).digest()
         result.events += 1
-        result.duplicates += digest in digests
+        if digest in digests:
+            _note_duplicate(result, line, event.head.stage)
         digests.add(digest)
         second = int(time.timestamp())
         seconds.add(second)
@@ -168,6 +174,13 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
     latest = result.last.timestamp() - silence.total_seconds()
     result.unended = sum(1 for request, second in started.items() if request not in ended and second < latest)
     return result
+
+
+def _note_duplicate(result: Inspection, line: bytes, stage: str | None) -> None:
+    result.duplicates += 1
+    name = f"{_audit_id(line).decode(errors='replace') or 'an event without auditID'} {stage or ''}".rstrip()
+    if name in result.repeated or len(result.repeated) < MAX_REPEATED:
+        result.repeated[name] = result.repeated.get(name, 1) + 1
 
 
 def _audit_id(line: bytes) -> bytes:

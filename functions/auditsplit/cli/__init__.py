@@ -5,6 +5,9 @@ Each command has a module here and is registered at the end of this one. ``suppo
 
 from __future__ import annotations
 
+import logging
+import sys
+
 import click
 
 from auditsplit.cli.check import check
@@ -15,18 +18,28 @@ from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
 from auditsplit.cli.ship import ship
 from auditsplit.cli.split import split
+from auditsplit.cli.support.contract import CONTRACT, Program
 from auditsplit.cli.token import token
 from auditsplit.telemetry import logs
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog=CONTRACT,
+)
 @click.version_option(package_name="auditsplit")
 def main() -> None:
     """Split Kubernetes audit EventLists into every user's own files.
 
     The environment has the settings, above all AUDIT_SINKS, the sinks' URLs. Without it, files go below ./var/log.
     """
-    logs.configure()
+    if sys.stderr.isatty():
+        for level in (logging.INFO, logging.WARNING, logging.ERROR):
+            logging.addLevelName(level, logging.getLevelName(level).lower())
+        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
+    else:
+        logs.configure()
 
 
 for command in (

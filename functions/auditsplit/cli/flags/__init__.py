@@ -6,9 +6,10 @@ import click
 
 from auditsplit.cli.flags.check import check
 from auditsplit.cli.flags.size import size
+from auditsplit.cli.support.contract import Group, example
 
 
-class _SizeByDefault(click.Group):
+class _SizeByDefault(Group):
     """A group that reads options before any command as those of ``size``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -17,12 +18,11 @@ class _SizeByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
-_EXAMPLES = """\b
-Examples:
-  auditsplit flags --rate 200 --event-size 2kB --platform lambda
-  auditsplit flags --rate 200 --platform cloud-run --format kubeadm --merge cluster.yaml > merged.yaml
-  auditsplit flags check /etc/kubernetes/manifests/kube-apiserver.yaml --platform cloud-run
-"""
+_EXAMPLES = example(
+    "auditsplit flags --rate 200 --event-size 2kB --platform lambda",
+    "auditsplit flags --rate 200 --platform cloud-run --format kubeadm --merge cluster.yaml > merged.yaml",
+    "auditsplit flags check /etc/kubernetes/manifests/kube-apiserver.yaml --platform cloud-run",
+)
 
 
 @click.group(cls=_SizeByDefault, epilog=_EXAMPLES)

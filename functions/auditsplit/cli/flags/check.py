@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -13,15 +12,15 @@ from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFOR
 from auditsplit.apiserver.installers.volumes import kubeconfig_paths
 from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.apiserver.rules import ERROR, Finding
+from auditsplit.cli.support.contract import example, output_option, print_json, reason
 from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import SIZE
 
-_EXAMPLES = """\b
-Examples:
-  auditsplit flags check /etc/kubernetes/manifests/kube-apiserver.yaml --platform cloud-run
-  kubectl -n kube-system get cm kubeadm-config -o yaml | auditsplit flags check -
-  auditsplit flags check /proc/$(pidof kube-apiserver)/cmdline --output json
-"""
+_EXAMPLES = example(
+    "auditsplit flags check /etc/kubernetes/manifests/kube-apiserver.yaml --platform cloud-run",
+    "kubectl -n kube-system get cm kubeadm-config -o yaml | auditsplit flags check -",
+    "auditsplit flags check /proc/$(pidof kube-apiserver)/cmdline --output json",
+)
 
 
 @click.command(epilog=_EXAMPLES)
@@ -35,8 +34,8 @@ Examples:
     default=DEFAULT_MAX_BODY_BYTES,
     help="The function's AUDIT_MAX_BODY_BYTES.  [default: 32MiB]",
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The format.")
-def check(file: Path, *, platform: str | None, max_body: int, output: str) -> None:
+@output_option
+def check(file: Path, *, platform: str | None, max_body: int, as_json: bool) -> None:
     """Report faults of the audit flags in FILE. - is standard input.
 
     FILE is a command line, a static pod's manifest, kubeadm's ClusterConfiguration or its ConfigMap, a config.yaml of
@@ -47,19 +46,19 @@ def check(file: Path, *, platform: str | None, max_body: int, output: str) -> No
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
         flags = given.read(text)
     except OSError as error:
-        refuse([f"{file}: {error.strerror}"])
+        refuse([f"{file}: {reason(error)}"])
     except ValueError as error:
-        refuse([f"{file}: {error}"])
+        refuse([f"{file}: {reason(error)}"])
     subject = faults.Subject(flags, _named(flags), PLATFORMS[platform] if platform else None, max_body)
     findings = faults.check(subject)
-    _report(output, file, flags, findings)
+    _report(file, flags, findings, as_json=as_json)
     sys.exit(any(finding.level == ERROR for finding in findings))
 
 
-def _report(output: str, file: Path, flags: given.Given, findings: list[Finding]) -> None:
-    if output == "json":
+def _report(file: Path, flags: given.Given, findings: list[Finding], *, as_json: bool) -> None:
+    if as_json:
         found = [finding._asdict() for finding in findings]
-        click.echo(json.dumps({"file": str(file), "source": flags.source, "findings": found}, ensure_ascii=False))
+        print_json({"file": str(file), "source": flags.source, "findings": found})
         return
     for finding in findings:
         click.echo(str(finding))

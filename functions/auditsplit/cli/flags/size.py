@@ -12,18 +12,20 @@ from auditsplit.apiserver.flags import forecast
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
 from auditsplit.apiserver.installers import INSTALLERS, Installer, Plan
-from auditsplit.cli.support import apiserver_files
+from auditsplit.cli.support import apiserver_files, tried_figures
+from auditsplit.cli.support.contract import example, output_option, print_json
 from auditsplit.cli.support.environment import refuse
-from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE, FiniteRange
+from auditsplit.cli.support.quantity import EVENT_SIZE, SIZE, TIME, TIME_OR_NONE, FiniteRange
+from auditsplit.cli.support.tried_figures import Figures
 from auditsplit.errors import SettingsError
 
 _LONGEST_OUTAGE_S = 3600
+_EVENT_BYTES = 2000
 _RATE = FiniteRange(0.001, 100_000)
-_EXAMPLES = """\b
-Examples:
-  auditsplit flags --rate 200 --event-size 2kB --platform lambda
-  auditsplit flags --rate 200 --platform cloud-run --outage 10m --format kubeadm > cluster.yaml
-"""
+_EXAMPLES = example(
+    "auditsplit flags --rate 200 --event-size 2kB --platform lambda",
+    "auditsplit flags --rate 200 --platform local --format kubeadm > cluster.yaml",
+)
 _Paths = TypeVar("_Paths", str, str | None, tuple[str, ...])
 
 
@@ -36,9 +38,15 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("--rate", type=_RATE, required=True, help="Events a second that one apiserver records, on average.")
+@click.option("--rate", type=_RATE, help="Events a second that one apiserver records, on average.")
 @click.option("--peak", type=_RATE, help="Events a second in the busiest minute.  [default: twice the rate]")
-@click.option("--event-size", type=SIZE, default="2kB", show_default=True, help="The usual event's size.")
+@click.option("--event-size", type=EVENT_SIZE, help="The usual event's size.  [default: 2kB]")
+@click.option(
+    "--from",
+    "tried",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Take rate, peak and event size from this output of 'auditsplit policy try --output json'.",
+)
 @click.option("--platform", type=click.Choice([*PLATFORMS]), required=True, help="Where the function runs.")
 @click.option(
     "--max-body",
@@ -112,17 +120,19 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
     " cluster's ClusterConfiguration. For static-pod: the whole manifest.",
 )
 @click.option(
-    "--from",
+    "--files",
     "folder",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="A folder here with the files for the folder of --config there. kops and talos put their content into the"
     " document, which is then as secret as the token.",
 )
+@output_option
 def size(  # noqa: PLR0913
     *,
-    rate: float,
+    rate: float | None,
     peak: float | None,
-    event_size: int,
+    event_size: int | None,
+    tried: Path | None,
     platform: str,
     max_body: int,
     latency: float,
@@ -136,6 +146,7 @@ def size(  # noqa: PLR0913
     form: str,
     merged: Path | None,
     folder: Path | None,
+    as_json: bool,
     max_event_size: int | None,
     **chosen: float | None,
 ) -> None:
@@ -147,15 +158,14 @@ def size(  # noqa: PLR0913
     flags go to standard output, the reasons and losses to standard error. In the YAML formats they are comments at the
     top.
     """
-    peak = peak or (2 * rate if sizing == "recommended" else rate)
+    figures = tried_figures.read(tried) if tried else Figures()
+    rate, peak, event_size = _rates(figures, rate, peak, event_size, sizing)
     if outage > _LONGEST_OUTAGE_S:
         raise click.BadParameter(
             "must be at most 1h, because the events stay in the apiserver's memory. For a longer outage keep the audit"
             " log too (--log-path), and split it afterwards",
             param_hint="--outage",
         )
-    if peak < rate:
-        raise click.BadParameter(f"must be at least the rate, {rate:g}, not {peak:g}", param_hint="--peak")
     installer = INSTALLERS[form]
     if merged and not installer.merge:
         able = ", ".join(name for name, each in INSTALLERS.items() if each.merge)
@@ -171,10 +181,31 @@ def size(  # noqa: PLR0913
         text = _merged(installer, merged, plan) if merged else installer.write(plan)
     except SettingsError as error:
         refuse(error.mistakes)
-    in_document = installer.comments and not merged
+    if as_json:
+        reasons = [line.removeprefix("#").strip() for line in _comments(load, made).splitlines()]
+        print_json({"flags": values, "reasons": reasons})
+        return
+    _print(installer, form, _comments(load, made), text, merges=merged is not None)
+
+
+def _rates(
+    figures: Figures, rate: float | None, peak: float | None, event_size: int | None, sizing: Sizing
+) -> tuple[float, float, int]:
+    """Return the rate, the peak and the event's size: those that are given, else those of ``figures``."""
+    rate = rate or figures.rate
+    if rate is None:
+        raise click.UsageError("write --rate, or --from with the figures of a recording")
+    peak = peak or figures.peak or (2 * rate if sizing == "recommended" else rate)
+    if peak < rate:
+        raise click.BadParameter(f"must be at least the rate, {rate:g}, not {peak:g}", param_hint="--peak")
+    return rate, peak, event_size or figures.event_bytes or _EVENT_BYTES
+
+
+def _print(installer: Installer, form: str, comments: str, text: str, *, merges: bool) -> None:
+    """Print the comments, within the document where it may have them, and the document."""
+    in_document = installer.comments and not merges
     note = f"#\n# {installer.note}.\n" if installer.note and in_document else ""
-    comments = _comments(load, made) + _missing(installer, form) + note
-    click.echo(comments, nl=False, err=not in_document)
+    click.echo(comments + _missing(installer, form) + note, nl=False, err=not in_document)
     click.echo(text, nl=False)
 
 

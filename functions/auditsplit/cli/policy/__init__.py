@@ -8,9 +8,10 @@ from auditsplit.cli.policy.check import check
 from auditsplit.cli.policy.explain import explain
 from auditsplit.cli.policy.init import init
 from auditsplit.cli.policy.trial import trial
+from auditsplit.cli.support.contract import Group, example
 
 
-@click.group()
+@click.group(cls=Group, epilog=example("auditsplit policy init --output policy.yaml"))
 def policy() -> None:
     """Write, check, explain and try audit policies.
 

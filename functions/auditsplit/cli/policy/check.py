@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from auditsplit.cli.support import policies
-from auditsplit.cli.support.environment import MISUSE
+from auditsplit.cli.support.contract import FINDINGS, MISUSE, example, output_option, print_json
 from auditsplit.policy import lint
 from auditsplit.policy.load import Loaded
 from auditsplit.policy.problems import Problem
 
-_EXAMPLE = """\b
-Examples:
-  auditsplit policy check /etc/kubernetes/audit/policy.yaml
-  auditsplit policy init | auditsplit policy check -
-"""
+_EXAMPLE = example(
+    "auditsplit policy check /etc/kubernetes/audit/policy.yaml", "auditsplit policy init | auditsplit policy check -"
+)
 _WORDS = {"refused": "error", "warned": "warning", "suspect": "finding"}
 
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=policies.FILE)
 @click.option("--profile", type=click.Choice(["cis"]), help="Also check against CIS Kubernetes Benchmark 3.2.2.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="The format.")
-def check(files: tuple[Path, ...], profile: str | None, output: str) -> None:
+@output_option
+def check(files: tuple[Path, ...], profile: str | None, *, as_json: bool) -> None:
     """Report what kube-apiserver would refuse in the policies FILE, and what is probably a mistake.
 
     An error keeps kube-apiserver from starting. A warning is in its log. A finding is probably a mistake: a rule that
@@ -36,8 +33,8 @@ def check(files: tuple[Path, ...], profile: str | None, output: str) -> None:
     Exits with 2 if there is an error, with 1 if there is a warning or a finding, else with 0.
     """
     found = {str(path): _problems(policies.read(path), profile) for path in files}
-    if output == "json":
-        click.echo(json.dumps({"files": [_document(name, problems) for name, problems in found.items()]}))
+    if as_json:
+        print_json({"files": [_document(name, problems) for name, problems in found.items()]})
     else:
         for name, problems in found.items():
             for problem in problems:
@@ -45,7 +42,7 @@ def check(files: tuple[Path, ...], profile: str | None, output: str) -> None:
             if not problems:
                 click.echo(f"{name}: nothing to report")
     severities = {problem.severity for problems in found.values() for problem in problems}
-    sys.exit(MISUSE if "refused" in severities else 1 if severities else 0)
+    sys.exit(MISUSE if "refused" in severities else FINDINGS if severities else 0)
 
 
 def _problems(loaded: Loaded, profile: str | None) -> list[Problem]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from auditsplit.cli.support import policies, tables
+from auditsplit.cli.support.contract import example, output_option
 from auditsplit.cli.support.recordings import EVENTS, Recordings
 from auditsplit.errors import Undecodable
 from auditsplit.policy import attributes
@@ -17,11 +18,10 @@ from auditsplit.policy.explanation import Explained, described, explained, reque
 from auditsplit.policy.load import Loaded
 from auditsplit.policy.rules import Decision, evaluate
 
-_EXAMPLE = """\b
-Examples:
-  auditsplit policy explain policy.yaml /var/log/kubernetes/audit/audit.log
-  auditsplit policy explain policy.yaml --request 'verb=delete user=alice resource=apps/deployments namespace=x name=y'
-"""
+_EXAMPLE = example(
+    "auditsplit policy explain policy.yaml /var/log/kubernetes/audit/audit.log",
+    "auditsplit policy explain policy.yaml --request 'verb=delete user=alice resource=apps/deployments name=y'",
+)
 _EXAMPLES_SHOWN = 2
 
 
@@ -33,8 +33,8 @@ _EXAMPLES_SHOWN = 2
     "text",
     help="A request that nobody has made yet: verb=… user=… groups=…,… resource=… namespace=… name=…, or path=….",
 )
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="The format.")
-def explain(file: Path, events: tuple[Path, ...], text: str | None, output: str) -> None:
+@output_option
+def explain(file: Path, events: tuple[Path, ...], text: str | None, *, as_json: bool) -> None:
     """Show which rule of POLICY decides about each event in EVENTS, and what would be recorded.
 
     EVENTS are EventLists, audit logs or folders of them, perhaps compressed with gzip. - is standard input. The table
@@ -49,18 +49,18 @@ def explain(file: Path, events: tuple[Path, ...], text: str | None, output: str)
             request = request_of(text)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--request") from error
-        _show(evaluate(policy, request), loaded, output)
+        _show(evaluate(policy, request), loaded, as_json=as_json)
         return
     recordings = Recordings(events)
     rows: dict[int | None, _Row] = {}
     for index, each in enumerate(explained(recordings.events(), policy)):
         if isinstance(each, Undecodable):
             recordings.malformed += 1
-        elif output == "json":
+        elif as_json:
             click.echo(json.dumps(_line(index, each)))
         else:
             rows.setdefault(each.decision.rule, _Row()).add(each)
-    if output == "table":
+    if not as_json:
         _print(rows, loaded)
     recordings.report()
     sys.exit(0)
@@ -116,8 +116,8 @@ def _decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _show(decision: Decision, loaded: Loaded, output: str) -> None:
-    if output == "json":
+def _show(decision: Decision, loaded: Loaded, *, as_json: bool) -> None:
+    if as_json:
         click.echo(json.dumps(_decision(decision)))
         return
     stages = ", ".join(sorted(decision.omit_stages)) or "none"

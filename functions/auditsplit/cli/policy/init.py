@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 
 from auditsplit.atomic import atomic_write
+from auditsplit.cli.support.contract import example, reason
+from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.recordings import EVENTS, Recordings
 from auditsplit.errors import Undecodable
 from auditsplit.policy import noise_text
@@ -18,18 +20,13 @@ from auditsplit.policy.profiles import PROFILES, profile
 _MODE = 0o644
 
 
-_EXAMPLE = """
-
-\b
-Examples:
-  auditsplit policy init --output policy.yaml
-  auditsplit policy init --from /var/log/kubernetes/audit/audit.log
-"""
+_EXAMPLE = example("auditsplit policy init --output policy.yaml", "auditsplit policy init --from tests/data/audit.log")
 
 
 @click.command(
     epilog="\b\nProfiles:\n"
-    + "\n".join(f"  {name:12} {description}" for name, description in PROFILES.items())
+    + "\n".join(f"  {name:12}{description}" for name, description in PROFILES.items())
+    + "\n\n"
     + _EXAMPLE
 )
 @click.option(
@@ -68,14 +65,14 @@ def init(name: str, output: str, events: tuple[Path, ...], *, force: bool, dry_r
         click.echo(text, nl=False)
         return
     if Path(output).exists() and not force:
-        raise click.ClickException(f"{output} exists. Write --force to replace it, or another --output")
+        refuse([f"{output} exists. Write --force to replace it, or another --output"])
     if dry_run:
         click.echo(f"would write {len(text.encode())} bytes, the profile {name}, to {output}", err=True)
         return
     try:
         atomic_write(Path(output), text.encode(), mode=_MODE, overwrite=force)
     except OSError as error:
-        raise click.ClickException(f"{output}: {error.strerror or error}") from error
+        refuse([f"{output}: {reason(error)}"])
     click.echo(f"{output}: the profile {name}. Give it to kube-apiserver as --audit-policy-file", err=True)
 
 

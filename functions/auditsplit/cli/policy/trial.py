@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from auditsplit.cli.support import policies, tables
+from auditsplit.cli.support.contract import example, output_option, print_json
 from auditsplit.cli.support.recordings import EVENTS, Recordings
 from auditsplit.policy.explanation import explained
 from auditsplit.policy.load import Loaded
 from auditsplit.policy.trial import DAY_S, Trial
 
-_EXAMPLE = """\b
-Examples:
-  auditsplit policy try policy.yaml /var/log/kubernetes/audit/
-  auditsplit policy try policy.yaml audit.log --output json > tried.json
-  auditsplit flags --from tried.json
-"""
+_EXAMPLE = example(
+    "auditsplit policy try policy.yaml /var/log/kubernetes/audit/",
+    "auditsplit policy try policy.yaml tests/data/audit.log --output json > tried.json",
+    "auditsplit flags --from tried.json --platform lambda",
+)
 _ROWS = 10
 
 
 @click.command("try", epilog=_EXAMPLE)
 @click.argument("file", metavar="POLICY", type=policies.FILE)
 @click.argument("events", metavar="EVENTS...", nargs=-1, required=True, type=EVENTS)
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="The format.")
-def trial(file: Path, events: tuple[Path, ...], output: str) -> None:
+@output_option
+def trial(file: Path, events: tuple[Path, ...], *, as_json: bool) -> None:
     """Show how many events and bytes POLICY would have recorded of EVENTS: in all, by rule, user and resource.
 
     EVENTS are EventLists, audit logs or folders of them, perhaps compressed with gzip. - is standard input. What the
@@ -40,8 +39,8 @@ def trial(file: Path, events: tuple[Path, ...], output: str) -> None:
     tried.malformed += recordings.malformed
     recordings.malformed = tried.malformed
     figures = tried.figures()
-    if output == "json":
-        click.echo(json.dumps(figures))
+    if as_json:
+        print_json(figures)
     else:
         _print(figures, loaded)
     _caution(figures)

@@ -8,6 +8,7 @@ import click
 
 from auditsplit.apiserver.installers.volumes import kubeconfig_paths
 from auditsplit.apiserver.kubeconfig import schema
+from auditsplit.cli.support.contract import Refused, reason
 from auditsplit.errors import SettingsError
 
 
@@ -20,10 +21,10 @@ def contents(paths: tuple[str, ...], config: str, folder: Path | None) -> dict[s
     try:
         return {path: file.read_text("utf-8") for path, file in here.items()}
     except OSError as error:
-        raise SettingsError(f"--from: {error.strerror}: {error.filename}") from error
+        raise SettingsError(f"--files: {reason(error)}: {error.filename}") from error
     except ValueError as error:
         raise SettingsError(
-            f"--from: a file in {folder} is not text in UTF-8, so it cannot go into a document"
+            f"--files: a file in {folder} is not text in UTF-8, so it cannot go into a document"
         ) from error
 
 
@@ -37,5 +38,5 @@ def named_by(config: str, folder: Path | None) -> list[str]:
     try:
         document = schema.decode(schema.parse(path.read_text("utf-8")) or {})
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"{path}: not a readable kubeconfig: {error}") from error
+        raise Refused([f"{path}: not a readable kubeconfig: {reason(error)}"]) from error
     return kubeconfig_paths(document, there.parent)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from auditsplit.cli.support.environment import MISUSE
+from auditsplit.cli.support.contract import MISUSE
 from auditsplit.policy.load import Loaded, load
 from auditsplit.policy.rules import Policy
 
