@@ -5,6 +5,8 @@ LAMBDA_PYTHON ?= 3.13
 BIN := .venv/bin
 RUN := .venv-run
 SINKS ?=
+DIST ?= dist
+RELEASE_PARTS ?= bundle image chart sbom
 EXTRAS := azure elasticsearch gcs s3 zstd
 LOCKS := run $(EXTRAS)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
@@ -111,9 +113,9 @@ upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zst
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
 
 bundle: .venv/ready ## dist/: zips for Lambda and Cloud Functions; STORES="s3 zstd", and COMPILER=python3.13 for bytecode
-	$(BIN)/python infra/bundle.py lambda-x86_64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
-	$(BIN)/python infra/bundle.py lambda-arm64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
-	$(BIN)/python infra/bundle.py functions $(addprefix --extra ,$(or $(STORES),gcs))
+	$(BIN)/python infra/bundle.py lambda-x86_64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3)) --into $(DIST)
+	$(BIN)/python infra/bundle.py lambda-arm64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3)) --into $(DIST)
+	$(BIN)/python infra/bundle.py functions $(addprefix --extra ,$(or $(STORES),gcs)) --into $(DIST)
 
 # The stamp $@ names the sinks, so that another choice of SINKS installs what is missing.
 define RUN_INSTALL
@@ -124,6 +126,13 @@ define RUN_INSTALL
 	@$(RUN)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 endef
+
+# The time of the last commit is in the archives, so the same commit makes the same bytes.
+release: .venv/ready ## dist/: wheel, sdist, zips, and image, chart and SBOM where their targets exist, with SHA256SUMS
+	rm -rf $(DIST)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d $(DIST)
+	for part in $(RELEASE_PARTS); do if grep -q "^$$part:" Makefile; then $(MAKE) $$part || exit; fi; done
+	cd $(DIST) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | sed 's:^\./::' | xargs sha256sum > SHA256SUMS
 
 clean: ## remove what the other targets made, but not ./var
 	rm -rf .venv $(RUN) .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist

@@ -164,7 +164,7 @@ def test_imports_go_one_way() -> None:
     offending = [
         f"{name} imports {other}"
         for name, path in modules().items()
-        for other in sorted(imported(path, "auditsplit.") - {"auditsplit"})
+        for other in sorted(imported(path, "auditsplit.") - {"auditsplit", "auditsplit.__version__"})
         if room(other) != room(name) and (room(name), room(other)) not in NEIGHBOURS
         if ROOMS[room(other)] <= ROOMS[room(name)]
     ]

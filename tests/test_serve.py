@@ -11,9 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,25 +19,11 @@ from support.environment import plain_environment
 from support.pki import Pki
 from support.processes import kill
 from support.recording import DATA
+from support.serve_command import PROGRAM, serving
 
 pytestmark = pytest.mark.slow
-PROGRAM = Path(sys.executable).with_name("auditsplit")
 LIST = (DATA / "eventlist-003.json").read_bytes()
 JSON = {"Content-Type": "application/json"}
-
-
-@contextmanager
-def serving(folder: Path, *options: str | Path) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
-    """Run the command on a free port. Yield the process, the first message of its log, and the port."""
-    command = [PROGRAM, "serve", "--port", "0", "--threads", "2", *options]
-    process = subprocess.Popen(command, cwd=folder, env=plain_environment(), stderr=subprocess.PIPE, text=True)
-    assert process.stderr
-    try:
-        message = json.loads(process.stderr.readline())["message"]
-        yield process, message, int(re.findall(r":(\d+)/$", message)[0])
-    finally:
-        kill(process)
-        process.stderr.close()
 
 
 def posted_by_tls(port: int, context: ssl.SSLContext) -> int:
@@ -51,7 +35,7 @@ def posted_by_tls(port: int, context: ssl.SSLContext) -> int:
 
 def refused(folder: Path, *options: str | Path, **environ: str) -> str:
     """Return what the command reports as it fails, which is one line."""
-    command = [PROGRAM, "serve", *options]
+    command: list[str | Path] = [PROGRAM, "serve", *options]
     done = subprocess.run(
         command, cwd=folder, env={**plain_environment(), **environ}, capture_output=True, text=True, check=False
     )
@@ -131,7 +115,7 @@ def test_a_wrong_setting_ends_the_start(tmp_path: Path) -> None:
 def test_a_terminal_gets_sentences(tmp_path: Path) -> None:
     """The first line is no JSON. A sender cannot write control characters."""
     terminal, other = pty.openpty()
-    command = [PROGRAM, "serve", "--port", "0", "--threads", "2"]
+    command: list[str | Path] = [PROGRAM, "serve", "--port", "0", "--threads", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, env=plain_environment(), stderr=other)
     os.close(other)
     try:

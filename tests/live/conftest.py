@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support import elastic_corpus, elastic_server, servers
 
-
 _FIXTURES = {"audited", "azure_url", "elastic", "gcs_url", "secured_elastic"}
 _PLACES = {"az", "elasticsearch", "gs"}
 _FILES = ("test_elastic", "test_kibana", "test_prometheus")
