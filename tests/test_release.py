@@ -91,9 +91,7 @@ def test_the_sdist_builds_the_same_wheel(tmp_path_factory: pytest.TempPathFactor
         }
 
 
-def test_the_wheel_serves_where_nothing_else_is_installed(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
-) -> None:
+def test_the_wheel_serves_in_a_fresh_environment(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     """In a fresh environment, as pipx makes one: the version, a stored list, and a clean end at SIGTERM."""
     uv, venv = BIN / "uv", tmp_path / "venv"
     wheel = f"{dist(tmp_path_factory) / WHEEL}[serve,metrics]"
