@@ -125,10 +125,10 @@ def test_the_wheel_serves_in_a_fresh_environment(tmp_path_factory: pytest.TempPa
 
 
 def test_every_version_in_the_project_is_the_packages() -> None:
-    """Tags of the image in manifests and pages are written by hand."""
+    """Manifests and pages name the image and the wheel with their versions."""
     listed = subprocess.run(["git", "ls-files", "*.md", "*.yaml"], cwd=ROOT, capture_output=True, check=True, text=True)
     found = {
-        name: set(re.findall(r"/auditsplit:(\d+\.\d+\.\d+)", (ROOT / name).read_text()))
+        name: set(re.findall(r"/auditsplit[:-](\d+\.\d+\.\d+)", (ROOT / name).read_text()))
         for name in listed.stdout.split()
     }
 
