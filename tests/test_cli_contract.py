@@ -22,12 +22,16 @@ from support.environment import plain_environment
 from support.eventlists import event, eventlist, line
 
 from auditsplit.cli import main
+from auditsplit.policy.profiles import profile
 
 PROGRAM = Path(sys.executable).parent / "auditsplit"
 NEEDS_A_SERVER = {"elasticsearch setup", "elasticsearch key", "ship", "serve"}
 """Commands whose examples talk to a server, or run until they are stopped. Their own tests run them."""
 
-REPORTING = {"check", "completeness counters", "completeness lines", "flags", "kubeconfig check", "split", "token"}
+REPORTING = {
+    *("check", "completeness counters", "completeness lines", "flags check", "flags size", "kubeconfig check"),
+    *("policy check", "policy explain", "policy try", "split", "token"),
+}
 """Commands that had ``--output json`` when this was written. They must keep it."""
 
 DOCUMENTS = {"elasticsearch key", "elasticsearch setup", "kubeconfig create", "kubeconfig from-list", "policy init"}
@@ -112,22 +116,45 @@ def test_the_examples_run(name: str, tmp_path: Path) -> None:
 def test_json_is_the_only_text_on_standard_output(name: str, tmp_path: Path) -> None:
     """With the last example and ``--output json``."""
     prepare(tmp_path)
-    text = next(text for text in examples(LEAVES[name]) if f"auditsplit {name}" in text and "|" not in text)
-    done = shell(re.sub(r" > \S+$", "", text.replace(" --format kubeadm", "")) + " --output json")
+    text = next(
+        text
+        for text in examples(LEAVES[name])
+        if f"auditsplit {name.removesuffix(' size')} " in f"{text} " and "|" not in text
+    )
+    done = shell(re.sub(r" > \S+$| --output json", "", text.replace(" --format kubeadm", "")) + " --output json")
 
     assert done.returncode in (0, 1), done.stderr
     assert isinstance(json.loads(done.stdout), dict)
 
 
+MANIFEST = """\
+apiVersion: v1
+kind: Pod
+spec:
+  containers:
+  - command: [kube-apiserver, --audit-policy-file=/etc/kubernetes/audit/policy.yaml, --audit-log-path=-]
+"""
+
+
 def prepare(folder: Path) -> None:
-    """Write the files that the examples read."""
+    """Write the files that the examples read, and stand-ins for the programs that ask servers."""
     (folder / "var/log").mkdir(parents=True)
     (folder / "var/log/kube-audit-alice").write_bytes(line("alice") + b"\n")
-    (folder / "audit.log").write_bytes(line("alice") + b"\n")
+    times = ("2026-11-23T10:00:00Z", "2026-11-23T10:00:10Z")
+    (folder / "audit.log").write_bytes(b"".join(line("alice", stageTimestamp=time) + b"\n" for time in times))
     (folder / "kubeconfigs").mkdir()
     reading = 'apiserver_audit_event_total 3\nauditsplit_events_stored_total{cluster="default"} 3\n'
     for name in ("before", "after"):
         (folder / name).write_text(reading)
+    (folder / "policy.yaml").write_text(profile("recommended"))
+    (folder / "kube-apiserver.yaml").write_text(MANIFEST)
+    (folder / "cluster.yaml").write_text("apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\n")
+    (folder / "tried.json").write_text('{"rate":20,"peak":40,"eventBytes":2000}')
+    (folder / "bin").mkdir()
+    for name, printed in (("curl", "before"), ("kubectl", "cluster.yaml")):
+        program = folder / "bin" / name
+        program.write_text(f"#!/bin/sh\ncat {folder}/{printed}\n")
+        program.chmod(0o755)
     (folder / "clusters.yaml").write_text("- {name: a, server: 'https://audit.example.com'}\n")
     made = run("kubeconfig", "create", "prod", "--server", "https://127.0.0.1:9", "--output", "kubeconfigs/prod.yaml")
     assert made.exit_code == 0, made.output
@@ -137,11 +164,9 @@ def prepare(folder: Path) -> None:
 
 def shell(text: str) -> subprocess.CompletedProcess[str]:
     """Run an example in the working directory, where a file may be replaced."""
-    if "kubeconfig" in text and " --server" in text:
+    if (" --server" in text and "kubeconfig" in text) or " --output policy.yaml" in text:
         text += " --force"
-    if "curl" in text:
-        return subprocess.CompletedProcess(text, 0, "", "")
-    environ = plain_environment() | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"}
+    environ = plain_environment() | {"PATH": f"{Path.cwd()}/bin:{PROGRAM.parent}:{os.environ['PATH']}"}
     return subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=False, env=environ, timeout=60)
 
 
@@ -294,7 +319,7 @@ def test_a_terminal_shows_no_json_log() -> None:
     os.close(ours)
     os.close(theirs)
 
-    assert shown == b"error: boom\r\n"
+    assert re.fullmatch(rb"\d\d:\d\d:\d\d ERROR +boom\r\n", shown)
     assert json.loads(piped.stderr)["message"] == "boom"
 
 

@@ -5,17 +5,16 @@ Each command has a module here and is registered at the end of this one. ``suppo
 
 from __future__ import annotations
 
-import logging
-import sys
-
 import click
 
+from auditsplit import __version__
 from auditsplit.cli.check import check
 from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
+from auditsplit.cli.serve import serve
 from auditsplit.cli.ship import ship
 from auditsplit.cli.split import split
 from auditsplit.cli.support.contract import CONTRACT, Program
@@ -28,18 +27,13 @@ from auditsplit.telemetry import logs
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     epilog=CONTRACT,
 )
-@click.version_option(package_name="auditsplit")
+@click.version_option(__version__, prog_name="auditsplit")
 def main() -> None:
     """Split Kubernetes audit EventLists into every user's own files.
 
     The environment has the settings, above all AUDIT_SINKS, the sinks' URLs. Without it, files go below ./var/log.
     """
-    if sys.stderr.isatty():
-        for level in (logging.INFO, logging.WARNING, logging.ERROR):
-            logging.addLevelName(level, logging.getLevelName(level).lower())
-        logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
-    else:
-        logs.configure()
+    logs.configure()
 
 
 for command in (
@@ -49,6 +43,7 @@ for command in (
     flags,
     kubeconfig,
     policy,
+    serve,
     ship,
     split,
     token,

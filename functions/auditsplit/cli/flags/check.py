@@ -17,9 +17,9 @@ from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import SIZE
 
 _EXAMPLES = example(
-    "auditsplit flags check /etc/kubernetes/manifests/kube-apiserver.yaml --platform cloud-run",
+    "auditsplit flags check kube-apiserver.yaml --platform cloud-run",
     "kubectl -n kube-system get cm kubeadm-config -o yaml | auditsplit flags check -",
-    "auditsplit flags check /proc/$(pidof kube-apiserver)/cmdline --output json",
+    "auditsplit flags check kube-apiserver.yaml --output json",
 )
 
 

@@ -108,6 +108,7 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
     "--format",
     "form",
     type=click.Choice([*INSTALLERS]),
+    metavar="FORMAT",
     default="flags",
     show_default=True,
     help="; ".join(f"{name}: {installer.title}" for name, installer in INSTALLERS.items()),

@@ -13,9 +13,7 @@ from auditsplit.policy import lint
 from auditsplit.policy.load import Loaded
 from auditsplit.policy.problems import Problem
 
-_EXAMPLE = example(
-    "auditsplit policy check /etc/kubernetes/audit/policy.yaml", "auditsplit policy init | auditsplit policy check -"
-)
+_EXAMPLE = example("auditsplit policy check policy.yaml", "auditsplit policy init | auditsplit policy check -")
 _WORDS = {"refused": "error", "warned": "warning", "suspect": "finding"}
 
 

@@ -19,7 +19,7 @@ from auditsplit.policy.load import Loaded
 from auditsplit.policy.rules import Decision, evaluate
 
 _EXAMPLE = example(
-    "auditsplit policy explain policy.yaml /var/log/kubernetes/audit/audit.log",
+    "auditsplit policy explain policy.yaml audit.log",
     "auditsplit policy explain policy.yaml --request 'verb=delete user=alice resource=apps/deployments name=y'",
 )
 _EXAMPLES_SHOWN = 2

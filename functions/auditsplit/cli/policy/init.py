@@ -20,7 +20,7 @@ from auditsplit.policy.profiles import PROFILES, profile
 _MODE = 0o644
 
 
-_EXAMPLE = example("auditsplit policy init --output policy.yaml", "auditsplit policy init --from tests/data/audit.log")
+_EXAMPLE = example("auditsplit policy init --output policy.yaml", "auditsplit policy init --from audit.log")
 
 
 @click.command(

@@ -15,8 +15,8 @@ from auditsplit.policy.load import Loaded
 from auditsplit.policy.trial import DAY_S, Trial
 
 _EXAMPLE = example(
-    "auditsplit policy try policy.yaml /var/log/kubernetes/audit/",
-    "auditsplit policy try policy.yaml tests/data/audit.log --output json > tried.json",
+    "auditsplit policy try policy.yaml var/log",
+    "auditsplit policy try policy.yaml audit.log --output json > tried.json",
     "auditsplit flags --from tried.json --platform lambda",
 )
 _ROWS = 10
