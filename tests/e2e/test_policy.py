@@ -69,7 +69,6 @@ def test_the_lines_are_those_of_an_apiserver_with_the_policy(way: Callable[..., 
     stored = asked(line for _, line in held(function).elements())
     expected = asked(deciding.audit_log())
 
-    print("E", (expected - stored).total(), *list((expected - stored).elements())[:3], sep="\n")
     assert list((stored - expected).elements()) == list((expected - stored).elements()) == []
     assert stored.total() > 100
     levels = Counter(json.loads(line)["level"] for line in stored.elements())

@@ -41,6 +41,10 @@ def check(kubeconfig: Path | None, cluster: str | None) -> None:
     failed = [sink for sink in open_ingest(settings).sinks if not _accepts(sink)]
     click.echo(f"senders: {_senders(settings)}")
     click.echo(f"redacted: {settings.redaction}")
+    policies = {"policy": settings.policy, **{f"policy for {each.url}": each.options.policy for each in settings.sinks}}
+    for name, policy in policies.items():
+        if policy:
+            click.echo(f"{name}: {policy}, {len(policy.policy.rules)} rules")
     if any(target.user == "impersonated" for target in settings.sinks):
         click.echo(_IMPERSONATED, err=True)
     refused = kubeconfig and not _accepted(kubeconfig, cluster, settings)

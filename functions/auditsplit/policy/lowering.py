@@ -92,7 +92,7 @@ def _start_of_bodies(text: bytes, head: PolicyHead, level: Level, end: int) -> i
     """Return where the bodies begin that an event at ``level`` does not have, and that end at ``end``.
 
     It follows from the lengths of the bodies. It is right only if it is the first place that has a body's name: then no
-    member before it has that name. So a caller must look for the names before it. None where the place has another name.
+    member before it has that name. So a caller must look for the names before it. None if the place has another name.
     """
     start = end
     if response := len(head.responseObject):
