@@ -274,3 +274,47 @@ def test_no_policy_is_none() -> None:
     assert AppliedPolicy.parse("") is NO_POLICY
     assert AppliedPolicy.from_option("", "authenticated") is NO_POLICY
     assert (bool(NO_POLICY), str(NO_POLICY)) == (False, "")
+
+
+REFERENCES = [
+    None,
+    {"resource": ""},
+    {"resource": "pods", "name": "a"},
+    {"resource": "pods", "name": "b", "namespace": "x"},
+    {"resource": "pods", "subresource": "exec", "name": "a", "namespace": "x"},
+    {"resource": "namespaces", "name": "x", "namespace": "x"},
+    {"resource": "deployments", "apiGroup": "apps", "name": "a"},
+]
+URIS = ["/", "/healthz", "/api/v1/pods", "/api/v1/pods/a", "/api/v1/namespaces/x/pods/b", "/apis/apps/v1/deployments"]
+
+
+@PROPERTY
+@given(st.integers(0, 2**32))
+def test_what_is_kept_of_decisions_never_mixes_requests(seed: int) -> None:
+    """Each event of many similar events, also of senders whose URL and ``objectRef`` differ, is decided for itself."""
+    draw = random.Random(seed)  # noqa: S311
+    applied = AppliedPolicy.parse(json.dumps(policies.policy(draw)))
+    events = read(
+        *(
+            recorded(
+                "Metadata",
+                verb=draw.choice(("get", "list", "create", "update")),
+                requestURI=draw.choice(URIS),
+                objectRef=draw.choice(REFERENCES),
+                user={"username": draw.choice(policies.USERS), "groups": policies.some(draw, policies.GROUPS)},
+                stage=draw.choice(("RequestReceived", "ResponseComplete")),
+            )
+            for _ in range(200)
+        )
+    )
+
+    together = [bytes(each.raw) for each in applied.apply(events)]
+
+    alone = [bytes(kept.raw) for each in events for kept in AppliedPolicy(applied.policy).apply([each])]
+    decided = [evaluate(applied.policy, attributes.request_of(each)) for each in events]
+    expected = [
+        bytes(each.raw)
+        for each, decision in zip(events, decided, strict=True)
+        if decision.level != "None" and each.head.stage not in decision.omit_stages
+    ]
+    assert together == alone == expected

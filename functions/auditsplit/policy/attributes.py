@@ -113,6 +113,12 @@ def head_of(event: Event) -> NamedHead:
     return cast("NamedHead", head)
 
 
+def name_of(event: Event) -> str:
+    """Return ``objectRef.name`` of ``event``, empty without one."""
+    reference = head_of(event).objectRef
+    return (reference and reference.name) or ""
+
+
 def request_of(event: Event) -> Request:
     """Return the request of ``event``. `Undecodable` if its fields cannot be decoded."""
     return of(head_of(event))
