@@ -139,7 +139,8 @@ FLOORS = [
     {"auditsplit.routing"},
     {"auditsplit.decode"},
     {"auditsplit.auth"},
-    {"auditsplit.atomic", "auditsplit.deadline", "auditsplit.errors", "auditsplit.event", "auditsplit.receipts"},
+    {"auditsplit.atomic", "auditsplit.deadline", "auditsplit.environ"},
+    {"auditsplit.errors", "auditsplit.event", "auditsplit.receipts"},
 ]
 """The rooms from top to bottom. A room imports from lower floors. On its own floor only `ingest` is below `replay`."""
 

@@ -13,6 +13,7 @@ from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
+from auditsplit.cli.ship import ship
 from auditsplit.cli.split import split
 from auditsplit.cli.token import token
 from auditsplit.telemetry import logs
@@ -35,6 +36,7 @@ for command in (
     flags,
     kubeconfig,
     policy,
+    ship,
     split,
     token,
 ):

@@ -46,6 +46,7 @@ _omitted = Counter(
     "Events that a policy dropped, each batch once. `sink` is empty for `AUDIT_POLICY`, which is for all sinks.",
     ["cluster", "sink"],
 )
+_skipped = Counter("auditsplit_records_skipped", "Records of other logs in a cloud's envelope.", ["cluster"])
 _bytes_in = Counter("auditsplit_received_bytes", "Bytes of bodies, as sent.", ["cluster"])
 _bytes_out = Counter("auditsplit_written_bytes", "Bytes that sinks were given.", ["cluster", "sink"])
 _phases = Histogram(
@@ -73,6 +74,7 @@ def count(figures: Figures, status: int, clusters: Collection[str]) -> None:
     _bytes_in.labels(cluster).inc(figures.bytes_in)
     _received.labels(cluster).inc(figures.events + figures.omitted)
     _truncated.labels(cluster).inc(figures.truncated)
+    _skipped.labels(cluster).inc(figures.skipped)
     stored = status == HTTPStatus.OK
     if stored:
         (_duplicate if figures.duplicate else _stored).labels(cluster).inc(figures.events)
