@@ -228,6 +228,22 @@ def test_more_different_requests_than_are_kept_are_decided_right() -> None:
     assert len(policy.apply(events)) == len(policy.apply(events)) == len(names) - 1
 
 
+@pytest.mark.parametrize("field", ["requestURI", "namespace", "name"])
+def test_long_requests_are_decided_and_not_kept(field: str) -> None:
+    """A user can send a megabyte in each request, so what is kept must not grow with it."""
+    group = GroupResources("", ("pods",), ("a",))
+    policy = AppliedPolicy(Policy((Rule(level="None", resources=(group,)), Rule(level="Metadata"))))
+    reference = {"resource": "pods", "namespace": "x", "name": "a"}
+    long = "x" * 100_000
+    fields = {"requestURI": f"/{long}"} if field == "requestURI" else {"objectRef": {**reference, field: long}}
+
+    events = read(recorded("Metadata", **{"objectRef": reference, **fields}), recorded("Metadata", objectRef=reference))
+
+    assert len(policy.apply(events)) == (1 if field == "name" else 0)
+    kept = [policy._decisions._actions, policy._decisions._undecided, policy._decisions._closer]
+    assert long not in str(kept)
+
+
 def test_redaction_still_applies() -> None:
     """Of what the policy keeps, and with its mark."""
     secret = recorded(objectRef={"resource": "secrets"})

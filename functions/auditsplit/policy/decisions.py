@@ -18,6 +18,7 @@ from auditsplit.policy.rules import LEVELS, Decision, GroupResources, Level, Pol
 
 V = TypeVar("V")
 _MAX_KEPT = 10_000  # a user can send any number of different requests
+_MAX_KEPT_CHARACTERS = 1000  # of what a user can choose in each
 _ORDER: dict[str | None, int] = {level: order for order, level in enumerate(LEVELS)}
 _UNKNOWN = _ORDER["RequestResponse"]  # an event without a known level may have bodies
 _REQUEST = _ORDER["Request"]
@@ -62,6 +63,8 @@ class Decisions:
     def _action(self, event: Event, seen: object) -> Action:
         """Return the action for an event whose head alone is not known to decide."""
         head = cast("PolicyHead", event.head)
+        if not _is_short(head):
+            return _action_of(evaluate(self._policy, attributes.request_of(event)), head)
         if seen not in self._undecided:
             decision = self._by_head(head)
             if decision is not None:
@@ -103,9 +106,21 @@ class Decisions:
         decision = self._closer.get(key)
         if decision is None:
             decision = evaluate(self._policy, attributes.request_of(event))
-            if reference is None or not (referred and filled) or attributes.agree(reference, urls.parse(uri or "")):
+            complete = reference is None or not (referred and filled)
+            if reference is not None and not complete:
+                complete = attributes.agree(reference, urls.parse(uri or ""))
+            if complete and len(name or "") <= _MAX_KEPT_CHARACTERS:
                 _keep(self._closer, key, decision)
         return decision
+
+
+def _is_short(head: PolicyHead) -> bool:
+    """Return whether what a user can choose in the fields of ``head`` is short enough to be kept."""
+    user, reference = head.user, head.objectRef
+    chosen = [head.requestURI, user and user.username]
+    if reference is not None:
+        chosen += [reference.namespace, reference.resource, reference.subresource, reference.apiGroup]
+    return sum(len(text) for text in chosen if text) <= _MAX_KEPT_CHARACTERS
 
 
 def _keep(kept: dict[object, V], key: object, value: V) -> None:

@@ -35,7 +35,7 @@ _TIMES = b',"requestReceivedTimestamp":"'
 _TIMES_BYTES = len(
     ',"requestReceivedTimestamp":"2026-11-23T10:00:00.000000Z","stageTimestamp":"2026-11-23T10:00:00.000000Z"'
 )
-_MAX_KEPT = 10_000
+_MAX_KEPT, _MAX_KEPT_BYTES = 10_000, 1000
 
 
 def lowered(event: Event, action: Action) -> Event:
@@ -130,7 +130,8 @@ def _is_plain_end(end: bytes, level: Level) -> bool:
         )
         if len(_plain_ends) >= _MAX_KEPT:
             _plain_ends.clear()
-        _plain_ends[end, level] = plain
+        if len(end) <= _MAX_KEPT_BYTES:
+            _plain_ends[end, level] = plain
     return plain
 
 
