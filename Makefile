@@ -90,6 +90,7 @@ audit: .venv/ready ## known vulnerabilities of the locked packages, as far as th
 
 bench: .venv/ready servers ## every figure in benchmarks/README.md, measured here
 	$(BIN)/python benchmarks/split_kernel.py
+	$(BIN)/python benchmarks/policy.py
 	$(BIN)/python benchmarks/hostile.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/parts.py

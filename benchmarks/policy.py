@@ -1,7 +1,8 @@
 """A policy that is applied to a batch, against the split kernel without one.
 
 Both take turns in every round, so that a busy machine slows both; what counts is the ratio. The policy has 40 rules, of
-which few match an event before the last. Its decisions are kept, as in a server that has received batches before.
+which most match few events, as clusters have them for their own. The last rules are those of a profile, or one rule
+for every event. Decisions are kept, as in a server that has received batches before.
 """
 
 from __future__ import annotations

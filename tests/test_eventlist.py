@@ -52,7 +52,7 @@ def only_the_scan() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "parse_envelope", lambda _: None)
-        patch.setitem(decoding.head_decoders, Head, refuse)
+        patch.setitem(decoding.decoders, Head, refuse)
         patch.setattr(fallback, "decode_object", refuse)
         yield
 

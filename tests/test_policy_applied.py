@@ -228,6 +228,22 @@ def test_more_different_requests_than_are_kept_are_decided_right() -> None:
     assert len(policy.apply(events)) == len(policy.apply(events)) == len(names) - 1
 
 
+@pytest.mark.parametrize("field", ["requestURI", "namespace", "name"])
+def test_long_requests_are_decided_and_not_kept(field: str) -> None:
+    """A user can send a megabyte in each request, so what is kept must not grow with it."""
+    group = GroupResources("", ("pods",), ("a",))
+    policy = AppliedPolicy(Policy((Rule(level="None", resources=(group,)), Rule(level="Metadata"))))
+    reference = {"resource": "pods", "namespace": "x", "name": "a"}
+    long = "x" * 100_000
+    fields = {"requestURI": f"/{long}"} if field == "requestURI" else {"objectRef": {**reference, field: long}}
+
+    events = read(recorded("Metadata", **{"objectRef": reference, **fields}), recorded("Metadata", objectRef=reference))
+
+    assert len(policy.apply(events)) == (1 if field == "name" else 0)
+    kept = [policy._decisions._actions, policy._decisions._undecided, policy._decisions._closer]
+    assert long not in str(kept)
+
+
 def test_redaction_still_applies() -> None:
     """Of what the policy keeps, and with its mark."""
     secret = recorded(objectRef={"resource": "secrets"})
@@ -274,3 +290,47 @@ def test_no_policy_is_none() -> None:
     assert AppliedPolicy.parse("") is NO_POLICY
     assert AppliedPolicy.from_option("", "authenticated") is NO_POLICY
     assert (bool(NO_POLICY), str(NO_POLICY)) == (False, "")
+
+
+REFERENCES = [
+    None,
+    {"resource": ""},
+    {"resource": "pods", "name": "a"},
+    {"resource": "pods", "name": "b", "namespace": "x"},
+    {"resource": "pods", "subresource": "exec", "name": "a", "namespace": "x"},
+    {"resource": "namespaces", "name": "x", "namespace": "x"},
+    {"resource": "deployments", "apiGroup": "apps", "name": "a"},
+]
+URIS = ["/", "/healthz", "/api/v1/pods", "/api/v1/pods/a", "/api/v1/namespaces/x/pods/b", "/apis/apps/v1/deployments"]
+
+
+@PROPERTY
+@given(st.integers(0, 2**32))
+def test_what_is_kept_of_decisions_never_mixes_requests(seed: int) -> None:
+    """Each event of many similar events, also of senders whose URL and ``objectRef`` differ, is decided for itself."""
+    draw = random.Random(seed)  # noqa: S311
+    applied = AppliedPolicy.parse(json.dumps(policies.policy(draw)))
+    events = read(
+        *(
+            recorded(
+                "Metadata",
+                verb=draw.choice(("get", "list", "create", "update")),
+                requestURI=draw.choice(URIS),
+                objectRef=draw.choice(REFERENCES),
+                user={"username": draw.choice(policies.USERS), "groups": policies.some(draw, policies.GROUPS)},
+                stage=draw.choice(("RequestReceived", "ResponseComplete")),
+            )
+            for _ in range(200)
+        )
+    )
+
+    together = [bytes(each.raw) for each in applied.apply(events)]
+
+    alone = [bytes(kept.raw) for each in events for kept in AppliedPolicy(applied.policy).apply([each])]
+    decided = [evaluate(applied.policy, attributes.request_of(each)) for each in events]
+    expected = [
+        bytes(each.raw)
+        for each, decision in zip(events, decided, strict=True)
+        if decision.level != "None" and each.head.stage not in decision.omit_stages
+    ]
+    assert together == alone == expected

@@ -221,8 +221,7 @@ def _parsed(reader: Reader, name: str, parse: Callable[[str], T], default: T) ->
 
 
 def _cluster(text: str) -> str:
-    check_cluster(text or _CLUSTER)
-    return text or _CLUSTER
+    return check_cluster(text or _CLUSTER)
 
 
 def _bytes(reader: Reader, name: str, default: int) -> int:

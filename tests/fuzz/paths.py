@@ -34,15 +34,15 @@ def _refuse(_: object) -> None:
     raise msgspec.DecodeError
 
 
-_REFUSING = dict.fromkeys(eventlist.head_decoders, _refuse)
+_REFUSING = dict.fromkeys(eventlist.decoders, _refuse)
 _NO_SPLIT: Mapping[str, Any] = {"_split_at_starts": _no_split}
 PATHS: Mapping[str, Mapping[str, Any]] = {
     "as served": {},
     "without the split": _NO_SPLIT,
-    "each item refused by the parser": {**_NO_SPLIT, "head_decoders": _REFUSING},
-    "split, each item refused by the parser": {"head_decoders": _REFUSING},
+    "each item refused by the parser": {**_NO_SPLIT, "decoders": _REFUSING},
+    "split, each item refused by the parser": {"decoders": _REFUSING},
     "list refused by the parser": {**_NO_SPLIT, "parse_envelope": _no_split},
-    "list and items refused by the parser": {**_NO_SPLIT, "parse_envelope": _no_split, "head_decoders": _REFUSING},
+    "list and items refused by the parser": {**_NO_SPLIT, "parse_envelope": _no_split, "decoders": _REFUSING},
 }
 """What each path replaces in `eventlist`, so that the paths before it give up."""
 

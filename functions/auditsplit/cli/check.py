@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def check(kubeconfig: Path | None, cluster: str | None, *, as_json: bool) -> Non
         click.echo(_IMPERSONATED, err=True)
     accepted = _accepted(kubeconfig, cluster, settings) if kubeconfig else None
     lines = [f"{name}: accepts events" for name, good in accepts.items() if good]
-    lines += [f"senders: {_senders(settings)}", f"redacted: {settings.redaction}"]
+    lines += [f"senders: {_senders(settings)}", f"redacted: {settings.redaction}", *_policies(settings)]
     if accepted:
         lines.append(f"{kubeconfig}: accepted as the cluster {accepted}")
     if as_json:
@@ -61,6 +62,14 @@ def check(kubeconfig: Path | None, cluster: str | None, *, as_json: bool) -> Non
     else:
         click.echo("\n".join(lines))
     sys.exit(0 if all(accepts.values()) and accepted != "" else FINDINGS)
+
+
+def _policies(settings: Settings) -> Iterator[str]:
+    """Yield a line for each policy that is applied."""
+    policies = {"policy": settings.policy, **{f"policy for {each.url}": each.options.policy for each in settings.sinks}}
+    for name, policy in policies.items():
+        if policy:
+            yield f"{name}: {policy}, {len(policy.policy.rules)} rules"
 
 
 def _senders(settings: Settings) -> str:

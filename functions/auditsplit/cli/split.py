@@ -79,13 +79,15 @@ def _summary(counts: Counter[str]) -> dict[str, int]:
     """Return how many events were stored, and stored before, and how many items were rejected or skipped."""
     before = counts["duplicate"]
     stored = counts["events"] - before
-    return {"stored": stored, "storedBefore": before, "rejected": counts["rejected"], "skipped": counts["skipped"]}
+    others = {name: counts[name] for name in ("rejected", "omitted", "skipped")}
+    return {"stored": stored, "storedBefore": before, **others}
 
 
 def _sentence(sinks: list[str], counts: dict[str, int]) -> str:
     return (
         f"{counts['stored']} events stored in {', '.join(sinks)}, "
         f"{counts['storedBefore']} were stored before, {counts['rejected']} rejected"
+        + (f", {counts['omitted']} dropped by policy" if counts["omitted"] else "")
         + (f", {counts['skipped']} records of other logs left out" if counts["skipped"] else "")
     )
 

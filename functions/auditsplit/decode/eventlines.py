@@ -49,7 +49,7 @@ def _as_logged(line: bytes, heads: type[Head]) -> Event | None:
     """Return the event of a line as the log backend writes it. None for any other line, or if the parser refuses it."""
     if line.startswith(_LINE_START) and b"\r" not in line:
         with contextlib.suppress(*REFUSALS):
-            return Event(eventlist.head_decoders[heads](line), memoryview(line))
+            return Event(eventlist.decoders[heads](line), memoryview(line))
     return None
 
 

@@ -49,7 +49,9 @@ bodies are smaller."""
 _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
-head_decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead)}
+decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead)}
+"""The decoder of each kind of head."""
+
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
 _NEXT_ITEM = b"}," + _ITEM_START
@@ -148,7 +150,7 @@ def _split_at_starts(body: bytes, heads: type[Head] = Head) -> list[Event] | Non
 def _parse_items(items: list[memoryview], heads: type[Head]) -> list[Event] | None:
     """Return the items as events. None if the parser refuses any of them."""
     try:
-        return list(map(Event, map(head_decoders[heads], items), items))
+        return list(map(Event, map(decoders[heads], items), items))
     except REFUSALS:
         return None
 
@@ -195,7 +197,7 @@ def _decode_item(
     event: Event | None = None
     if safe is None or not SURROGATE.search(raw):
         with contextlib.suppress(*REFUSALS):
-            event = Event(head_decoders[heads](raw), raw)
+            event = Event(decoders[heads](raw), raw)
     event = event or fallback.read_event(raw, heads, safe, marks)
     if not _HAS_FIELDS.match(raw):
         raise Undecodable("the item has no fields")

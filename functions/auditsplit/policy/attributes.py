@@ -19,9 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-import msgspec
-
-from auditsplit.decode import fallback
+from auditsplit.decode import eventlist, fallback
 from auditsplit.decode.outline import REFUSALS
 from auditsplit.event import Event, Head, NamedHead, NamedReference, PolicyReference
 from auditsplit.policy import urls
@@ -98,7 +96,7 @@ def differences(head: NamedHead) -> Iterator[str]:
 def decoded(event: Event, heads: type[Head]) -> Event:
     """Return ``event`` with another kind of head. `Undecodable` if a field is malformed."""
     try:
-        return Event(msgspec.json.decode(event.raw, type=heads), event.raw, event.members, event.marks)
+        return Event(eventlist.decoders[heads](event.raw), event.raw, event.members, event.marks)
     except REFUSALS:
         marks = None if event.marks is None else memoryview(event.marks)
         return fallback.read_event(event.raw, heads, marks=marks)
@@ -111,6 +109,12 @@ def head_of(event: Event) -> NamedHead:
     """
     head = event.head if isinstance(event.head, NamedHead) else decoded(event, NamedHead).head
     return cast("NamedHead", head)
+
+
+def name_of(event: Event) -> str:
+    """Return ``objectRef.name`` of ``event``, empty without one."""
+    reference = head_of(event).objectRef
+    return (reference and reference.name) or ""
 
 
 def request_of(event: Event) -> Request:

@@ -18,10 +18,11 @@ from auditsplit.policy.rules import LEVELS, Decision, GroupResources, Level, Pol
 
 V = TypeVar("V")
 _MAX_KEPT = 10_000  # a user can send any number of different requests
+_MAX_KEPT_CHARACTERS = 1000  # of what a user can choose in each
 _ORDER: dict[str | None, int] = {level: order for order, level in enumerate(LEVELS)}
 _UNKNOWN = _ORDER["RequestResponse"]  # an event without a known level may have bodies
 _REQUEST = _ORDER["Request"]
-_SEEN = attrgetter(*(f"head.{name}" for name in ("level", "stage", "verb", "user", "objectRef")))
+_SEEN = attrgetter("level", "stage", "verb", "user", "objectRef")
 
 
 class Action(msgspec.Struct, frozen=True, eq=False):
@@ -53,7 +54,7 @@ class Decisions:
 
         Raises `Undecodable` for an event whose fields are malformed.
         """
-        seen = list(map(_SEEN, events))
+        seen = list(map(_SEEN, [event.head for event in events]))
         found = list(map(self._actions.get, seen))
         if all(found):
             return cast("list[Action]", found)
@@ -62,6 +63,8 @@ class Decisions:
     def _action(self, event: Event, seen: object) -> Action:
         """Return the action for an event whose head alone is not known to decide."""
         head = cast("PolicyHead", event.head)
+        if not _is_short(head):
+            return _action_of(evaluate(self._policy, attributes.request_of(event)), head)
         if seen not in self._undecided:
             decision = self._by_head(head)
             if decision is not None:
@@ -94,20 +97,30 @@ class Decisions:
         return evaluate(self._policy, request)
 
     def _by_request(self, event: Event, head: PolicyHead) -> Decision:
-        """Return the decision about the whole request. It is kept if the key has all that the decision needs."""
+        """Return the decision about the whole request. It is kept if a key has all that the decision needs."""
         reference, uri = head.objectRef, head.requestURI
-        if reference is None or (head.verb in attributes.FILLED and attributes.agree(reference, urls.parse(uri or ""))):
-            key: object = (head.verb, head.user, reference, uri)
-        elif reference.resource and head.verb not in attributes.FILLED:
-            named = attributes.head_of(event).objectRef
-            key = (head.verb, head.user, reference, named and named.name, "")
-        else:
-            return evaluate(self._policy, attributes.request_of(event))
+        filled = head.verb in attributes.FILLED
+        referred = reference is not None and bool(reference.resource)
+        name = attributes.name_of(event) if referred and not filled else None
+        key = (head.verb, head.user, reference, name, uri if name is None else None)
         decision = self._closer.get(key)
         if decision is None:
             decision = evaluate(self._policy, attributes.request_of(event))
-            _keep(self._closer, key, decision)
+            complete = reference is None or not (referred and filled)
+            if reference is not None and not complete:
+                complete = attributes.agree(reference, urls.parse(uri or ""))
+            if complete and len(name or "") <= _MAX_KEPT_CHARACTERS:
+                _keep(self._closer, key, decision)
         return decision
+
+
+def _is_short(head: PolicyHead) -> bool:
+    """Return whether what a user can choose in the fields of ``head`` is short enough to be kept."""
+    user, reference = head.user, head.objectRef
+    chosen = [head.requestURI, user and user.username]
+    if reference is not None:
+        chosen += [reference.namespace, reference.resource, reference.subresource, reference.apiGroup]
+    return sum(len(text) for text in chosen if text) <= _MAX_KEPT_CHARACTERS
 
 
 def _keep(kept: dict[object, V], key: object, value: V) -> None:

@@ -29,12 +29,13 @@ _DROPPED: dict[Level, tuple[str, ...]] = {"Metadata": BODIES, "Request": (_RESPO
 _TRUNCATED = "audit.k8s.io/truncated"
 _REQUEST_KEY, _RESPONSE_KEY = (b',"%b":' % body.encode() for body in BODIES)
 _STARTS: dict[str | None, bytes] = {level: b'{"level":"%b"' % level.encode() for level in LEVELS}
-_ESCAPE = b"\\u00"
+_KEY_END = b'Object":'  # of the names of both bodies
+_BACKSLASH = b"\\"
 _TIMES = b',"requestReceivedTimestamp":"'
 _TIMES_BYTES = len(
     ',"requestReceivedTimestamp":"2026-11-23T10:00:00.000000Z","stageTimestamp":"2026-11-23T10:00:00.000000Z"'
 )
-_MAX_KEPT = 10_000
+_MAX_KEPT, _MAX_KEPT_BYTES = 10_000, 1000
 
 
 def lowered(event: Event, action: Action) -> Event:
@@ -79,32 +80,34 @@ def _quickly(text: bytes, head: PolicyHead, level: Level) -> bytes | None:
         return None
     if not _is_plain_end(text[end + _TIMES_BYTES :], level):
         return None
-    start = _start_of_bodies(text, head, level, end)
-    if start is None:
+    starts = _starts_of_bodies(text, head, end)
+    if starts is None:
         return None
-    rest = text[len(before) : start]
-    if _RESPONSE_KEY in rest or (level == "Metadata" and _REQUEST_KEY in rest) or _has_escaped_letter(rest):
+    first, second = starts
+    prefix = text[len(before) : first]
+    if _KEY_END in prefix or _has_escaped_letter(prefix):
         return None
+    rest = prefix if level == "Metadata" else text[len(before) : second]
     return b"".join((_STARTS[level], rest, text[end:]))
 
 
-def _start_of_bodies(text: bytes, head: PolicyHead, level: Level, end: int) -> int | None:
-    """Return where the bodies begin that an event at ``level`` does not have, and that end at ``end``.
+def _starts_of_bodies(text: bytes, head: PolicyHead, end: int) -> tuple[int, int] | None:
+    """Return where the body of the request begins, and that of the response, which ends at ``end``.
 
-    It follows from the lengths of the bodies. It is right only if it is the first place that has a body's name: then no
-    member before it has that name. So a caller must look for the names before it. None where the place has another
-    name.
+    They follow from the lengths of the bodies. They are right only if no member before them has the name of a body, so
+    a caller must look for these names. None if other names are at these places.
     """
-    start = end
+    second = end
     if response := len(head.responseObject):
-        start -= response + len(_RESPONSE_KEY)
-        if not text.startswith(_RESPONSE_KEY, start):
+        second -= response + len(_RESPONSE_KEY)
+        if not text.startswith(_RESPONSE_KEY, second):
             return None
-    if level == "Metadata" and (request := len(head.requestObject)):
-        start -= request + len(_REQUEST_KEY)
-        if not text.startswith(_REQUEST_KEY, start):
+    first = second
+    if request := len(head.requestObject):
+        first -= request + len(_REQUEST_KEY)
+        if not text.startswith(_REQUEST_KEY, first):
             return None
-    return start
+    return first, second
 
 
 _plain_ends: dict[tuple[bytes, Level], bool] = {}
@@ -127,12 +130,13 @@ def _is_plain_end(end: bytes, level: Level) -> bool:
         )
         if len(_plain_ends) >= _MAX_KEPT:
             _plain_ends.clear()
-        _plain_ends[end, level] = plain
+        if len(end) <= _MAX_KEPT_BYTES:
+            _plain_ends[end, level] = plain
     return plain
 
 
 def _has_escaped_letter(text: bytes) -> bool:
-    return _ESCAPE in text and ESCAPED_LETTER.search(text) is not None
+    return _BACKSLASH in text and ESCAPED_LETTER.search(text) is not None
 
 
 def _by_outline(outline: Outline, level: Level, managed: Collection[str]) -> bytes:

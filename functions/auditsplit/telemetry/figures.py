@@ -33,12 +33,12 @@ class Figures(msgspec.Struct):
     truncated: int = 0
     """Events whose bodies kube-apiserver removed, as the annotation ``audit.k8s.io/truncated`` says, and lines whose
     end a cloud cut off."""
-    skipped: int = 0
-    """Records of other logs in a cloud's envelope."""
     omitted: int = 0
     """Events that ``AUDIT_POLICY`` dropped. They are not among ``events``."""
     omitted_by_sink: dict[str, int] = {}
     """By sink with a policy of its own: the events among ``events`` that this policy dropped."""
+    skipped: int = 0
+    """Records of other logs in a cloud's envelope."""
     duplicate: bool = False
     """Whether every sink had the batch before: a retry of a batch that is stored."""
     bytes_in: int = 0
@@ -91,9 +91,9 @@ class Figures(msgspec.Struct):
             "users": self.users,
             "rejected": self.rejected,
             "truncated": self.truncated,
-            "skipped": self.skipped,
             "omitted": self.omitted,
             "omittedBySink": self.omitted_by_sink,
+            "skipped": self.skipped,
             "duplicates": self.events if self.duplicate else 0,
             "bytesIn": self.bytes_in,
             "bytesOut": sum(self.bytes_out.values()),
