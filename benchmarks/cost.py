@@ -14,7 +14,7 @@ from auditsplit.apiserver.flags.sizing import example
 from auditsplit.telemetry import logs
 
 # Measured, on one core of the machine of benchmarks/README.md.
-CPU_S_PER_MILLION = 11.7
+CPU_S_PER_MILLION = 13.8
 """CPU seconds for a million events of 2.2 kB in batches of 400: `server.py`, auditsplit, one connection."""
 CPU_S_PER_BATCH = 0.0005
 """What a batch costs in itself: `growth.py`. Part of the former in batches of 400, so it is a little too much there."""
@@ -172,7 +172,7 @@ def numbers() -> Iterator[str]:
     yield "| number | value | from |"
     yield "| --- | --- | --- |"
     yield (
-        f"| CPU for a million events | {CPU_S_PER_MILLION} s | `server.py`: the file sink, 400 events of 2.2 kB a "
+        f"| CPU for a million events | {CPU_S_PER_MILLION} s | `server.py`: the file sink, 400 events of a busy cluster a "
         "batch, on a quiet machine; its own figures went up to 17.2 |"
     )
     yield (

@@ -278,7 +278,7 @@ def test_a_missing_file_is_misuse(tmp_path: Path) -> None:
     result = run(str(tmp_path / "none"))
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "No such file or directory" in result.stderr
+    assert "no such file or directory" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
     """The malformed items, with commas between. The scan has one span for a run of scalars."""
 
 
-def _no_split(_: bytes) -> None:
+def _no_split(*_: object) -> None:
     return None
 
 

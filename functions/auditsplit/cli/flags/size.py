@@ -20,7 +20,6 @@ from auditsplit.cli.support.tried_figures import Figures
 from auditsplit.errors import SettingsError
 
 _LONGEST_OUTAGE_S = 3600
-_EVENT_BYTES = 2000
 _RATE = FiniteRange(0.001, 100_000)
 _EXAMPLES = example(
     "auditsplit flags --rate 200 --event-size 2kB --platform lambda",
@@ -160,7 +159,7 @@ def size(  # noqa: PLR0913
     top.
     """
     figures = tried_figures.read(tried) if tried else Figures()
-    rate, peak, event_size = _rates(figures, rate, peak, event_size, sizing)
+    rate, peak, event_size = tried_figures.rates(figures, rate, peak, event_size, sizing)
     if outage > _LONGEST_OUTAGE_S:
         raise click.BadParameter(
             "must be at most 1h, because the events stay in the apiserver's memory. For a longer outage keep the audit"
@@ -187,19 +186,6 @@ def size(  # noqa: PLR0913
         print_json({"flags": values, "reasons": reasons})
         return
     _print(installer, form, _comments(load, made), text, merges=merged is not None)
-
-
-def _rates(
-    figures: Figures, rate: float | None, peak: float | None, event_size: int | None, sizing: Sizing
-) -> tuple[float, float, int]:
-    """Return the rate, the peak and the event's size: those that are given, else those of ``figures``."""
-    rate = rate or figures.rate
-    if rate is None:
-        raise click.UsageError("write --rate, or --from with the figures of a recording")
-    peak = peak or figures.peak or (2 * rate if sizing == "recommended" else rate)
-    if peak < rate:
-        raise click.BadParameter(f"must be at least the rate, {rate:g}, not {peak:g}", param_hint="--peak")
-    return rate, peak, event_size or figures.event_bytes or _EVENT_BYTES
 
 
 def _print(installer: Installer, form: str, comments: str, text: str, *, merges: bool) -> None:
