@@ -1,18 +1,25 @@
-# The function as a container, for Cloud Run, Knative or any cluster; the upload is the same folder as everywhere.
+# The function as a container, with the libraries of all sinks and the metrics: docs/deploy/container.md.
 #
-#   make upload STORES=s3        # names what the store needs in functions/requirements.txt
 #   docker build -t auditsplit .
 #   docker run --read-only --tmpfs /tmp -p 8080:8080 -e AUDIT_SINKS=… -e AUDIT_TOKENS=… auditsplit
 #
-# The base is pinned by its tag; pin it by digest in a registry of your own, which knows one.
-FROM python:3.13-slim-trixie AS build
+# BASE needs Python 3.11 or newer as python3, with venv. `make image` gives a base made of Debian's packages. The default
+# is pinned by its tag. A registry of your own knows its digest: --build-arg BASE=registry.example.com/python@sha256:…
+ARG BASE=docker.io/library/python:3.13-slim-trixie
+FROM ${BASE} AS build
 
-COPY functions/requirements.txt /tmp/
-RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r /tmp/requirements.txt
+COPY infra/image/requirements.lock /tmp/
+RUN python3 -m venv /venv \
+ && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes --only-binary :all: -r /tmp/requirements.lock \
+ && /venv/bin/pip uninstall --quiet --yes pip \
+ && find /venv -name tests -path '*/site-packages/*' -prune -exec rm -rf {} +
 
-FROM python:3.13-slim-trixie
+FROM ${BASE}
 
+ARG VERSION=0
+LABEL org.opencontainers.image.title=auditsplit \
+      org.opencontainers.image.version=${VERSION} \
+      org.opencontainers.image.licenses=Apache-2.0
 COPY --from=build /venv /venv
 COPY functions /app
 RUN /venv/bin/python -m compileall -q /app

@@ -14,6 +14,8 @@ VERSION_OF := -X k8s.io/component-base/version
 PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:\1:p' tests/live/prometheus/go.mod)
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
+HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/deploy/programs/helm/go.mod)
+CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/deploy/programs/caddy/go.mod)
 
 .PHONY: run quick test faults infra scan e2e servers check docs audit lock upload bundle bench load clean
 
@@ -123,6 +125,15 @@ $(SERVERS)/kube-apiserver-$(KUBERNETES):
 
 $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/helm-$(HELM):
+	cd tests/deploy/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/caddy-$(CADDY):
+	cd tests/deploy/programs/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \
+	  github.com/caddyserver/caddy/v2/cmd/caddy
 	mkdir -p $(@D) && touch $@
 
 # Without its web pages and its ways to find targets at clouds: what the tests ask is its API and promtool.

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Build the image auditsplit:VERSION with buildah, without a daemon and without an image registry: build.sh FOLDER
+#
+# FOLDER has base.tar, which base.sh makes. The images are stored below FOLDER/storage. The build runs as root.
+# Its pip trusts this machine's certificates, because a registry may be reached through a proxy of the machine's own.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+folder=$(realpath "$1")
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+buildah=(buildah --root "$folder/storage" --runroot "$folder/run")
+base=auditsplit-base:$(sha256sum "$folder/base.tar" | cut -c 1-16)
+
+if ! "${buildah[@]}" inspect --type image "$base" >/dev/null 2>&1; then
+  container=$("${buildah[@]}" from scratch)
+  "${buildah[@]}" add --quiet "$container" "$folder/base.tar" / >/dev/null
+  "${buildah[@]}" config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$container"
+  "${buildah[@]}" commit --quiet --rm "$container" "$base" >/dev/null
+fi
+"${buildah[@]}" build --isolation chroot --network host --format docker --layers --quiet \
+  --volume /etc/ssl/certs:/etc/ssl/certs:ro --build-arg "BASE=localhost/$base" --build-arg "VERSION=$version" \
+  --tag "auditsplit:$version" .
+"${buildah[@]}" images --format '{{.Name}}:{{.Tag}} {{.Size}}' --filter label=org.opencontainers.image.title=auditsplit
+"${buildah[@]}" images --format '{{.Name}}:{{.Tag}} {{.Size}}' "localhost/$base"
