@@ -14,10 +14,10 @@ VERSION_OF := -X k8s.io/component-base/version
 PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:\1:p' tests/live/prometheus/go.mod)
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
-HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/deploy/programs/helm/go.mod)
-CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/deploy/programs/caddy/go.mod)
+HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/chart/helm/go.mod)
+CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/central/caddy/go.mod)
 
-.PHONY: run quick test faults infra scan e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test faults infra scan image image-test sbom e2e servers check docs audit lock upload bundle bench load clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -44,6 +44,15 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernete
 	$(SCANNERS)/bin/kubernetes-validate --strict infra/kubernetes/*.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
+
+image: .cache/image/base.tar ## the container image auditsplit:VERSION, by buildah as root, on a base of Debian's packages
+	infra/image/build.sh .cache/image
+
+image-test: .venv/ready image sbom ## the image in runc: user, read-only root, health, SIGTERM; and its SBOM
+	$(BIN)/pytest $(or $(TESTS),tests/image)
+
+sbom: .venv/ready image ## dist/auditsplit.cdx.json: what is in the image, as CycloneDX
+	$(BIN)/python infra/image/sbom.py
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
 
@@ -79,6 +88,8 @@ lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the 
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
 	$(BIN)/uv pip compile -q infra/scanners.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate $(UPGRADE) -o infra/scanners.lock
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o infra/image/requirements.lock
 	$(MAKE) upload
 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
@@ -127,12 +138,15 @@ $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
 	mkdir -p $(@D) && touch $@
 
+.cache/image/base.tar: infra/image/base.sh
+	$< $@
+
 $(SERVERS)/helm-$(HELM):
-	cd tests/deploy/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
+	cd tests/chart/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
 	mkdir -p $(@D) && touch $@
 
 $(SERVERS)/caddy-$(CADDY):
-	cd tests/deploy/programs/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \
+	cd tests/central/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \
 	  github.com/caddyserver/caddy/v2/cmd/caddy
 	mkdir -p $(@D) && touch $@
 
