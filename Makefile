@@ -14,8 +14,8 @@ VERSION_OF := -X k8s.io/component-base/version
 PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:\1:p' tests/live/prometheus/go.mod)
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
-HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/chart/helm/go.mod)
-CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/central/caddy/go.mod)
+HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/programs/helm/go.mod)
+CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 
 .PHONY: run quick test faults infra scan image image-test sbom e2e servers check docs audit lock upload bundle bench load clean
 
@@ -142,11 +142,11 @@ $(SERVERS)/etcd-$(ETCD):
 	$< $@
 
 $(SERVERS)/helm-$(HELM):
-	cd tests/chart/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
+	cd tests/e2e/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
 	mkdir -p $(@D) && touch $@
 
 $(SERVERS)/caddy-$(CADDY):
-	cd tests/central/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \
+	cd tests/e2e/programs/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \
 	  github.com/caddyserver/caddy/v2/cmd/caddy
 	mkdir -p $(@D) && touch $@
 

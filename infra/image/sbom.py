@@ -89,11 +89,13 @@ def _newest(rootfs: Path) -> float:
 
 
 def _buildah(*arguments: str) -> str:
-    command = ["buildah", "--root", _STORE.resolve() / "storage", "--runroot", _STORE.resolve() / "run", *arguments]
+    store = _STORE.resolve()
+    command = ["buildah", "--root", str(store / "storage"), "--runroot", str(store / "run"), *arguments]
     try:
-        return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}\nRun 'make image' as root first. It requires buildah.")
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from support import container
-from support.container import Container
+from support.container import contained
 from support.eventlists import event, eventlist
 
 from auditsplit.sinks import SCHEMES
@@ -33,62 +33,72 @@ def test_the_image_names_its_version_and_user() -> None:
     assert config["User"] == f"{USER}:{USER}"
 
 
-def test_a_container_with_a_read_only_root_stores_events(contained: Container, tmp_path: Path) -> None:
+def test_a_container_with_a_read_only_root_stores_events(tmp_path: Path) -> None:
     """It serves without a capability, and answers health, readiness and metrics."""
-    folder = events_folder(tmp_path)
-    contained.start(FILES, {"/events": folder})
+    with contained(tmp_path) as box:
+        folder = events_folder(tmp_path)
+        box.start(FILES, {"/events": folder})
 
-    posted = contained.request("POST", "/", eventlist([event("alice")]))
-    paths = {path: contained.request("GET", path).status for path in ("/healthz", "/readyz", "/metrics")}
+        posted = box.request("POST", "/", eventlist([event("alice")]))
+        paths = {path: box.request("GET", path).status for path in ("/healthz", "/readyz", "/metrics")}
 
-    assert posted.status == 200
-    assert json.loads(posted.body)["events"] == 1
-    assert paths == {"/healthz": 200, "/readyz": 200, "/metrics": 200}
-    assert b"auditsplit_events_stored_total" in contained.request("GET", "/metrics").body
-    assert (folder / "kube-audit-alice" / "audit").stat().st_uid == USER
+        assert posted.status == 200
+        assert json.loads(posted.body)["events"] == 1
+        assert paths == {"/healthz": 200, "/readyz": 200, "/metrics": 200}
+        assert b"auditsplit_events_stored_total" in box.request("GET", "/metrics").body
+        assert (folder / "kube-audit-alice" / "audit").stat().st_uid == USER
 
 
-def test_sigterm_drains_a_request_that_is_under_way(contained: Container, tmp_path: Path) -> None:
+def test_sigterm_drains_a_request_that_is_under_way(tmp_path: Path) -> None:
     """The request is answered 200 after the signal, and then the container ends with 0."""
-    folder = events_folder(tmp_path)
-    contained.start({**FILES, "WORKERS": "1", "THREADS": "2"}, {"/events": folder})
-    body = eventlist([event("alice")])
-    with socket.create_connection(("127.0.0.1", contained.port), timeout=30) as connection:
-        head = f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        connection.sendall(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode())
-        continued = connection.recv(4096)  # a thread has the request
-        contained.terminate()
-        connection.sendall(body)
-        answer = connection.recv(65536)
+    with contained(tmp_path) as box:
+        folder = events_folder(tmp_path)
+        box.start({**FILES, "WORKERS": "1", "THREADS": "2"}, {"/events": folder})
+        body = eventlist([event("alice")])
+        with socket.create_connection(("127.0.0.1", box.port), timeout=30) as connection:
+            head = (
+                f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            )
+            connection.sendall(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode())
+            continued = connection.recv(4096)  # a thread has the request
+            box.terminate()
+            connection.sendall(body)
+            answer = connection.recv(65536)
 
-    assert continued.startswith(b"HTTP/1.1 100 ")
-    assert answer.startswith(b"HTTP/1.1 200 ")
-    assert contained.wait() == 0
-    assert (folder / "kube-audit-alice" / "audit").read_bytes().count(b"\n") == 1
+        assert continued.startswith(b"HTTP/1.1 100 ")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert box.wait() == 0
+        assert (folder / "kube-audit-alice" / "audit").read_bytes().count(b"\n") == 1
 
 
-def test_the_image_has_the_library_of_each_sink(contained: Container) -> None:
+def test_the_image_has_the_library_of_each_sink(tmp_path: Path) -> None:
     """Each sink's module and its driver are imported in the image."""
-    script = "import sys; from auditsplit import sinks; [sinks.module_of(s) for s in sys.argv[1:]]; import zstandard, prometheus_client, boto3, google.cloud.storage, azure.storage.blob, elasticsearch"
+    with contained(tmp_path) as box:
+        drivers = "boto3, google.cloud.storage, azure.storage.blob, elasticsearch, zstandard, prometheus_client"
+        script = (
+            f"import sys, {drivers}; from auditsplit import sinks; [sinks.module_of(name) for name in sys.argv[1:]]"
+        )
 
-    code = contained.run({}, ["python", "-c", script, *SCHEMES])
+        code = box.run({}, ["python", "-c", script, *SCHEMES])
 
-    assert code == 0, contained.log.read_text()
+        assert code == 0, box.log.read_text()
 
 
-def test_the_image_writes_nowhere_but_to_tmp(contained: Container) -> None:
+def test_the_image_writes_nowhere_but_to_tmp(tmp_path: Path) -> None:
     """Not even to its own code."""
-    script = "import pathlib; pathlib.Path('/tmp/x').touch(); pathlib.Path('/app/x').touch()"
+    with contained(tmp_path) as box:
+        script = "import pathlib; pathlib.Path('/tmp/x').touch(); pathlib.Path('/app/x').touch()"
 
-    code = contained.run({}, ["python", "-c", script])
+        code = box.run({}, ["python", "-c", script])
 
-    assert code == 1
-    assert "Read-only file system: '/app/x'" in contained.log.read_text()
+        assert code == 1
+        assert "Read-only file system: '/app/x'" in box.log.read_text()
 
 
-def test_a_wrong_setting_ends_the_container_with_its_reason(contained: Container) -> None:
+def test_a_wrong_setting_ends_the_container_with_its_reason(tmp_path: Path) -> None:
     """Not after a loop of restarts: the first start prints what to write instead."""
-    code = contained.run({"AUDIT_SINKS": "s3:bucket"})
+    with contained(tmp_path) as box:
+        code = box.run({"AUDIT_SINKS": "s3:bucket"})
 
-    assert code != 0
-    assert "AUDIT_SINKS" in contained.log.read_text()
+        assert code != 0
+        assert "AUDIT_SINKS" in box.log.read_text()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from support.processes import free_port, kill, spawn, wait_until_ready
 
 ROOT = Path(__file__).parents[2]
-STORE = ROOT.resolve() / ".cache" / "image"
+STORE = (ROOT / ".cache" / "image").resolve()
 _RUNC = Path("/usr/sbin/runc")
 _DRAIN_S = 40
 
@@ -32,7 +32,7 @@ IMAGE = f"localhost/auditsplit:{version()}"
 def buildah(*arguments: str) -> str:
     """Return what buildah prints about the images of ``make image``."""
     done = subprocess.run(
-        ["buildah", "--root", STORE.resolve() / "storage", "--runroot", STORE.resolve() / "run", *arguments],
+        ["buildah", "--root", STORE / "storage", "--runroot", STORE / "run", *arguments],
         capture_output=True,
         text=True,
         check=True,
@@ -133,6 +133,17 @@ class Container:
         ]
         (self.folder / "config.json").write_text(json.dumps(document))
         return spawn([_RUNC, "run", "--bundle", self.folder, self.name], self.log, {})
+
+
+@contextlib.contextmanager
+def contained(folder: Path) -> Iterator[Container]:
+    """Yield a container of the image that isn't started yet, with its files below ``folder``; end it afterwards."""
+    with mounted() as rootfs:
+        made = Container(rootfs, folder / "container")
+        try:
+            yield made
+        finally:
+            made.kill()
 
 
 def _spec(folder: Path) -> dict[str, Any]:
