@@ -5,6 +5,7 @@
 #
 # BASE needs Python 3.11 or newer as python3, with venv. `make image` gives a base made of Debian's packages. The default
 # is pinned by its tag. A registry of your own knows its digest: --build-arg BASE=registry.example.com/python@sha256:…
+# checkov:skip=CKV_DOCKER_7: BASE has a tag
 ARG BASE=docker.io/library/python:3.13-slim-trixie
 FROM ${BASE} AS build
 

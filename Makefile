@@ -15,9 +15,11 @@ PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
 HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/programs/helm/go.mod)
+PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator.prometheus-operator v::p' tests/e2e/programs/prometheus-operator/go.mod)
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
+CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick test faults infra scan image image-test sbom e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test faults infra scan image image-test sbom chart e2e servers check docs audit lock upload bundle bench load clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -39,10 +41,10 @@ infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, ap
 	terraform fmt -check -diff -recursive infra
 	$(BIN)/pytest tests/deploy
 
-scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernetes manifest
+scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile, Kubernetes manifest and chart
 	$(SCANNERS)/bin/hadolint Dockerfile
 	$(SCANNERS)/bin/kubernetes-validate --strict infra/kubernetes/*.yaml
-	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
+	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml infra/helm/golden/central.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
 image: .cache/image/base.tar ## the container image auditsplit:VERSION, by buildah as root, on a base of Debian's packages
@@ -54,9 +56,14 @@ image-test: .venv/ready image sbom ## the image in runc: user, read-only root, h
 sbom: .venv/ready image ## dist/auditsplit.cdx.json: what is in the image, as CycloneDX
 	$(BIN)/python infra/image/sbom.py
 
+
+chart: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files and manifest written again, lint, and an install into a real kube-apiserver
+	$(BIN)/python infra/helm/render.py
+	$(BIN)/pytest $(or $(TESTS),tests/chart tests/e2e/test_chart.py)
+
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
 
-e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
@@ -144,6 +151,13 @@ $(SERVERS)/etcd-$(ETCD):
 $(SERVERS)/helm-$(HELM):
 	cd tests/e2e/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
 	mkdir -p $(@D) && touch $@
+
+# Its definitions of ServiceMonitor and PrometheusRule, out of the module. Nothing is built.
+$(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR):
+	cd tests/e2e/programs/prometheus-operator && GOWORK=off GOFLAGS= go mod download github.com/prometheus-operator/prometheus-operator
+	mkdir -p $(@D) .cache/prometheus-operator
+	cp $$(go env GOMODCACHE)/github.com/prometheus-operator/prometheus-operator@v$(PROMETHEUS_OPERATOR)/example/prometheus-operator-crd/*.yaml .cache/prometheus-operator/
+	chmod 644 .cache/prometheus-operator/*.yaml && touch $@
 
 $(SERVERS)/caddy-$(CADDY):
 	cd tests/e2e/programs/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \

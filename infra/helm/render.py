@@ -21,7 +21,7 @@ _HEAD = """\
 # Rendered from infra/helm/auditsplit by `make chart`, for those without helm.
 #
 # Write your image and AUDIT_SINKS. If the sink requires credentials, they come from a secret:
-#   kubectl -n auditsplit create secret generic auditsplit --from-literal=AWS_ACCESS_KEY_ID=… --from-literal=AWS_SECRET_ACCESS_KEY=…
+#   kubectl -n auditsplit create secret generic auditsplit --from-env-file=auditsplit.env
 apiVersion: v1
 kind: Namespace
 metadata:
