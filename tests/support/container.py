@@ -114,7 +114,7 @@ class Container:
         config = image_config()
         user, group = (int(number) for number in config["User"].split(":"))
         given = [f"{name}={value}" for name, value in {"HOST": "127.0.0.1", "PORT": str(self.port), **environ}.items()]
-        document = _spec(self.folder)
+        document = spec(self.folder)
         document["root"] = {"path": str(self._rootfs), "readonly": True}
         document["process"] |= {
             "terminal": False,
@@ -125,8 +125,8 @@ class Container:
             "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted")},
         }
         document["mounts"] = [mount for mount in document["mounts"] if mount["type"] != "cgroup"] + [
-            _mount("/tmp", "tmpfs", "tmpfs", "nosuid", "nodev", "mode=1777", "size=64m"),  # noqa: S108 - in the container
-            *(_mount(place, "bind", str(source), "rbind", "rw") for place, source in mounts.items()),
+            mount("/tmp", "tmpfs", "tmpfs", "nosuid", "nodev", "mode=1777", "size=64m"),  # noqa: S108 - in the container
+            *(mount(place, "bind", str(source), "rbind", "rw") for place, source in mounts.items()),
         ]
         document["linux"]["namespaces"] = [
             space for space in document["linux"]["namespaces"] if space["type"] != "network"
@@ -146,7 +146,7 @@ def contained(folder: Path) -> Iterator[Container]:
             made.kill()
 
 
-def _spec(folder: Path) -> dict[str, Any]:
+def spec(folder: Path) -> dict[str, Any]:
     """Return runc's own example of a configuration."""
     path = folder / "config.json"
     path.unlink(missing_ok=True)
@@ -155,5 +155,6 @@ def _spec(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _mount(place: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+def mount(place: str, kind: str, source: str, *options: str) -> dict[str, Any]:
+    """Return an entry of the configuration's mounts."""
     return {"destination": place, "type": kind, "source": source, "options": list(options)}
