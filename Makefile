@@ -19,7 +19,7 @@ PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick test faults infra scan image image-test sbom chart e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test faults infra scan image image-test sbom chart systemd-test e2e servers check docs audit lock upload bundle bench load clean
 
 run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
 	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
@@ -60,6 +60,9 @@ sbom: .venv/ready image ## dist/auditsplit.cdx.json: what is in the image, as Cy
 chart: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files and manifest written again, lint, and an install into a real kube-apiserver
 	$(BIN)/python infra/helm/render.py
 	$(BIN)/pytest $(or $(TESTS),tests/chart tests/e2e/test_chart.py)
+
+systemd-test: .venv/ready .cache/image/systemd.tar ## the unit and its page, on a machine that systemd boots in runc
+	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
 
@@ -147,6 +150,9 @@ $(SERVERS)/etcd-$(ETCD):
 
 .cache/image/base.tar: infra/image/base.sh
 	$< $@
+
+.cache/image/systemd.tar: infra/image/base.sh # the machine of the unit's test
+	$< $@ ,systemd,systemd-sysv,curl
 
 $(SERVERS)/helm-$(HELM):
 	cd tests/e2e/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm

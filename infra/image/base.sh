@@ -9,6 +9,7 @@ target=$1 more=${2:-} root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 debootstrap --variant=minbase "--include=python3,python3-venv,ca-certificates$more" trixie "$root" >"$root.log" 2>&1 \
   || { tail -n 20 "$root.log" >&2; exit 1; }
+chmod 755 "$root"
 rm -f "$root.log"
 rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{man,info,locale}/*
 find "$root/usr/share/doc" \( -type f -o -type l \) ! -name copyright -delete

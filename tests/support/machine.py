@@ -30,7 +30,7 @@ class Machine:
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run a script of the shell as root, in the checkout; return its exit code and what it printed."""
-        command = [_RUNC, "exec", "--cwd", "/src", self._name, "/bin/sh", "-c", script]
+        command: list[str | Path] = [_RUNC, "exec", "--cwd", "/src", self._name, "/bin/sh", "-c", script]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def must(self, script: str) -> str:
@@ -49,7 +49,7 @@ def booted(folder: Path) -> Iterator[Machine]:
     subprocess.run(["tar", "--extract", "--file", STORE / "systemd.tar", "--directory", root], check=True)
     _configure(folder, root)
     cgroup.mkdir()
-    command = ["/bin/sh", "-c", _START, cgroup, _RUNC, "run", "--bundle", folder, name]
+    command: list[str | Path] = ["/bin/sh", "-c", _START, cgroup, _RUNC, "run", "--bundle", folder, name]
     process = spawn(command, folder / "machine.log", {})
     machine = Machine(name)
     try:
@@ -116,14 +116,12 @@ _CAPABILITIES = [
         "SYS_CHROOT",
         "SYS_NICE",
         "SYS_PTRACE",
-        "SYS_RESOURCE",
     )
 ]
 
 
 def _remove(cgroup: Path) -> None:
-    """Remove a cgroup with all below it, in which no process is left."""
-    for folder in sorted(cgroup.rglob("*"), reverse=True):
-        if folder.is_dir():
+    """Remove what runc left of a cgroup, in which no process is."""
+    for folder in sorted([cgroup, *cgroup.rglob("*/")], reverse=True):
+        with contextlib.suppress(FileNotFoundError):
             folder.rmdir()
-    cgroup.rmdir()
