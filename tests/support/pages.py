@@ -19,7 +19,8 @@ def section(page: str, heading: str) -> str:
 
 def blocks(page: str, heading: str, language: str = "sh") -> list[str]:
     """Return the blocks of a language below a heading, in their order."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", section(page, heading), re.MULTILINE | re.DOTALL)
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", section(page, heading), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
 def commands(page: str, heading: str) -> str:
