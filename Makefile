@@ -3,6 +3,14 @@ PORT ?= 8888
 HOLD ?= 600
 LAMBDA_PYTHON ?= 3.13
 BIN := .venv/bin
+RUN := .venv-run
+SINKS ?=
+DIST ?= dist
+RELEASE_PARTS ?= bundle image chart sbom
+EXTRAS := azure elasticsearch gcs s3 zstd
+LOCKS := run $(EXTRAS)
+PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/__init__.py)
 
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
@@ -19,19 +27,35 @@ PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick test faults infra scan image image-test sbom chart systemd-test e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test test-all test-servers wheels release faults infra scan image image-test sbom chart systemd-test e2e servers check docs audit lock upload bundle bench load clean
 
-run: .venv/ready ## serve on 127.0.0.1:8888, files below ./var/log
-	$(BIN)/functions-framework --source functions/main.py --target ingest --host 127.0.0.1 --port $(PORT)
+run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
+	$(RUN)/bin/auditsplit serve --port $(PORT)
 
-quick: .venv/ready ## the tests that need no server program, Go, Node.js or Java, in under a minute
-	$(BIN)/pytest -m "not slow" --ignore=tests/live $(or $(TESTS),tests)
+quick: .venv/ready ## the tests that start no server, in under a minute
+	$(BIN)/pytest -m "not slow and not servers" --ignore=tests/live $(or $(TESTS),tests)
 
-test: .venv/ready servers ## all tests, with the coverage gate
+test: .venv/ready ## the tests whose servers PyPI has: needs Python and make only
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage run -m pytest -m "not servers" $(TESTS)
+
+test-servers: .venv/ready servers ## the tests of servers that need Go, Node.js or Java. Run it after make test: the coverage gate counts both
+	$(BIN)/coverage run -m pytest -m servers $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-all: ## make test and make test-servers
+	$(MAKE) test
+	$(MAKE) test-servers
+
+wheels: .venv/ready ## prove that every locked package for serving has a wheel for Linux and macOS, without installing any
+	for platform in $(PLATFORMS); do \
+	  $(BIN)/uv pip install --dry-run --quiet --only-binary :all: --python-platform $$platform --python-version 3.11 \
+	    --target .cache/wheels --require-hashes $(LOCKS:%=-r locks/%.lock) || exit; \
+	done
+	# cryptography, which azure and gcs require, has no wheel for Macs with Intel processors.
+	$(BIN)/uv pip install --dry-run --quiet --only-binary :all: --python-platform x86_64-apple-darwin --python-version 3.11 \
+	  --target .cache/wheels --require-hashes $(patsubst %,-r locks/%.lock,$(filter-out azure gcs,$(LOCKS)))
 
 faults: .venv/ready ## the matrix of docs/faults.md, every fault done for real; FAULT=disk takes those with that word
 	PYTHONPATH=tests $(BIN)/python -m faults.matrix $(FAULT)
@@ -54,7 +78,7 @@ image-test: .venv/ready image sbom ## the image in runc: user, read-only root, h
 	$(BIN)/pytest $(or $(TESTS),tests/image)
 
 sbom: .venv/ready image ## dist/auditsplit.cdx.json: what is in the image, as CycloneDX
-	$(BIN)/python infra/image/sbom.py
+	$(BIN)/python infra/image/sbom.py --into $(DIST)/auditsplit.cdx.json
 
 
 chart: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files and manifest written again, lint, and an install into a real kube-apiserver
@@ -98,21 +122,50 @@ lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the 
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
 	$(BIN)/uv pip compile -q infra/scanners.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate $(UPGRADE) -o infra/scanners.lock
+	for lock in $(LOCKS); do \
+	  if [ $$lock = run ]; then chosen="--extra serve --extra metrics --group build"; else chosen="--extra $$lock"; fi; \
+	  $(BIN)/uv pip compile -q pyproject.toml $$chosen --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --no-annotate -c requirements.lock -o locks/$$lock.lock || exit; \
+	done
 	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o infra/image/requirements.lock
 	$(MAKE) upload
 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
-	$(BIN)/uv pip compile -q pyproject.toml --extra server $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile -q pyproject.toml --extra serve $(STORES:%=--extra %) --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o functions/requirements.txt
 
 bundle: .venv/ready ## dist/: zips for Lambda and Cloud Functions; STORES="s3 zstd", and COMPILER=python3.13 for bytecode
-	$(BIN)/python infra/bundle.py lambda-x86_64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
-	$(BIN)/python infra/bundle.py lambda-arm64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3))
-	$(BIN)/python infra/bundle.py functions $(addprefix --extra ,$(or $(STORES),gcs))
+	$(BIN)/python infra/bundle.py lambda-x86_64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3)) --into $(DIST)
+	$(BIN)/python infra/bundle.py lambda-arm64 --python $(LAMBDA_PYTHON) $(COMPILER:%=--compiler %) $(addprefix --extra ,$(or $(STORES),s3)) --into $(DIST)
+	$(BIN)/python infra/bundle.py functions $(addprefix --extra ,$(or $(STORES),gcs)) --into $(DIST)
+
+# The stamp $@ names the sinks, so that another choice of SINKS installs what is missing.
+define RUN_INSTALL
+	@$(PYTHON) -c 'import sys; sys.exit("auditsplit needs Python 3.11 or newer: make run PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing into $(RUN) what serving needs $(if $(SINKS),(with $(SINKS)) )- once, about 20 s"
+	@$(PYTHON) -m venv $(RUN)
+	$(RUN)/bin/pip install --disable-pip-version-check --no-compile --require-hashes -r locks/run.lock $(SINKS:%=-r locks/%.lock)
+	@$(RUN)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+endef
+
+# The time of the last commit is in the archives, so the same commit makes the same bytes.
+release: .venv/ready ## dist/: wheel, sdist, zips, and image, chart and SBOM where their targets exist, with SHA256SUMS
+	rm -rf $(DIST)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d $(DIST)
+	for part in $(RELEASE_PARTS); do if grep -q "^$$part:" Makefile; then $(MAKE) $$part || exit; fi; done
+	cd $(DIST) && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | sed 's:^\./::' | xargs sha256sum > SHA256SUMS
 
 clean: ## remove what the other targets made, but not ./var
-	rm -rf .venv .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	rm -rf .venv $(RUN) .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+
+$(RUN)/ready%: $(LOCKS:%=locks/%.lock) pyproject.toml
+	$(if $(filter-out $(EXTRAS),$(SINKS)),$(error SINKS: must be some of $(EXTRAS), not '$(filter-out $(EXTRAS),$(SINKS))'))
+	$(RUN_INSTALL)
+
+$(RUN)/ready: locks/run.lock pyproject.toml
+	$(RUN_INSTALL)
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("auditsplit needs Python 3.11 or newer: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'

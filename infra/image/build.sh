@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$(realpath "$1")
-version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' functions/auditsplit/__init__.py)
 buildah=(buildah --root "$folder/storage" --runroot "$folder/run")
 base=auditsplit-base:$(sha256sum "$folder/base.tar" | cut -c 1-16)
 
@@ -19,5 +19,6 @@ fi
 "${buildah[@]}" build --isolation chroot --network host --format docker --layers --quiet \
   --volume /etc/ssl/certs:/etc/ssl/certs:ro --build-arg "BASE=localhost/$base" --build-arg "VERSION=$version" \
   --tag "auditsplit:$version" .
-"${buildah[@]}" images --format '{{.Name}}:{{.Tag}} {{.Size}}' --filter label=org.opencontainers.image.title=auditsplit
-"${buildah[@]}" images --format '{{.Name}}:{{.Tag}} {{.Size}}' "localhost/$base"
+for image in "auditsplit:$version" "$base"; do
+  "${buildah[@]}" images --noheading --format '{{.Name}}:{{.Tag}} {{.Size}}' "localhost/$image"
+done

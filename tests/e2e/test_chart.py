@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from support.helm import CHART, MODES, golden, helm
+from support import pages
+from support.helm import CHART, MODES, ROOT, golden, helm
 from support.kubernetes import Apiserver, token
 from support.pki import Pki
 from support.processes import BIN, wait_for
@@ -58,15 +61,15 @@ def served(server: Apiserver, plural: str) -> bool:
     return server.request("GET", f"/apis/monitoring.coreos.com/v1/{plural}").status == 200
 
 
-def found(server: Apiserver) -> dict[str, list[dict[str, Any]]]:
+def found(server: Apiserver, namespace: str = NAMESPACE) -> dict[str, list[dict[str, Any]]]:
     """Return the objects in the namespace by kind."""
-    answers = {kind: server.request("GET", path.format(NAMESPACE)) for kind, path in _PATHS.items()}
+    answers = {kind: server.request("GET", path.format(namespace)) for kind, path in _PATHS.items()}
     return {kind: json.loads(answer.body)["items"] for kind, answer in answers.items() if answer.status == 200}
 
 
-def kinds(server: Apiserver) -> set[str]:
+def kinds(server: Apiserver, namespace: str = NAMESPACE) -> set[str]:
     """Return the kinds of which an object is in the namespace."""
-    return {kind for kind, items in found(server).items() if items}
+    return {kind for kind, items in found(server, namespace).items() if items}
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -107,3 +110,32 @@ def test_a_release_is_installed_upgraded_and_removed(
     assert checksums[0] != checksums[1]
     assert second["ConfigMap"][0]["data"]["AUDIT_CLUSTER"] == "prod"
     assert kinds(server) == set()
+
+
+def test_the_commands_of_the_page_are_run_in_their_order(
+    apiserver: Callable[[], Apiserver], pki: Pki, tmp_path: Path
+) -> None:
+    """docs/deploy/helm.md, from both installs to the removal, with helm's own variables for the apiserver."""
+    server = apiserver()
+    started(server, pki, tmp_path)
+    environ = {
+        **os.environ,
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "HELM_KUBEAPISERVER": f"https://127.0.0.1:{server.port}",
+        "HELM_KUBETOKEN": token("admin"),
+        "HELM_KUBECAFILE": str(pki.ca),
+    }
+    headings = ("Install beside kube-apiserver", "Install as a central receiver", "Verify", "Upgrade", "Remove")
+    kinds_after = []
+
+    for heading in headings:
+        script = pages.commands("deploy/helm.md", heading)
+        ran = subprocess.run(
+            ["/bin/sh", "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        kinds_after.append({namespace: kinds(server, namespace) for namespace in ("auditsplit", "audit")})
+
+    assert "DaemonSet" in kinds_after[0]["auditsplit"]
+    assert {"Deployment", "Ingress"} <= kinds_after[1]["audit"]
+    assert kinds_after[-1] == {"auditsplit": set(), "audit": set()}

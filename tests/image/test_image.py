@@ -11,6 +11,7 @@ from support import container
 from support.container import contained
 from support.eventlists import event, eventlist
 
+from auditsplit import __version__
 from auditsplit.sinks import SCHEMES
 
 FILES = {"AUDIT_SINKS": "file:/events"}
@@ -29,7 +30,7 @@ def test_the_image_names_its_version_and_user() -> None:
     """The version is the project's. The user is no name, because Kubernetes must see that it is not root."""
     config = container.image_config()
 
-    assert config["Labels"]["org.opencontainers.image.version"] == container.version()
+    assert config["Labels"]["org.opencontainers.image.version"] == __version__
     assert config["User"] == f"{USER}:{USER}"
 
 
@@ -87,12 +88,12 @@ def test_the_image_has_the_library_of_each_sink(tmp_path: Path) -> None:
 def test_the_image_writes_nowhere_but_to_tmp(tmp_path: Path) -> None:
     """Not even to its own code."""
     with contained(tmp_path) as box:
-        script = "import pathlib; pathlib.Path('/tmp/x').touch(); pathlib.Path('/app/x').touch()"
+        script = "import pathlib; pathlib.Path('/tmp/x').touch(); pathlib.Path('/venv/x').touch()"
 
         code = box.run({}, ["python", "-c", script])
 
         assert code == 1
-        assert "Read-only file system: '/app/x'" in box.log.read_text()
+        assert "Read-only file system: '/venv/x'" in box.log.read_text()
 
 
 def test_a_wrong_setting_ends_the_container_with_its_reason(tmp_path: Path) -> None:
@@ -102,3 +103,11 @@ def test_a_wrong_setting_ends_the_container_with_its_reason(tmp_path: Path) -> N
 
         assert code != 0
         assert "AUDIT_SINKS" in box.log.read_text()
+
+
+def test_the_settings_can_be_checked_without_serving(tmp_path: Path) -> None:
+    """By the entry point's program."""
+    with contained(tmp_path) as box:
+        code = box.run({"AUDIT_SINKS": "memory:"}, ["auditsplit", "check"])
+
+        assert code == 0, box.log.read_text()

@@ -13,6 +13,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from support import container
 
+from auditsplit import __version__
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,16 +35,16 @@ def test_the_sbom_is_valid_cyclonedx(tmp_path: Path) -> None:
     sbom = written(tmp_path / "sbom.json")
 
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(sbom) is None
-    assert json.loads(sbom)["metadata"]["component"]["version"] == container.version()
+    assert json.loads(sbom)["metadata"]["component"]["version"] == __version__
 
 
 def test_the_sbom_lists_the_locked_python_packages(tmp_path: Path) -> None:
-    """All of them in that version, and no others: neither pip nor what no lock names."""
+    """All of them in that version, auditsplit itself, and no others, such as pip."""
     sbom = written(tmp_path / "sbom.json")
     lock = (ROOT / "infra" / "image" / "requirements.lock").read_text().replace("\\\n", " ")
     locked = dict(re.findall(r"^([a-z0-9._-]+)==([^\s;]+)", lock, re.MULTILINE))
 
-    assert versions(sbom, "pypi") == locked
+    assert versions(sbom, "pypi") == locked | {"auditsplit": __version__}
 
 
 def test_the_sbom_lists_debians_packages(tmp_path: Path) -> None:

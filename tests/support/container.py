@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from auditsplit import __version__
 from support.processes import free_port, kill, spawn, wait_until_ready
 
 ROOT = Path(__file__).parents[2]
@@ -19,14 +20,7 @@ STORE = (ROOT / ".cache" / "image").resolve()
 _RUNC = Path("/usr/sbin/runc")
 _DRAIN_S = 40
 
-
-def version() -> str:
-    """Return the project's version, by which the image is tagged."""
-    (line,) = [line for line in (ROOT / "pyproject.toml").read_text().splitlines() if line.startswith("version = ")]
-    return line.split('"')[1]
-
-
-IMAGE = f"localhost/auditsplit:{version()}"
+IMAGE = f"localhost/auditsplit:{__version__}"
 
 
 def buildah(*arguments: str) -> str:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import click
 
+from auditsplit import __version__
 from auditsplit.cli.check import check
 from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
+from auditsplit.cli.serve import serve
 from auditsplit.cli.split import split
 from auditsplit.cli.token import token
 from auditsplit.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="auditsplit")
+@click.version_option(__version__, prog_name="auditsplit")
 def main() -> None:
     """Split Kubernetes audit EventLists into every user's own files.
 
@@ -35,6 +37,7 @@ for command in (
     flags,
     kubeconfig,
     policy,
+    serve,
     split,
     token,
 ):

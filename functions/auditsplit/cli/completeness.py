@@ -43,7 +43,9 @@ def counters(before: Path, after: Path, cluster: str, on_the_way: int) -> None:
     with 1 if events were lost or are missing.
     """
     if not importlib.util.find_spec("prometheus_client"):
-        raise click.UsageError("reading metrics requires the package prometheus_client. Install auditsplit[metrics]")
+        raise click.UsageError(
+            "reading metrics requires the package prometheus_client. Install auditsplit with the extra 'metrics'"
+        )
     try:
         auth.check_cluster(cluster)
     except ValueError as error:

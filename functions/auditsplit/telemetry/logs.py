@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, in the format that the platform reads.
+"""Logs on standard error: sentences on a terminal, elsewhere one JSON object a line, as the platform reads it.
 
 `Google's collectors <https://cloud.google.com/logging/docs/structured-logging>`_ read ``severity``, ``message`` and
 ``time``. `Lambda's filters <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_
@@ -116,12 +116,26 @@ def _embedded(record: logging.LogRecord, line: Mapping[str, Any]) -> dict[str, A
     return {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]}
 
 
+class HumanLines(logging.Formatter):
+    """Formats a record for a terminal: time, level and message, then status, code, cluster and sender."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. Control characters are escaped, so no sender can move the cursor or forge a line."""
+        fields: Mapping[str, Any] = getattr(record, FIELDS, {})
+        about = " ".join(f"{name}={fields[name]}" for name in ("status", "code", "cluster", "peer") if fields.get(name))
+        time = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
+        text = f"{time} {record.levelname:<7} {record.getMessage()}{f'  [{about}]' if about else ''}"
+        line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
 def configure() -> None:
     """Send the package's logs from INFO on to standard error. A second call does nothing."""
     log = logging.getLogger("auditsplit")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonLines(embedded_metrics="AWS_LAMBDA_FUNCTION_NAME" in os.environ))
+        lines = JsonLines(embedded_metrics="AWS_LAMBDA_FUNCTION_NAME" in os.environ)
+        handler.setFormatter(HumanLines() if sys.stderr.isatty() else lines)
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False
