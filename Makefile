@@ -27,7 +27,7 @@ PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick test test-all test-servers wheels release faults infra scan image image-test sbom chart systemd-test e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test test-all test-servers wheels release faults infra scan image image-test sbom chart chart-test systemd-test e2e servers check docs audit lock upload bundle bench load clean
 
 run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
 	$(RUN)/bin/auditsplit serve --port $(PORT)
@@ -81,8 +81,11 @@ sbom: .venv/ready image ## dist/auditsplit.cdx.json: what is in the image, as Cy
 	$(BIN)/python infra/image/sbom.py --into $(DIST)/auditsplit.cdx.json
 
 
-chart: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files and manifest written again, lint, and an install into a real kube-apiserver
+chart: .venv/ready $(CHART) ## dist/auditsplit-VERSION.tgz, the Helm chart; its golden files and infra/kubernetes/auditsplit.yaml are rendered again
 	$(BIN)/python infra/helm/render.py
+	.cache/bin/helm package infra/helm/auditsplit --destination $(DIST)
+
+chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files, lint, values, and releases in a real kube-apiserver
 	$(BIN)/pytest $(or $(TESTS),tests/chart tests/e2e/test_chart.py)
 
 systemd-test: .venv/ready .cache/image/systemd.tar ## the unit and its page, on a machine that systemd boots in runc
