@@ -7,7 +7,7 @@ RUN := .venv-run
 SINKS ?=
 DIST ?= dist
 RELEASE_PARTS ?= bundle image chart sbom
-EXTRAS := azure elasticsearch gcs s3 zstd
+EXTRAS := azure elasticsearch gcs s3 ship zstd
 LOCKS := run $(EXTRAS)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/__init__.py)
@@ -116,6 +116,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/objects.py
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/ship.py
 
 load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/load.md; HOLD=60 for a quick look
 	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/load.md)

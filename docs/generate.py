@@ -21,6 +21,7 @@ from auditsplit import cli, errors, sinks
 from auditsplit.errors import AuditsplitError, SenderError
 from auditsplit.routing.fields import EXTRA_HELP, FIELDS
 from auditsplit.settings import NAMES
+from auditsplit.ship import metrics as ship_metrics
 from auditsplit.sinks.options import Row, describe
 from auditsplit.telemetry import logs, metrics
 
@@ -69,9 +70,9 @@ def settings() -> Iterator[tuple[str, ...]]:
         yield code(name), code(default), text
 
 
-def metric_rows() -> Iterator[tuple[str, ...]]:
-    """Yield name, type, labels and meaning of each metric, as Prometheus reads them."""
-    for metric in vars(metrics).values():
+def metric_rows(place: object) -> Iterator[tuple[str, ...]]:
+    """Yield name, type, labels and meaning of each metric of a module or object, as Prometheus reads them."""
+    for metric in vars(place).values():
         if isinstance(metric, MetricWrapperBase):
             [described] = metric.describe()
             name = described.name + ("_total" if described.type == "counter" else "")
@@ -114,7 +115,8 @@ def tables() -> Mapping[str, str]:
             ("field", "meaning"),
             [*((code(f"{{{name}}}"), field.help) for name, field in FIELDS.items()), ("`{extra:KEY}`", EXTRA_HELP)],
         ),
-        "metrics": table(("metric", "type", "labels", "meaning"), metric_rows()),
+        "metrics": table(("metric", "type", "labels", "meaning"), metric_rows(metrics)),
+        "ship metrics": table(("metric", "type", "labels", "meaning"), metric_rows(ship_metrics.Metrics())),
         "log": table(("field", "meaning"), ((code(name), text) for name, text in logs.HELP.items())),
         "codes": table(("code", "status", "meaning", "who acts", "what to do"), codes()),
         "cloudwatch": table(("metric", "unit"), cloudwatch()),

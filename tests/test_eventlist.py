@@ -32,7 +32,8 @@ from support.recording import DATA, manifest
 
 from auditsplit.decode import eventlist as decoding
 from auditsplit.decode import fallback, jsonscan
-from auditsplit.decode.eventlist import Decoded, decode, decode_lines
+from auditsplit.decode.eventlines import decode as decode_lines
+from auditsplit.decode.eventlist import Decoded, decode
 from auditsplit.decode.jsonscan import Scan
 from auditsplit.decode.outline import harmless
 from auditsplit.errors import Undecodable
@@ -51,7 +52,7 @@ def only_the_scan() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "parse_envelope", lambda _: None)
-        patch.setattr(decoding, "_decode_head", refuse)
+        patch.setattr(decoding, "decode_head", refuse)
         patch.setattr(fallback, "decode_object", refuse)
         yield
 

@@ -167,7 +167,7 @@ def test_the_deadline_of_the_request_counts_where_it_is_sooner() -> None:
     """The sink's own timeout is no reason to answer after the sender has gone."""
     sink = sink_of(FakeBucket(hanging(1)), timeout_s=5)
 
-    with pytest.raises(SinkFailure, match=r"over 0.2 s; s3://bucket, 0 of 1 objects done"):
+    with pytest.raises(SinkFailure, match=r"over 0\.\d+ s; s3://bucket, 0 of 1 objects done"):
         sink.write(batch_of(1), Deadline.after(0.2))
 
 

@@ -27,6 +27,7 @@ from support.requests import (
 
 from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
+from auditsplit.decode import eventlines
 from auditsplit.decode import eventlist as decoding
 from auditsplit.errors import BrokenOff, SinkError
 from auditsplit.event import Batch
@@ -629,7 +630,7 @@ def test_any_body_is_stored_or_refused(
     assert answer.status in (200, 400, 413, 415)
     if answer.status == 200:
         text = gzip.decompress(sent) if encoding == "gzip" else sent
-        decoded = decoding.decode_lines(text) if content_type == NDJSON else decoding.decode(text)
+        decoded = eventlines.decode(text) if content_type == NDJSON else decoding.decode(text)
         receipt = document(answer)
         stored = b"".join(sink_of(here).objects.values()).splitlines()
         assert receipt["events"] == len(decoded.events) == len(stored)

@@ -36,14 +36,14 @@ def released(into: Path) -> Path:
 
 
 @functools.cache
-def dist(factory: pytest.TempPathFactory) -> Path:
+def dist(base: Path) -> Path:
     """Return a folder with the wheel, the sdist and the checksums. The zips have tests in tests/live/test_bundle.py."""
-    return released(factory.mktemp("release") / "dist")
+    return released(base / "release" / "dist")
 
 
 def test_the_checksums_are_those_of_all_files(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A name and a SHA-256 for each file."""
-    made = dist(tmp_path_factory)
+    made = dist(tmp_path_factory.getbasetemp())
     lines = (made / "SHA256SUMS").read_text().splitlines()
 
     assert [line.split()[1] for line in lines] == [WHEEL, SDIST]
@@ -54,7 +54,7 @@ def test_a_second_release_has_the_same_bytes(tmp_path_factory: pytest.TempPathFa
     """Of the same commit."""
     again = released(tmp_path / "dist")
 
-    assert (again / "SHA256SUMS").read_text() == (dist(tmp_path_factory) / "SHA256SUMS").read_text()
+    assert (again / "SHA256SUMS").read_text() == (dist(tmp_path_factory.getbasetemp()) / "SHA256SUMS").read_text()
 
 
 def test_the_archives_hold_the_package(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -65,8 +65,8 @@ def test_the_archives_hold_the_package(tmp_path_factory: pytest.TempPathFactory)
         if path.is_file() and "__pycache__" not in path.parts
     }
     with (
-        zipfile.ZipFile(dist(tmp_path_factory) / WHEEL) as wheel,
-        tarfile.open(dist(tmp_path_factory) / SDIST) as sdist,
+        zipfile.ZipFile(dist(tmp_path_factory.getbasetemp()) / WHEEL) as wheel,
+        tarfile.open(dist(tmp_path_factory.getbasetemp()) / SDIST) as sdist,
     ):
         in_wheel = {name for name in wheel.namelist() if ".dist-info/" not in name}
         in_sdist = {member.name.partition("/")[2] for member in sdist.getmembers()}
@@ -79,13 +79,16 @@ def test_the_archives_hold_the_package(tmp_path_factory: pytest.TempPathFactory)
 
 def test_the_sdist_builds_the_same_wheel(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     """A distributor that starts from the sdist has the same package."""
-    with tarfile.open(dist(tmp_path_factory) / SDIST) as sdist:
+    with tarfile.open(dist(tmp_path_factory.getbasetemp()) / SDIST) as sdist:
         sdist.extractall(tmp_path, filter="data")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
 
     subprocess.run(build, cwd=tmp_path / SDIST.removesuffix(".tar.gz"), check=True, capture_output=True)
 
-    with zipfile.ZipFile(tmp_path / WHEEL) as built, zipfile.ZipFile(dist(tmp_path_factory) / WHEEL) as released_wheel:
+    with (
+        zipfile.ZipFile(tmp_path / WHEEL) as built,
+        zipfile.ZipFile(dist(tmp_path_factory.getbasetemp()) / WHEEL) as released_wheel,
+    ):
         assert {entry.filename: entry.CRC for entry in built.infolist()} == {
             entry.filename: entry.CRC for entry in released_wheel.infolist()
         }
@@ -94,7 +97,7 @@ def test_the_sdist_builds_the_same_wheel(tmp_path_factory: pytest.TempPathFactor
 def test_the_wheel_serves_in_a_fresh_environment(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     """In a fresh environment, as pipx makes one: the version, a stored list, and a clean end at SIGTERM."""
     uv, venv = BIN / "uv", tmp_path / "venv"
-    wheel = f"{dist(tmp_path_factory) / WHEEL}[serve,metrics]"
+    wheel = f"{dist(tmp_path_factory.getbasetemp()) / WHEEL}[serve,metrics]"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, venv], check=True)
     install: list[str | Path] = [
         uv,

@@ -44,7 +44,7 @@ def receiver(environ: Mapping[str, str], metrics: Metrics | None = None) -> Rece
     settings = Settings.read(environ)
     function = Receiver(settings, ingest(settings, environ), metrics)
     function.recover()
-    if not settings.tokens:
+    if not settings.tokens and not settings.log_groups:
         _log.warning(
             "AUDIT_TOKENS is not set: only senders on this machine are accepted; "
             "'auditsplit token <cluster>' makes a token"
@@ -83,7 +83,7 @@ def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destina
         if place in places:
             mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each sink a place of its own")
         places.add(place)
-        mistakes += _mixed(target, sorted({token.cluster for token in settings.tokens}))
+        mistakes += _mixed(target, settings.clusters)
         opened.append(Destination(sink, [target.options.drop] if target.options.drop else []))
     if mistakes:
         raise SettingsError(*mistakes)

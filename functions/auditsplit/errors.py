@@ -14,6 +14,7 @@
     │   ├── MethodNotAllowed   405
     │   ├── BodyTooLarge       413
     │   └── UnsupportedBody    415
+    ├── NotSubscribed          the deployer: an error of the invocation on Lambda
     ├── SinkError              the sink or its operator: 503, the sender retries
     └── Busy                   nobody: 503, the sender retries
 
@@ -162,6 +163,17 @@ class UnsupportedBody(SenderError):
     advice = "send `application/json` or `application/x-ndjson`, plain or as gzip"
     status = 415
     title = "Unsupported Media Type"
+
+
+class NotSubscribed(AuditsplitError):
+    """The events come from a log group that no setting names. The deployer must act."""
+
+    code = "not-subscribed"
+    meaning = "CloudWatch Logs sent events of a log group that `AUDIT_LOG_GROUPS` does not name"
+    acts = "the deployer"
+    advice = (
+        "add the log group to `AUDIT_LOG_GROUPS`, or remove its subscription. Lambda keeps the event for the retries"
+    )
 
 
 class SinkError(AuditsplitError):

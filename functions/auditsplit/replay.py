@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from auditsplit.deadline import REQUEST_S, Deadline
-from auditsplit.decode import compression, layout, wrappers
+from auditsplit.decode import cloud_logs, compression, layout, wrappers
 from auditsplit.decode.batch import Form
 from auditsplit.decode.wrappers import Line
 from auditsplit.errors import BodyTooLarge, Undecodable
@@ -28,8 +28,8 @@ _GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a 
 class Delivered(NamedTuple):
     """The outcome of one piece of a file.
 
-    ``counts`` has ``events``, the ``duplicate`` ones among them, and ``rejected`` items. ``complaints`` say where each
-    rejected item stands and why it was rejected.
+    ``counts`` has ``events``, the ``duplicate`` ones among them, ``rejected`` items, and records of other logs that
+    were ``skipped``. ``complaints`` say where each rejected item stands and why it was rejected.
     """
 
     counts: dict[str, int]
@@ -55,9 +55,10 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
     Raises:
         BodyTooLarge: a document or line is larger.
         SinkError: a sink failed.
-        Undecodable: the gzip data is broken, or the file is UTF-16 or a tar archive.
+        Undecodable: the gzip data is broken, or the file is UTF-16, a tar archive or Google Cloud's log.
     """
-    for piece in _pieces(decompressed(stream), max_bytes):
+    skipped: list[int] = []
+    for piece in _pieces(decompressed(stream), max_bytes, skipped.append):
         deadline = Deadline.after(REQUEST_S)
         form = Form(lines=not piece.document, recorded=True)
         try:
@@ -74,6 +75,8 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
             "rejected": sum(item.items for item in receipt.rejected),
         }
         yield Delivered(counts, complaints)
+    if any(skipped):
+        yield Delivered({"skipped": sum(skipped)}, [])
 
 
 def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
@@ -90,13 +93,16 @@ def _position(item: Rejected, piece: _Piece) -> str:
     return f"line {piece.numbers[item.index]}"
 
 
-def _pieces(stream: BinaryIO, max_bytes: int) -> Iterator[_Piece]:
-    """Yield the pieces of a file. Where gzip data is broken, the lines before the damage are yielded first."""
+def _pieces(stream: BinaryIO, max_bytes: int, skipped: Callable[[int], None]) -> Iterator[_Piece]:
+    """Yield the pieces of a file. Where gzip data is broken, the lines before the damage are yielded first.
+
+    ``skipped`` is told of records of other logs in envelopes of clouds.
+    """
     collected: list[Line] = []
     size = 0
     damage: list[Undecodable] = []
     whole = _until_damage(_lines(stream, max_bytes), damage)
-    for block in layout.blocks(wrappers.unwrap(whole), max_bytes):
+    for block in layout.blocks(wrappers.unwrap(whole, skipped), max_bytes):
         more = sum(len(line.text) for line in block.lines)
         full = block.document or size + more > _PIECE_BYTES or len(collected) >= _PIECE_LINES
         if collected and full:
@@ -135,6 +141,8 @@ def _lines(stream: BinaryIO, max_bytes: int) -> Iterator[Line]:
             raise Undecodable("the file is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8")
         if number == 1 and text.startswith(_TAR_MAGIC, _TAR_MAGIC_AT):
             raise Undecodable(TAR)
+        if number == 1:
+            cloud_logs.refuse_log_entry(text)
         yield Line(number, text.removeprefix(_BYTE_ORDER_MARK))
 
 

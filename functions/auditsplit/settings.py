@@ -6,16 +6,16 @@ sinks share, ``AUDIT_PRESET`` names a set of such options. An option in a URL ov
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast, get_args
 
 import msgspec
 
 from auditsplit import sinks
 from auditsplit.auth import TokenHash, check_cluster
-from auditsplit.errors import SettingsError
+from auditsplit.decode.cloud_logs.cloudwatch import cluster_of
+from auditsplit.environ import Reader
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks.options import Options, Target, redacted, whole_number
@@ -61,6 +61,10 @@ NAMES: Mapping[str, Setting] = {
         "on this machine are accepted, and on Lambda the function does not start"
     ),
     "AUDIT_CLUSTER": Setting("the cluster of `POST /` when no token names a cluster", _CLUSTER),
+    "AUDIT_LOG_GROUPS": Setting(
+        "the log groups of [EKS clusters](managed.md#eks) that CloudWatch Logs may send, with spaces between "
+        "them: `/aws/eks/<cluster>/cluster`, or `<cluster>=<log group>` to choose the cluster's name"
+    ),
     "AUDIT_DROP": Setting(
         "the bodies to [redact](security.md#secrets-in-bodies) for all sinks, by resource. `none` redacts nothing",
         str(Redaction()),
@@ -87,6 +91,13 @@ class Settings(msgspec.Struct, frozen=True):
     metrics_sha256: bytes | None = None
     """The hash of the token that lets other machines read the metrics."""
     redaction: Redaction = Redaction()
+    log_groups: dict[str, str] = {}
+    """The cluster of each log group."""
+
+    @property
+    def clusters(self) -> list[str]:
+        """The clusters that may send, as far as the settings name them."""
+        return sorted({*(token.cluster for token in self.tokens), *self.log_groups.values()})
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -99,52 +110,10 @@ class Settings(msgspec.Struct, frozen=True):
             max_body_bytes=_bytes(reader, "AUDIT_MAX_BODY_BYTES", _MAX_BODY_BYTES),
             metrics_sha256=_metrics_token(reader),
             redaction=_redaction(reader),
+            log_groups=_log_groups(reader),
         )
         reader.finish()
         return settings
-
-
-class Reader:
-    """Reads the settings of one function, ``AUDIT_…`` by default, and collects the mistakes in them."""
-
-    def __init__(self, environ: Mapping[str, str], names: Iterable[str], prefix: str = "AUDIT_") -> None:
-        """Note the settings with the ``prefix`` that are not among ``names``."""
-        self.environ = environ
-        self.given = {
-            name: value.strip() for name, value in environ.items() if name.startswith(prefix) and value.strip()
-        }
-        self.mistakes = list(_unknown(self.given, frozenset(names)))
-
-    def text(self, name: str, default: str = "") -> str:
-        """Return the setting, or ``default`` where it is not set."""
-        return self.given.get(name, default)
-
-    def choice(self, name: str, choices: Iterable[str], default: str = "") -> str:
-        """Return the setting if it is one of ``choices``, else note the mistake and return ``default``."""
-        text = self.text(name, default)
-        choices = list(choices)
-        if text in (default, *choices):
-            return text
-        self.mistake(name, f"must be {' or '.join(choices)}, not {text[:40]!r}")
-        return default
-
-    def mistake(self, name: str, *lines: str) -> None:
-        """Note mistakes in the setting ``name``, each once."""
-        for line in lines:
-            text = f"{name}: {line}"
-            if text not in self.mistakes:
-                self.mistakes.append(text)
-
-    def finish(self) -> None:
-        """Raise `SettingsError` if there are mistakes."""
-        if self.mistakes:
-            raise SettingsError(*self.mistakes)
-
-
-def _unknown(given: Mapping[str, str], names: frozenset[str]) -> Iterator[str]:
-    for name in sorted(given.keys() - names):
-        near = difflib.get_close_matches(name, names, n=1)
-        yield f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _sinks(reader: Reader) -> tuple[Target[Options], ...]:
@@ -185,7 +154,7 @@ def _target(reader: Reader, url: str, shared: Mapping[str, str], user: WhichUser
 
 def _tokens(reader: Reader) -> tuple[TokenHash, ...]:
     text = reader.text("AUDIT_TOKENS")
-    if not text and _LAMBDA in reader.environ:
+    if not text and _LAMBDA in reader.environ and not reader.text("AUDIT_LOG_GROUPS"):
         reader.mistake(
             "AUDIT_TOKENS", "not set; on Lambda every sender needs a token, which 'auditsplit token <cluster>' prints"
         )
@@ -217,6 +186,21 @@ def _metrics_token(reader: Reader) -> bytes | None:
         'printf %s "$TOKEN" | sha256sum prints it',
     )
     return None
+
+
+def _log_groups(reader: Reader) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in reader.text("AUDIT_LOG_GROUPS").split():
+        name, _, group = entry.rpartition("=")
+        try:
+            found[group] = check_cluster(name or cluster_of(group))
+        except ValueError:
+            reader.mistake(
+                "AUDIT_LOG_GROUPS",
+                f"{entry[:80]!r} names no valid cluster. Write /aws/eks/<cluster>/cluster, or "
+                "<cluster>=<log group> with a name of a-z 0-9 - . and at most 63 characters",
+            )
+    return found
 
 
 def _redaction(reader: Reader) -> Redaction:

@@ -20,6 +20,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from support import object_places, runtime_api, servers, terraform
+from support.cloud_logs import awslogs_event, data_message
 from support.eventlists import eventlist
 from support.lambdaevents import Sent, function_url
 
@@ -124,6 +125,17 @@ def post(function: runtime_api.Function, token: str, body: bytes) -> tuple[int, 
     return outcome.document["statusCode"], json.loads(outcome.document["body"])
 
 
+def client(deployed: Deployed, service: str) -> Any:
+    """Return a client of the API that the example was applied to."""
+    return boto3.client(
+        service,
+        endpoint_url=deployed.environ["AWS_ENDPOINT_URL"],
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - moto takes any
+    )
+
+
 def test_apply_says_what_to_run_next(deployed: Deployed) -> None:
     """The line is the one that the page shows, with the function's own URL."""
     (shown,) = re.findall(r'^  "prod" = "(.*)"$', SECTION, re.MULTILINE)
@@ -209,16 +221,46 @@ def test_the_largest_request_leaves_memory_free(deployed: Deployed, tmp_path: Pa
 
 def test_the_url_wants_both_permissions_and_has_them(deployed: Deployed) -> None:
     """As the API tells the function's policy: anyone by the URL, and nobody past it."""
-    client = boto3.client(
-        "lambda",
-        endpoint_url=deployed.environ["AWS_ENDPOINT_URL"],
-        region_name="eu-central-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - moto takes any
-    )
-
-    policy = json.loads(client.get_policy(FunctionName="auditsplit")["Policy"])
+    policy = json.loads(client(deployed, "lambda").get_policy(FunctionName="auditsplit")["Policy"])
 
     actions = {one["Action"]: one for one in policy["Statement"]}
     assert set(actions) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
     assert actions["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True
+
+
+def test_events_of_an_eks_cluster_end_up_in_the_bucket(
+    deployed: Deployed, tmp_path: Path, recorded: list[bytes]
+) -> None:
+    """With a log group, its subscription invokes the function. A failure is an error, and leads to the queue."""
+    group, region = "/aws/eks/prod/cluster", "eu-central-1"
+    client(deployed, "logs").create_log_group(logGroupName=group)
+    environ = {**deployed.environ, "TF_VAR_log_groups": json.dumps([group])}
+    terraform.run(deployed.example, "apply", environ=environ)
+    lines = [json.dumps(item, separators=(",", ":")) for item in json.loads(recorded[2])["items"]]
+    named = [f'{{"kind":"Event","apiVersion":"audit.k8s.io/v1",{line[1:]}' for line in lines]
+    event = awslogs_event(data_message(*named, group=group))
+
+    with running(deployed, tmp_path) as function:
+        outcome = function.invoke(event)
+        other = function.invoke(awslogs_event(data_message(*named, group="/aws/eks/other/cluster")))
+
+    [subscription] = client(deployed, "logs").describe_subscription_filters(logGroupName=group)["subscriptionFilters"]
+    configured = client(deployed, "lambda").get_function_event_invoke_config(FunctionName="auditsplit")
+    queue = client(deployed, "sqs").get_queue_url(QueueName="auditsplit-dead-letters")["QueueUrl"]
+    policy = json.loads(client(deployed, "lambda").get_policy(FunctionName="auditsplit")["Policy"])
+    prefix = "audit/cluster=prod/user=alice@example.com/"
+    bucket = deployed.output("bucket")
+    found = object_places.s3_client(deployed.s3).list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    again = terraform.run(deployed.example, "apply", environ=environ)
+    assert (outcome.kind, outcome.document["events"]) == ("response", len(lines))
+    assert (other.kind, other.document["errorType"]) == ("error", "NotSubscribed")
+    assert (subscription["destinationArn"], subscription["filterPattern"]) == (
+        deployed.resources()["aws_lambda_function.this"]["arn"],
+        "",
+    )
+    assert queue.endswith(configured["DestinationConfig"]["OnFailure"]["Destination"].rpartition(":")[2])
+    assert f"logs.{region}.amazonaws.com" in [
+        each["Principal"].get("Service") for each in policy["Statement"] if isinstance(each["Principal"], dict)
+    ]
+    assert len(found) > 0
+    assert "No changes." in again

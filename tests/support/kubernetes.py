@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import http
 import http.client
 import itertools
@@ -102,18 +103,23 @@ class Apiserver:
     def __init__(self, folder: Path, pki: Pki, etcd_url: str) -> None:
         """Name its files below ``folder``; nothing runs yet."""
         self.port = free_port()
-        self.log, self._audit_log, self._folder = folder / "apiserver.log", folder / "audit.log", folder
+        self.log, self.audit_log_path, self._folder = folder / "apiserver.log", folder / "audit.log", folder
         self._pki, self._etcd, self._trusting = pki, etcd_url, pki.trusting()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, kubeconfig: Path, policy: Path = EVERYTHING, flags: Sequence[str] = QUICK) -> None:
-        """Start it with the audit files and flags; `NotStarted` where it does not like them."""
+    def start(self, kubeconfig: Path | None, policy: Path = EVERYTHING, flags: Sequence[str] = QUICK) -> None:
+        """Start it with the audit files and flags; `NotStarted` where it does not like them.
+
+        Without a ``kubeconfig`` it only writes its audit log.
+        """
         self._folder.mkdir(exist_ok=True)
         tokens = self._folder / "tokens.csv"
         with tokens.open("w", newline="") as out:
             csv.writer(out).writerows([token(user), user, "", ",".join(groups)] for user, groups in USERS.items())
         command: list[str | Path] = [BIN / "kube-apiserver", *self._flags(tokens)]
-        command += [f"--audit-policy-file={policy}", f"--audit-webhook-config-file={kubeconfig}", *flags]
+        command += [f"--audit-policy-file={policy}", *flags]
+        if kubeconfig is not None:
+            command.append(f"--audit-webhook-config-file={kubeconfig}")
         self._process = spawn(command, self.log, {})
         wait_until_ready(self._process, self.log, self._ready)
 
@@ -167,8 +173,16 @@ class Apiserver:
 
     def audit_log(self) -> list[bytes]:
         """Return the whole lines of its own audit log."""
-        text = self._audit_log.read_bytes() if self._audit_log.exists() else b""
+        text = self.audit_log_path.read_bytes() if self.audit_log_path.exists() else b""
         return text.split(b"\n")[:-1]
+
+    def rotated_logs(self) -> list[bytes]:
+        """Return the whole lines of its audit log and of all its rotated files, which may be compressed."""
+        lines = []
+        for path in sorted(self._folder.glob("audit-*.log*")):
+            text = path.read_bytes()
+            lines += (gzip.decompress(text) if path.suffix == ".gz" else text).split(b"\n")[:-1]
+        return lines + self.audit_log()
 
     def lost(self) -> dict[str, int]:
         """Return how many events it says it lost, by plugin: the metric's figures, but to its very end."""
@@ -199,6 +213,6 @@ class Apiserver:
             "--authorization-mode=Node,RBAC",
             f"--token-auth-file={tokens}",
             "--disable-admission-plugins=ServiceAccount",
-            f"--audit-log-path={self._audit_log}",
+            f"--audit-log-path={self.audit_log_path}",
             "--shutdown-delay-duration=0s",
         ]

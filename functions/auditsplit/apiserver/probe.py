@@ -32,7 +32,7 @@ def probe(document: Kubeconfig, folder: Path, timeout_s: float) -> Reply:
     """
     try:
         user = credentials.resolve(document.user, folder, timeout_s)
-        endpoint = _endpoint(document.cluster, folder)
+        endpoint = endpoint_of(document.cluster, folder)
         return client.post(endpoint, user, _BODY, timeout_s, user_agent="auditsplit-probe")
     except Unreachable as error:
         advice = _ADVICE.get(type(error))
@@ -49,7 +49,8 @@ def findings(answer: Answer) -> list[Finding]:
     return [Finding(WARNING if verdict.delivered else ERROR, "answer", verdict.problem)]
 
 
-def _endpoint(cluster: Cluster, folder: Path) -> Endpoint:
+def endpoint_of(cluster: Cluster, folder: Path) -> Endpoint:
+    """Return where the kubeconfig's ``cluster`` is posted to. ``ValueError`` if its CAs cannot be read."""
     return Endpoint(
         url=cluster.server,
         ca_pem=credentials.ca_pem(cluster.certificate_authority_data, cluster.certificate_authority, folder),

@@ -15,6 +15,7 @@ from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
 from auditsplit.cli.serve import serve
+from auditsplit.cli.ship import ship
 from auditsplit.cli.split import split
 from auditsplit.cli.token import token
 from auditsplit.telemetry import logs
@@ -38,6 +39,7 @@ for command in (
     kubeconfig,
     policy,
     serve,
+    ship,
     split,
     token,
 ):

@@ -61,7 +61,8 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
             )
     click.echo(
         f"{counts['events']} events stored in {', '.join(sink.name for sink in ingest.sinks)}"
-        f" ({counts['duplicate']} of them before), {counts['rejected']} rejected",
+        f" ({counts['duplicate']} of them before), {counts['rejected']} rejected"
+        + (f", {counts['skipped']} records of other logs left out" if counts["skipped"] else ""),
         err=True,
     )
     sys.exit(1 if counts["rejected"] or failed else 0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from auditsplit.decode import eventlist
+from auditsplit.decode import eventlines, eventlist
 from auditsplit.decode.envelope import Backend
 from auditsplit.event import Batch, Origin
 
@@ -18,7 +18,7 @@ class Form(NamedTuple):
     lines: bool = False
     """Whether it has a document on each line, not a single document."""
     recorded: bool = False
-    """Whether it is a piece of a recorded file, not a request's. See `eventlist.decode_lines`."""
+    """Whether it is a piece of a recorded file, not a request's. See `eventlines.decode`."""
 
 
 DOCUMENT = Form()
@@ -39,7 +39,7 @@ def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "") -
     """
     backend: Backend = "log" if form.recorded else "webhook"
     if form.lines:
-        decoded = eventlist.decode_lines(body, backend, recorded=form.recorded)
+        decoded = eventlines.decode(body, backend, recorded=form.recorded)
     else:
         decoded = eventlist.decode(body, backend)
     origin = Origin(cluster, datetime.now(UTC))

@@ -11,7 +11,6 @@ that one hostile request body can't hide the events beside it.
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import re
 
@@ -50,7 +49,7 @@ bodies are smaller."""
 _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
-_decode_head = msgspec.json.Decoder(Head).decode
+decode_head = msgspec.json.Decoder(Head).decode
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
 _NEXT_ITEM = b"}," + _ITEM_START
@@ -89,7 +88,7 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     Raises:
         Undecodable: For any other body, with the position of the first byte that shows it where there is one.
     """
-    _expect_text(body, "an EventList")
+    expect_text(body, "an EventList")
     several_lines = body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body
     if not several_lines and (events := _split_at_starts(body)):
         return Decoded(events, [])
@@ -108,33 +107,8 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     return _decode_items(body, items, several_lines=several_lines)
 
 
-def decode_lines(body: bytes, backend: Backend = "webhook", *, recorded: bool = False) -> Decoded:
-    """Return the events of a body that has an ``Event`` or ``EventList`` on each line. Empty lines are skipped.
-
-    A malformed line is a `BadItem`.
-
-    Args:
-        body: The lines.
-        backend: As for `decode`.
-        recorded: Whether the body is a piece of a recorded file. Then the lines beside a malformed line don't count.
-
-    Raises:
-        Undecodable: Where all lines of a request's body are malformed.
-    """
-    _expect_text(body, "an Event on each line")
-    if body.count(b"\n") > MAX_ITEMS:
-        raise Undecodable(f"more than {MAX_ITEMS} lines. Send them in several bodies")
-    decoded = Decoded([], [])
-    for index, line in enumerate(map(bytes.strip, io.BytesIO(body))):
-        if line:
-            _decode_line(line, index, decoded, backend)
-    if decoded.bad and not decoded.events and not recorded:
-        first = decoded.bad[0]
-        raise Undecodable(f"none of the lines is an Event. Line {first.index}: {first.reason}")
-    return decoded
-
-
-def _expect_text(body: bytes, expected: str) -> None:
+def expect_text(body: bytes, expected: str) -> None:
+    """Raise `Undecodable` if ``body`` has only white space. ``expected`` is what it should have."""
     if not body or body.isspace():
         raise Undecodable(f"the body is empty. Expected {expected}", 0)
 
@@ -142,21 +116,6 @@ def _expect_text(body: bytes, expected: str) -> None:
 def explain(error: Undecodable) -> str:
     """Return the reason of ``error``, with the position where there is one."""
     return error.detail if error.position is None else f"{error.detail} at byte {error.position}"
-
-
-def _decode_line(line: bytes, index: int, into: Decoded, backend: Backend) -> None:
-    """Add the events and malformed items of a line. ``index`` counts lines from 0."""
-    try:
-        decoded = decode(line, backend)
-    except Undecodable as error:
-        into.reject(BadItem(index, explain(error), line))
-        return
-    into.events += decoded.events
-    into.more_bad += decoded.more_bad
-    several = len(decoded.events) + len(decoded.bad) > 1
-    for item in decoded.bad:
-        into.reject(BadItem(index, f"item {item.index}: {item.reason}" if several else item.reason, item.raw))
-    _check_count(len(into.events))
 
 
 def _split_at_starts(body: bytes) -> list[Event] | None:
@@ -188,7 +147,7 @@ def _split_at_starts(body: bytes) -> list[Event] | None:
 def _parse_items(items: list[memoryview]) -> list[Event] | None:
     """Return the items as events. None if the parser refuses any of them."""
     try:
-        return list(map(Event, map(_decode_head, items), items))
+        return list(map(Event, map(decode_head, items), items))
     except REFUSALS:
         return None
 
@@ -206,7 +165,7 @@ def _decode_items(body: bytes, items: Items, *, several_lines: bool) -> Decoded:
     """Return the items of ``body`` as events and malformed items."""
     raws = items.raws
     spans = list(itertools.islice(items.spans, MAX_ITEMS + 1))
-    _check_count(len(spans if raws is None else raws))
+    check_count(len(spans if raws is None else raws))
     if raws and not several_lines and _have_fields(raws) and (events := _parse_items(raws)) is not None:
         return Decoded(events, [])
     decoded = Decoded([], [])
@@ -223,7 +182,8 @@ def _have_fields(raws: list[memoryview]) -> bool:
     return _QUOTE_ONLY.issuperset([raw[1] for raw in raws if len(raw) > 1])
 
 
-def _check_count(items: int) -> None:
+def check_count(items: int) -> None:
+    """Raise `Undecodable` if a body with so many ``items`` would take too much memory."""
     if items > MAX_ITEMS:
         raise Undecodable(f"more than {MAX_ITEMS} items. Lower --audit-webhook-batch-max-size")
 
@@ -232,7 +192,7 @@ def _decode_item(raw: memoryview, safe: memoryview | None = None, marks: memoryv
     event: Event | None = None
     if safe is None or safe == raw:
         with contextlib.suppress(*REFUSALS):
-            event = Event(_decode_head(raw), raw)
+            event = Event(decode_head(raw), raw)
     event = event or fallback.read_event(raw, safe, marks)
     if not _HAS_FIELDS.match(raw):
         raise Undecodable("the item has no fields")

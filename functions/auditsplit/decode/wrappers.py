@@ -6,15 +6,19 @@ divide a long line into parts. CRI marks all parts but the last with ``P``, and 
 feed.
 
 The text is taken out if it begins like a JSON object. Any other line stays as it is, so that it is rejected whole.
+
+Records of managed clouds are wrappers too: see `auditsplit.decode.cloud_logs`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
+
+from auditsplit.decode import cloud_logs
 
 _CRI = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::[^ ]*+)? (.*)\Z", re.DOTALL)
 _CRI_START = re.compile(rb"\d{4}-\d\d-\d\dT")
@@ -45,11 +49,47 @@ _decode_docker = msgspec.json.Decoder(_Docker).decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def unwrap(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield the lines without the wrappers of container runtimes. A line in parts has the number of its first part.
+def unwrap(lines: Iterable[Line], skipped: Callable[[int], None] = lambda _: None) -> Iterator[Line]:
+    """Yield the lines without the wrappers of container runtimes and managed clouds.
 
-    Parts before the beginning of a line are yielded as they are.
+    A line in parts has the number of its first part. Parts before the beginning of a line are yielded as they are.
+
+    Args:
+        lines: The lines of a file.
+        skipped: Told how many records of other logs a managed cloud's line has.
     """
+    for line in _unwrapped(lines):
+        records = cloud_logs.unwrapped(line.text)
+        if records is None:
+            yield line
+            continue
+        skipped(records.skipped)
+        yield from (Line(line.number, text + b"\n") for text in records.lines)
+
+
+def end_of_whole_lines(text: bytes) -> int:
+    """Return the offset in ``text`` at which no line in parts is open. 0 if there is none.
+
+    Args:
+        text: Whole lines of a container's log, or of any other log.
+    """
+    open_parts: set[str] = set()
+    end = at = 0
+    for line in text.splitlines(keepends=True) if is_wrapped(text) else ():
+        at += len(line)
+        if part := _part(Line(0, line)):
+            (open_parts.discard if part.last else open_parts.add)(part.stream)
+        if not open_parts:
+            end = at
+    return end if is_wrapped(text) else len(text)
+
+
+def is_wrapped(text: bytes) -> bool:
+    """Return whether ``text`` begins with a line of a container's log."""
+    return text.startswith(_DOCKER_START) or _CRI_START.match(text) is not None
+
+
+def _unwrapped(lines: Iterable[Line]) -> Iterator[Line]:
     open_parts: dict[str, list[_Part]] = {}
     for line in lines:
         part = _part(line)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from auditsplit import auth
 from auditsplit.deadline import REQUEST_S, Deadline
+from auditsplit.decode import batch as batches
 from auditsplit.decode import compression
 from auditsplit.decode.batch import Form
 from auditsplit.errors import (
@@ -30,7 +31,7 @@ from auditsplit.errors import (
     UnsupportedBody,
 )
 from auditsplit.ingest import Ingest, Receipt
-from auditsplit.serve import body
+from auditsplit.serve import body, envelopes
 from auditsplit.serve.admission import Turn, Turns
 from auditsplit.serve.counting import Counting, Metrics
 from auditsplit.serve.messages import RETRY_LATER, RETRY_SOON, Request, Response, fault, json_response, problem
@@ -53,8 +54,7 @@ class Receiver:
         """Keep the settings, the use case, and the counter of requests where there is one."""
         self.settings = settings
         self.ingest = ingest
-        clusters = {settings.cluster, *(token.cluster for token in settings.tokens)}
-        self._counting = Counting(metrics, clusters)
+        self._counting = Counting(metrics, {settings.cluster, *settings.clusters})
         self._turns = Turns()
         self._ready: tuple[float, Response] | None = None
 
@@ -75,6 +75,12 @@ class Receiver:
         """
         deadline = (deadline or Deadline.after(REQUEST_S)).within(REQUEST_S)
         figures = Figures()
+        if envelopes.is_firehose(request):
+            response = self._handled(envelopes.with_token(request), deadline, figures)
+            return envelopes.answer(request, response)
+        return self._handled(request, deadline, figures)
+
+    def _handled(self, request: Request, deadline: Deadline, figures: Figures) -> Response:
         outcome = self._outcome(request, deadline, figures)
         status = outcome.response.status
         if outcome.message:
@@ -138,6 +144,15 @@ class Receiver:
         lines = _is_lines(request.headers.get("content-type", ""))
         with self._turns.turn(deadline) as turn:
             text = self._text(request, cluster, deadline, figures, turn)
+            try:
+                found = envelopes.records(request, text, settings.log_groups, settings.max_body_bytes, lines=lines)
+            except Undecodable as error:
+                raise self.ingest.reject(error, text, cluster, deadline, figures) from error
+            if found is not None:
+                figures.unwrapped(found.skipped, found.cut)
+                if not found.lines:
+                    return _accepted(Receipt(cluster, batches.digest(text, cluster), 0, [], alreadyStored=False))
+                text, lines = found.text, True
             receipt = self.ingest.receive(text, cluster, deadline, figures, Form(lines=lines))
         return _accepted(receipt)
 

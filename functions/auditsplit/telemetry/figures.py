@@ -31,7 +31,10 @@ class Figures(msgspec.Struct):
     users: int = 0
     rejected: int = 0
     truncated: int = 0
-    """Events whose bodies kube-apiserver removed, as the annotation ``audit.k8s.io/truncated`` says."""
+    """Events whose bodies kube-apiserver removed, as the annotation ``audit.k8s.io/truncated`` says, and lines whose
+    end a cloud cut off."""
+    skipped: int = 0
+    """Records of other logs in a cloud's envelope."""
     duplicate: bool = False
     """Whether every sink had the batch before: a retry of a batch that is stored."""
     bytes_in: int = 0
@@ -42,12 +45,16 @@ class Figures(msgspec.Struct):
     """From the oldest event's time to the batch's arrival."""
     phases: list[Phase] = []
 
+    def unwrapped(self, skipped: int, cut: int) -> None:
+        """Fill in the records of other logs, and the lines whose end is missing, of a cloud's envelope."""
+        self.skipped, self.truncated = skipped, cut
+
     def decoded(self, batch: Batch) -> None:
         """Fill in the figures of a decoded batch."""
         heads = [event.head for event in batch.events]
         self.batch, self.events, self.rejected = batch.id, len(heads), len(batch.bad) + batch.more_bad
         self.users = len({head.user.username if head.user else None for head in heads})
-        self.truncated = sum(1 for head in heads if head.annotations and head.annotations.truncated == "true")
+        self.truncated += sum(1 for head in heads if head.annotations and head.annotations.truncated == "true")
         oldest = min(heads, key=lambda head: head.stageTimestamp or "9", default=None)
         if oldest and oldest.stageTimestamp:
             arrived = batch.origin.arrived
@@ -80,6 +87,7 @@ class Figures(msgspec.Struct):
             "users": self.users,
             "rejected": self.rejected,
             "truncated": self.truncated,
+            "skipped": self.skipped,
             "duplicates": self.events if self.duplicate else 0,
             "bytesIn": self.bytes_in,
             "bytesOut": sum(self.bytes_out.values()),

@@ -41,7 +41,9 @@ HELP: Mapping[str, str] = {
     "events": "events in the batch",
     "users": "different users among them",
     "rejected": "malformed items, which are in `_rejected/`",
-    "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`)",
+    "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`), and lines whose "
+    "end a cloud cut off",
+    "skipped": "records of other logs, such as the scheduler's, in a cloud's envelope",
     "duplicates": "events of a batch that every sink had before: a retry",
     "bytesIn": "bytes of the body as sent",
     "bytesOut": "bytes that all sinks together were given",

@@ -41,6 +41,7 @@ _stored = Counter("auditsplit_events_stored", "Events that all sinks hold, each 
 _duplicate = Counter("auditsplit_events_duplicate", "Events of batches that all sinks had before.", ["cluster"])
 _rejected = Counter("auditsplit_events_rejected", "Malformed items, written to _rejected/.", ["cluster"])
 _truncated = Counter("auditsplit_events_truncated", "Events that kube-apiserver truncated.", ["cluster"])
+_skipped = Counter("auditsplit_records_skipped", "Records of other logs in a cloud's envelope.", ["cluster"])
 _bytes_in = Counter("auditsplit_received_bytes", "Bytes of bodies, as sent.", ["cluster"])
 _bytes_out = Counter("auditsplit_written_bytes", "Bytes that sinks were given.", ["cluster", "sink"])
 _phases = Histogram(
@@ -68,6 +69,7 @@ def count(figures: Figures, status: int, clusters: Collection[str]) -> None:
     _bytes_in.labels(cluster).inc(figures.bytes_in)
     _received.labels(cluster).inc(figures.events)
     _truncated.labels(cluster).inc(figures.truncated)
+    _skipped.labels(cluster).inc(figures.skipped)
     stored = status == HTTPStatus.OK
     if stored:
         (_duplicate if figures.duplicate else _stored).labels(cluster).inc(figures.events)

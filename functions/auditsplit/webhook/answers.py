@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("?", text)[:400]
 
 
+def retry_after_s(header: str | None) -> float:
+    """Return the seconds of a ``Retry-After`` header, 0 where it has another form."""
+    return float(header) if header and re.fullmatch(r"[0-9]{1,5}", header, re.ASCII) else 0.0
+
+
 class Verdict(NamedTuple):
     """What becomes of a batch that gets an answer: whether it is delivered, and the problem, empty if there is none."""
 
@@ -34,13 +39,25 @@ class Verdict(NamedTuple):
     problem: str = ""
 
 
+class Receipt(NamedTuple):
+    """The figures of a function's receipt."""
+
+    events: int
+    rejected: int
+    already_stored: bool
+
+
 class Answer(NamedTuple):
-    """A status, the redirect's target (empty without one) and whether it is on the same host, and the body's start."""
+    """A status, the redirect's target (empty without one) and whether it is on the same host, and the body's start.
+
+    ``retry_after_s`` is what the header ``Retry-After`` asks for, 0 without it.
+    """
 
     status: int
     location: str
     body: bytes
     same_host: bool = True
+    retry_after_s: float = 0.0
 
     @property
     def cluster(self) -> str | None:
@@ -49,19 +66,40 @@ class Answer(NamedTuple):
         cluster = receipt.get("cluster")
         return cluster if isinstance(cluster, str) and "batch" in receipt else None
 
+    @property
+    def receipt(self) -> Receipt | None:
+        """The figures of the function's receipt. None if the answer is not a receipt."""
+        found = self._json()
+        try:
+            rejected = sum(item.get("items", 1) for item in found["rejected"])
+            return Receipt(int(found["events"]), int(rejected), bool(found["alreadyStored"]))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+
+    @property
+    def code(self) -> str:
+        """The ``code`` of the function's problem details, or nothing."""
+        code = self._json().get("code")
+        return code if isinstance(code, str) else ""
+
+    def refusal(self) -> str:
+        """Return the status and what it means, for an answer that does not accept the batch."""
+        if self.location and self.status in (*_FOLLOWED_BY_GET, *_FOLLOWED_BY_POST):
+            return f"{self.status}, a redirect to {printable(self.location.partition('?')[0])}"
+        trouble = "the receiver failed" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
+        reason = ": ".join(part for part in (_REASONS.get(self.status, trouble), self._detail()) if part)
+        return f"{self.status}, {reason}" if reason else f"{self.status}"
+
     def verdict(self) -> Verdict:
         """Return what becomes of a batch that gets this answer."""
         if self.status in _DELIVERED:
             return Verdict(delivered=True, problem="" if self.cluster else _NOT_A_RECEIPT)
         if self.location and self.status in (*_FOLLOWED_BY_GET, *_FOLLOWED_BY_POST):
             return self._redirect()
-        trouble = "the receiver failed" if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ""
-        reason = ": ".join(part for part in (_REASONS.get(self.status, trouble), self._detail()) if part)
-        refused = f"{self.status}, {reason}" if reason else f"{self.status}"
-        return Verdict(delivered=False, problem=f"{refused}. After 5 tries kube-apiserver drops the batch")
+        return Verdict(delivered=False, problem=f"{self.refusal()}. After 5 tries kube-apiserver drops the batch")
 
     def _redirect(self) -> Verdict:
-        redirect = f"{self.status}, a redirect to {printable(self.location.partition('?')[0])}"
+        redirect = self.refusal()
         if self.status in _FOLLOWED_BY_GET:
             lost = "kube-apiserver follows it with a GET without a body, and loses every batch silently"
             return Verdict(delivered=False, problem=f"{redirect}: {lost}. Write the final URL as the server")

@@ -19,10 +19,10 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from auditsplit.webhook.answers import Answer, printable
+from auditsplit.webhook.answers import Answer, printable, retry_after_s
 from auditsplit.webhook.tls import context_for
 
-_HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity", "Content-Type": "application/json"}
+_HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
 _MAX_ANSWER_BYTES = 64 * 1024
 
 
@@ -57,10 +57,7 @@ class Endpoint(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What the client authenticates with: a bearer token, or else basic credentials, and a client certificate in PEM.
-
-    As from kube-apiserver, none of it is sent over ``http``.
-    """
+    """A bearer token, or else basic credentials, and a client certificate in PEM. None of it is sent over ``http``."""
 
     token: str = ""
     username: str = ""
@@ -78,15 +75,24 @@ class Reply(NamedTuple):
     total_s: float
 
 
-def post(endpoint: Endpoint, credentials: Credentials, body: bytes, timeout_s: float, *, user_agent: str) -> Reply:
-    """Post ``body``, JSON, and return the reply.
+def post(  # noqa: PLR0913 - each is a part of the request
+    endpoint: Endpoint,
+    credentials: Credentials,
+    body: bytes,
+    timeout_s: float,
+    *,
+    user_agent: str,
+    content_type: str = "application/json",
+) -> Reply:
+    """Post ``body`` and return the reply.
 
     Args:
         endpoint: Where to post. Its URL must be ``http`` or ``https`` with a host.
         credentials: What to authenticate with.
-        body: A JSON document.
+        body: A document of the ``content_type``.
         timeout_s: Seconds for connecting, sending and the whole answer, even if the answer trickles in.
         user_agent: The ``User-Agent`` header.
+        content_type: The ``Content-Type`` header.
 
     Raises:
         Unreachable: No complete answer came in time.
@@ -98,7 +104,7 @@ def post(endpoint: Endpoint, credentials: Credentials, body: bytes, timeout_s: f
     began = time.monotonic()
     with _failures(url, timeout_s), _connected(endpoint, url, context, timeout_s) as connection:
         connect_s = time.monotonic() - began
-        headers = {**_HEADERS, "User-Agent": user_agent, "Host": url.netloc}
+        headers = {**_HEADERS, "Content-Type": content_type, "User-Agent": user_agent, "Host": url.netloc}
         if context:
             headers |= _authorization(credentials)
         connection.request("POST", _target(endpoint, url), body, headers)
@@ -109,7 +115,8 @@ def post(endpoint: Endpoint, credentials: Credentials, body: bytes, timeout_s: f
         total_s = time.monotonic() - began
     location = response.getheader("Location")
     to = urljoin(endpoint.url, location) if location else ""
-    answer = Answer(response.status, to, start, same_host=urlsplit(to).netloc == url.netloc)
+    later_s = retry_after_s(response.getheader("Retry-After"))
+    answer = Answer(response.status, to, start, urlsplit(to).netloc == url.netloc, later_s)
     return Reply(answer, connection.tls, connect_s, total_s)
 
 

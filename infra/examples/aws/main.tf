@@ -24,6 +24,13 @@ variable "region" {
 variable "tokens" {
   description = "Who may send: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it."
   type        = list(string)
+  default     = []
+}
+
+variable "log_groups" {
+  description = "Log groups of EKS clusters: `/aws/eks/<cluster>/cluster`."
+  type        = list(string)
+  default     = []
 }
 
 variable "package_file" {
@@ -44,6 +51,7 @@ module "auditsplit" {
   package_file = var.package_file
   architecture = var.architecture
   tokens       = var.tokens
+  log_groups   = var.log_groups
 }
 
 output "endpoint" {

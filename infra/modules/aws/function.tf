@@ -11,6 +11,7 @@ locals {
       AUDIT_SINKS  = join(" ", concat([local.s3_url], var.elasticsearch_url[*]))
       AUDIT_TOKENS = join(" ", var.tokens)
     },
+    local.by_log ? { AUDIT_LOG_GROUPS = join(" ", var.log_groups) } : {},
     var.elasticsearch_url == null ? {} : { ELASTICSEARCH_API_KEY = var.elasticsearch_api_key },
   )
 }
@@ -28,7 +29,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_50: a request is one put a user; a trace would tell no more than the log
-  # checkov:skip=CKV_AWS_116: a dead letter queue is for asynchronous calls; here the apiserver waits and retries
+  # checkov:skip=CKV_AWS_116: a dead-letter queue is for log_groups; the apiserver waits for an answer, and retries
   # checkov:skip=CKV_AWS_117: the apiserver comes from elsewhere; vpc puts the function into a network
   # checkov:skip=CKV_AWS_173: AWS encrypts the settings by itself, and they hold hashes; kms_key_arn gives a key
   # checkov:skip=CKV_AWS_272: the zip is made from the deployer's own checkout, and source_code_hash pins it
@@ -66,8 +67,30 @@ resource "aws_lambda_function" "this" {
   ]
 }
 
+# The state of a module that always had a URL.
+moved {
+  from = aws_lambda_function_url.this
+  to   = aws_lambda_function_url.this[0]
+}
+
+moved {
+  from = aws_lambda_permission.url
+  to   = aws_lambda_permission.url[0]
+}
+
+moved {
+  from = aws_cloudformation_stack.url
+  to   = aws_cloudformation_stack.url[0]
+}
+
+locals {
+  by_url = length(var.tokens) > 0 ? 1 : 0
+}
+
 resource "aws_lambda_function_url" "this" {
   # checkov:skip=CKV_AWS_258: kube-apiserver can't sign requests; the function takes bearer tokens, each bound to a cluster
+  count = local.by_url
+
   function_name      = aws_lambda_function.this.function_name
   authorization_type = "NONE"
 }
@@ -75,6 +98,8 @@ resource "aws_lambda_function_url" "this" {
 # A URL opened since October 2025 wants two permissions: this one, and the one below it.
 resource "aws_lambda_permission" "url" {
   # checkov:skip=CKV_AWS_301: the URL is public by intent, see the function's URL
+  count = local.by_url
+
   statement_id           = "function-url"
   function_name          = aws_lambda_function.this.function_name
   action                 = "lambda:InvokeFunctionUrl"
@@ -87,6 +112,8 @@ resource "aws_lambda_permission" "url" {
 # in later versions of provider 6 only; CloudFormation can beside every version.
 resource "aws_cloudformation_stack" "url" {
   # checkov:skip=CKV_AWS_124: the stack is a single permission, made while terraform waits
+  count = local.by_url
+
   name = "${var.name}-function-url"
   tags = var.tags
 

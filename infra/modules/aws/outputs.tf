@@ -1,13 +1,17 @@
+locals {
+  endpoint = try(trimsuffix(aws_lambda_function_url.this[0].function_url, "/"), null)
+}
+
 output "endpoint" {
-  description = "URL of the function. The apiserver posts to `<endpoint>/clusters/<cluster>`."
-  value       = trimsuffix(aws_lambda_function_url.this.function_url, "/")
+  description = "URL of the function. The apiserver posts to `<endpoint>/clusters/<cluster>`. null without tokens."
+  value       = local.endpoint
 }
 
 output "kubeconfig_commands" {
   description = "What to run next, by cluster: takes the token on standard input and writes the kubeconfig for kube-apiserver."
   value = {
     for cluster in distinct([for token in var.tokens : split("=", token)[0]]) :
-    cluster => "auditsplit kubeconfig ${cluster} --server ${trimsuffix(aws_lambda_function_url.this.function_url, "/")} --token-from -"
+    cluster => "auditsplit kubeconfig ${cluster} --server ${local.endpoint} --token-from -"
   }
 }
 
@@ -48,5 +52,10 @@ output "log_group_name" {
 
 output "alarm_names" {
   description = "Names of the alarms."
-  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name], aws_cloudwatch_metric_alarm.silence[*].alarm_name))
+  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name], aws_cloudwatch_metric_alarm.silence[*].alarm_name, aws_cloudwatch_metric_alarm.dead_letters[*].alarm_name))
+}
+
+output "dead_letter_queue_url" {
+  description = "URL of the queue with the events of EKS clusters that could not be stored. null without log_groups."
+  value       = one(aws_sqs_queue.dead_letters[*].url)
 }

@@ -77,6 +77,7 @@ resource "aws_iam_role_policy" "this" {
     Statement = concat(
       [local.put, local.log],
       [for statement in [local.encrypt] : statement if var.kms_key_arn != null],
+      [for statement in [local.dead_letters] : statement if local.by_log],
       [for statement in local.network : statement if var.vpc != null],
     )
   })

@@ -47,12 +47,13 @@ variable "runtime" {
 }
 
 variable "tokens" {
-  description = "Who may send: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it. Hashes of random tokens, so no secrets."
+  description = "Who may send by HTTP: `cluster=sha256:<hash>`, as `auditsplit token <cluster>` prints it. Hashes of random tokens, so no secrets. Without tokens there is no Function URL."
   type        = list(string)
+  default     = []
 
   validation {
-    condition     = length(var.tokens) > 0
-    error_message = "tokens: name at least one, or nobody can send; `auditsplit token <cluster>` prints it."
+    condition     = length(var.tokens) > 0 || length(var.log_groups) > 0
+    error_message = "tokens: name at least one, or a log group in log_groups, or nobody can send; `auditsplit token <cluster>` prints it."
   }
 
   validation {
@@ -68,6 +69,22 @@ variable "tokens" {
   validation {
     condition     = length(join(" ", var.tokens)) <= 3000
     error_message = "tokens: they have more than 3,000 bytes, and Lambda accepts 4 kB of settings in all. Remove tokens that no sender uses, or deploy a second function."
+  }
+}
+
+variable "log_groups" {
+  description = "Log groups of EKS clusters in this region: `/aws/eks/<cluster>/cluster`, or `<cluster>=<log group>` to choose the cluster's name. The cluster's audit logging must be on."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for entry in var.log_groups : can(regex("^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?=[A-Za-z0-9_./#-]{1,512}|/aws/eks/[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?/cluster)$", entry))])
+    error_message = "log_groups: write /aws/eks/<cluster>/cluster, or <cluster>=<log group> with a cluster of a-z, 0-9, - and ."
+  }
+
+  validation {
+    condition     = length(distinct([for entry in var.log_groups : element(split("=", entry), -1)])) == length(var.log_groups)
+    error_message = "log_groups: a log group is listed twice."
   }
 }
 
@@ -257,8 +274,8 @@ variable "environment" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "ELASTICSEARCH_API_KEY"])) == 0
-    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS and ELASTICSEARCH_API_KEY come from the module's other variables. Remove them here."
+    condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "AUDIT_LOG_GROUPS", "ELASTICSEARCH_API_KEY"])) == 0
+    error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS, AUDIT_LOG_GROUPS and ELASTICSEARCH_API_KEY come from the module's other variables. Remove them here."
   }
 }
 

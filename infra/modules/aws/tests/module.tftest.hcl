@@ -25,6 +25,14 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:iam::123456789012:role/auditsplit" }
   }
 
+  mock_resource "aws_lambda_function" {
+    defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:auditsplit" }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:auditsplit-dead-letters" }
+  }
+
   mock_resource "aws_lambda_function_url" {
     defaults = { function_url = "https://abc.lambda-url.eu-central-1.on.aws/" }
   }
@@ -114,12 +122,12 @@ run "each_choice_adds_its_own_permission" {
 
 run "the_url_is_open_and_the_function_itself_is_not" {
   assert {
-    condition     = aws_lambda_permission.url.action == "lambda:InvokeFunctionUrl" && aws_lambda_permission.url.function_url_auth_type == "NONE"
+    condition     = aws_lambda_permission.url[0].action == "lambda:InvokeFunctionUrl" && aws_lambda_permission.url[0].function_url_auth_type == "NONE"
     error_message = "The first permission is not the URL's."
   }
 
   assert {
-    condition = jsondecode(aws_cloudformation_stack.url.template_body).Resources.InvokeByUrl.Properties == {
+    condition = jsondecode(aws_cloudformation_stack.url[0].template_body).Resources.InvokeByUrl.Properties == {
       FunctionName          = "auditsplit"
       Action                = "lambda:InvokeFunction"
       Principal             = "*"
@@ -224,6 +232,55 @@ run "every_failure_has_an_alarm" {
     condition     = alltrue([for name, filter in aws_cloudwatch_log_metric_filter.this : contains([for alarm in aws_cloudwatch_metric_alarm.this : alarm.metric_name if alarm.namespace == filter.metric_transformation[0].namespace], name)])
     error_message = "A metric of the log has no alarm."
   }
+}
+
+run "log_groups_of_eks_invoke_the_function" {
+  variables {
+    tokens     = []
+    log_groups = ["/aws/eks/prod/cluster", "stage=/aws/eks/Stage_1/cluster"]
+  }
+
+  assert {
+    condition = {
+      for name, filter in aws_cloudwatch_log_subscription_filter.this : name => filter.filter_pattern
+    } == { "/aws/eks/prod/cluster" = "", "/aws/eks/Stage_1/cluster" = "" }
+    error_message = "Each log group needs a subscription for all of its lines."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.log_group["/aws/eks/prod/cluster"].source_arn == "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/eks/prod/cluster:*" && aws_lambda_permission.log_group["/aws/eks/prod/cluster"].principal == "logs.eu-central-1.amazonaws.com"
+    error_message = "The permission must be for that log group of this account alone."
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.environment[0].variables.AUDIT_LOG_GROUPS == "/aws/eks/prod/cluster stage=/aws/eks/Stage_1/cluster"
+    error_message = "The function does not know its log groups."
+  }
+
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.this[0].destination_config[0].on_failure[0].destination == "arn:aws:sqs:eu-central-1:123456789012:auditsplit-dead-letters" && jsondecode(aws_iam_role_policy.this.policy).Statement[2].Action == ["sqs:SendMessage"]
+    error_message = "What could not be stored needs a queue, and the permission to put it there."
+  }
+
+  assert {
+    condition     = length(aws_lambda_function_url.this) + length(aws_lambda_permission.url) + length(aws_cloudformation_stack.url) == 0 && output.endpoint == null
+    error_message = "Without tokens there must be no Function URL."
+  }
+
+  assert {
+    condition     = contains(output.alarm_names, "auditsplit-dead-letters")
+    error_message = "The queue needs an alarm."
+  }
+}
+
+run "a_log_group_names_a_valid_cluster" {
+  command = plan
+
+  variables {
+    log_groups = ["/aws/eks/Prod/cluster"]
+  }
+
+  expect_failures = [var.log_groups]
 }
 
 run "every_mistake_is_named" {

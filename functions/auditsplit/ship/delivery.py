@@ -1,0 +1,125 @@
+"""Delivery of a batch: straight into the sinks, or to a function as kube-apiserver posts to it."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from auditsplit.apiserver.kubeconfig import credentials
+from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
+from auditsplit.apiserver.probe import endpoint_of
+from auditsplit.deadline import REQUEST_S, Deadline
+from auditsplit.decode.batch import Form
+from auditsplit.errors import Busy, SinkError, Undecodable
+from auditsplit.ingest import Ingest
+from auditsplit.telemetry.figures import Figures
+from auditsplit.webhook import client
+from auditsplit.webhook.answers import Answer
+from auditsplit.webhook.client import Credentials, Unreachable
+
+_TIMEOUT_S = 30.0  # as kube-apiserver's webhook client
+_PROGRAM_S = 60.0  # for which the credentials of an exec program are used again
+_USER_AGENT = "auditsplit-ship"
+
+
+class Outcome(NamedTuple):
+    """What became of a delivered batch."""
+
+    events: int
+    rejected: int = 0
+    duplicates: int = 0
+    """Events of a batch that was delivered before."""
+
+
+class NotDelivered(Exception):
+    """The batch was not delivered, and must be sent again. The message says why."""
+
+    def __init__(self, reason: str, retry_after_s: float = 0.0) -> None:
+        """Keep the reason, and after how many seconds the receiver wants the next try."""
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class TooLarge(Exception):
+    """The receiver never takes a body of this size. Fewer lines may fit."""
+
+
+class Delivery(Protocol):
+    """Delivers batches."""
+
+    def deliver(self, body: bytes) -> Outcome:
+        """Return once the lines of ``body`` are durable.
+
+        Raises:
+            NotDelivered: They are not, and may be sent again.
+            TooLarge: They are too many bytes.
+        """
+
+
+class ToSinks:
+    """Delivers straight into the configured sinks."""
+
+    def __init__(self, ingest: Ingest, cluster: str) -> None:
+        """Keep the use case, and the cluster that the events are from."""
+        self._ingest, self._cluster = ingest, cluster
+
+    def deliver(self, body: bytes) -> Outcome:
+        """Write the lines to every sink; see `Delivery`."""
+        form = Form(lines=True, recorded=True)
+        try:
+            receipt = self._ingest.receive(body, self._cluster, Deadline.after(REQUEST_S), Figures(), form)
+        except Undecodable:  # no line is an event, and all are in _rejected/
+            return Outcome(0, body.count(b"\n"))
+        except (SinkError, Busy) as error:
+            raise NotDelivered(str(error)) from error
+        rejected = sum(item.items for item in receipt.rejected)
+        return Outcome(receipt.events, rejected, receipt.events if receipt.alreadyStored else 0)
+
+
+class ToFunction:
+    """Posts to a function as the kubeconfig says."""
+
+    def __init__(self, document: Kubeconfig, folder: Path) -> None:
+        """Keep the kubeconfig, which has no errors, and the ``folder`` in which its relative paths start."""
+        self._document, self._folder = document, folder
+        self._program: tuple[float, Credentials] | None = None
+
+    def deliver(self, body: bytes) -> Outcome:
+        """Post the lines; see `Delivery`. A redirect is not followed."""
+        try:
+            endpoint = endpoint_of(self._document.cluster, self._folder)
+            answer = client.post(
+                endpoint,
+                self._credentials(),
+                body,
+                _TIMEOUT_S,
+                user_agent=_USER_AGENT,
+                content_type="application/x-ndjson",
+            ).answer
+        except (Unreachable, OSError, ValueError, ssl.SSLError) as error:
+            raise NotDelivered(str(error)) from error
+        return self._outcome(answer)
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        receipt = answer.receipt
+        if answer.status == HTTPStatus.OK and receipt is not None:
+            return Outcome(receipt.events, receipt.rejected, receipt.events if receipt.already_stored else 0)
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise TooLarge(answer.refusal())
+        if answer.status == HTTPStatus.BAD_REQUEST and answer.code == Undecodable.code:
+            return Outcome(0, 1)
+        if answer.status == HTTPStatus.UNAUTHORIZED:
+            self._program = None
+        raise NotDelivered(answer.refusal(), answer.retry_after_s)
+
+    def _credentials(self) -> Credentials:
+        """Return the user's credentials. Those of a program are used for a minute."""
+        user = self._document.user
+        if not user.exec:
+            return credentials.resolve(user, self._folder, _TIMEOUT_S)
+        if self._program is None or time.monotonic() > self._program[0]:
+            self._program = time.monotonic() + _PROGRAM_S, credentials.resolve(user, self._folder, _TIMEOUT_S)
+        return self._program[1]
