@@ -25,6 +25,7 @@ SCANNERS := .cache/scanners
 HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/programs/helm/go.mod)
 PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator.prometheus-operator v::p' tests/e2e/programs/prometheus-operator/go.mod)
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
+BASE := $(shell sha256sum infra/image/base.sh | cut -c 1-12)# of the cached bases: a checkout's times say nothing
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
 .PHONY: run quick test test-all test-servers wheels release faults infra scan image image-test sbom chart chart-test systemd-test e2e servers check docs audit lock upload bundle bench load clean
@@ -71,8 +72,8 @@ scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile, Kubernetes m
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml infra/helm/golden/central.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
 
-image: .cache/image/base.tar ## the container image auditsplit:VERSION, by buildah as root, on a base of Debian's packages
-	infra/image/build.sh .cache/image
+image: .cache/image/base-$(BASE).tar ## the container image auditsplit:VERSION, by buildah as root, on a base of Debian's packages
+	infra/image/build.sh $<
 
 image-test: .venv/ready image sbom ## the image in runc: user, read-only root, health, SIGTERM; and its SBOM
 	$(BIN)/pytest $(or $(TESTS),tests/image)
@@ -88,7 +89,7 @@ chart: .venv/ready $(CHART) ## dist/auditsplit-VERSION.tgz, the Helm chart; its 
 chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files, lint, values, and releases in a real kube-apiserver
 	$(BIN)/pytest $(or $(TESTS),tests/chart tests/e2e/test_chart.py)
 
-systemd-test: .venv/ready .cache/image/systemd.tar ## the unit and its page, on a machine that systemd boots in runc
+systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
 	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) ## the server programs of the tests that no Python package has
@@ -205,11 +206,11 @@ $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
 	mkdir -p $(@D) && touch $@
 
-.cache/image/base.tar: infra/image/base.sh
-	$< $@
+.cache/image/base-$(BASE).tar:
+	infra/image/base.sh $@
 
-.cache/image/systemd.tar: infra/image/base.sh # the machine of the unit's test
-	$< $@ ,systemd,systemd-sysv,curl
+.cache/image/systemd-$(BASE).tar: # the machine of the unit's test
+	infra/image/base.sh $@ ,systemd,systemd-sysv,curl
 
 $(SERVERS)/helm-$(HELM):
 	cd tests/e2e/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
@@ -46,7 +47,7 @@ def booted(folder: Path) -> Iterator[Machine]:
     name = f"auditsplit-{uuid.uuid4().hex[:12]}"
     root, cgroup = folder / "root", _CGROUPS / name
     root.mkdir(parents=True)
-    subprocess.run(["tar", "--extract", "--file", STORE / "systemd.tar", "--directory", root], check=True)
+    subprocess.run(["tar", "--extract", "--file", _packages(), "--directory", root], check=True)
     _configure(folder, root)
     cgroup.mkdir()
     command: list[str | Path] = ["/bin/sh", "-c", _START, cgroup, _RUNC, "run", "--bundle", folder, name]
@@ -60,6 +61,12 @@ def booted(folder: Path) -> Iterator[Machine]:
         kill(process)
         subprocess.run([_RUNC, "delete", "--force", name], check=False, capture_output=True)
         _remove(cgroup)
+
+
+def _packages() -> Path:
+    """Return the archive that ``make systemd-test`` makes with that base.sh."""
+    script = (ROOT / "infra" / "image" / "base.sh").read_bytes()
+    return STORE / f"systemd-{hashlib.sha256(script).hexdigest()[:12]}.tar"
 
 
 def _configure(folder: Path, root: Path) -> None:
