@@ -146,6 +146,7 @@ def test_a_token_is_rotated_step_by_step(
         said = script(tmp_path, proxy, pki, step(0), AUDIT_TOKENS=first)
         both = " ".join(entries(said.stdout + said.stderr))
         receiver.stop()
+        traffic.burst(server, range(30, 40))  # Caddy answers 502 meanwhile
         receiver.start(both)
         script(tmp_path, proxy, pki, step(1))
         traffic.burst(server, range(10, 20))
