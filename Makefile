@@ -24,8 +24,13 @@ VERSION_OF := -X k8s.io/component-base/version
 PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:\1:p' tests/live/prometheus/go.mod)
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
+HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/programs/helm/go.mod)
+PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator.prometheus-operator v::p' tests/e2e/programs/prometheus-operator/go.mod)
+CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
+BASE := $(shell sha256sum infra/image/base.sh | cut -c 1-12)# of the cached bases: a checkout's times say nothing
+CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick test test-all test-servers wheels release faults fuzz infra scan e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e servers check docs audit lock upload bundle bench load clean
 
 run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
 	$(RUN)/bin/auditsplit serve --port $(PORT)
@@ -66,15 +71,34 @@ infra: .venv/ready servers scan ## the Terraform modules: format, scan, test, ap
 	terraform fmt -check -diff -recursive infra
 	$(BIN)/pytest tests/deploy
 
-scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile and Kubernetes manifest
+scan: $(SCANNERS)/ready ## the scanners over Terraform, Dockerfile, Kubernetes manifest and chart
 	$(SCANNERS)/bin/hadolint Dockerfile
 	$(SCANNERS)/bin/kubernetes-validate --strict infra/kubernetes/*.yaml
-	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml
+	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework dockerfile kubernetes --file Dockerfile infra/kubernetes/*.yaml infra/helm/golden/central.yaml
 	$(SCANNERS)/bin/checkov --quiet --compact --skip-download --framework terraform --directory infra
+
+image: .cache/image/base-$(BASE).tar ## the container image auditsplit:VERSION, by buildah as root, on a base of Debian's packages
+	infra/image/build.sh $<
+
+image-test: .venv/ready image sbom ## the image in runc: user, read-only root, health, SIGTERM; and its SBOM
+	$(BIN)/pytest $(or $(TESTS),tests/image)
+
+sbom: .venv/ready image ## dist/auditsplit.cdx.json: what is in the image, as CycloneDX
+	$(BIN)/python infra/image/sbom.py --into $(DIST)/auditsplit.cdx.json
+
+chart: .venv/ready $(CHART) ## dist/auditsplit-VERSION.tgz, the Helm chart; its golden files and infra/kubernetes/auditsplit.yaml are rendered again
+	$(BIN)/python infra/helm/render.py
+	.cache/bin/helm package infra/helm/auditsplit --destination $(DIST)
+
+chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) ## the Helm chart: golden files, lint, values, and releases in a real kube-apiserver
+	$(BIN)/pytest $(or $(TESTS),tests/chart tests/e2e/test_chart.py)
+
+systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
+	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/fuzz-judge ## the programs of the tests that no Python package has
 
-e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
@@ -113,6 +137,8 @@ lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the 
 	  $(BIN)/uv pip compile -q pyproject.toml $$chosen --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --no-annotate -c requirements.lock -o locks/$$lock.lock || exit; \
 	done
+	$(BIN)/uv pip compile -q pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -c requirements.lock -o infra/image/requirements.lock
 	$(MAKE) upload
 
 upload: .venv/ready ## functions/requirements.txt from the lock; STORES="gcs zstd" adds what those stores need
@@ -202,6 +228,28 @@ $(SERVERS)/kubeadm-$(KUBEADM):
 
 $(SERVERS)/etcd-$(ETCD):
 	cd tests/e2e/programs/etcd && $(GO_BUILD) -o $(CURDIR)/.cache/bin/etcd -ldflags "-s -w" go.etcd.io/etcd/server/v3
+	mkdir -p $(@D) && touch $@
+
+.cache/image/base-$(BASE).tar:
+	infra/image/base.sh $@
+
+.cache/image/systemd-$(BASE).tar: # the machine of the unit's test
+	infra/image/base.sh $@ ,systemd,systemd-sysv,curl
+
+$(SERVERS)/helm-$(HELM):
+	cd tests/e2e/programs/helm && $(GO_BUILD) -o $(CURDIR)/.cache/bin/helm -ldflags "-s -w" helm.sh/helm/v4/cmd/helm
+	mkdir -p $(@D) && touch $@
+
+# Its definitions of ServiceMonitor and PrometheusRule, out of the module. Nothing is built.
+$(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR):
+	cd tests/e2e/programs/prometheus-operator && GOWORK=off GOFLAGS= go mod download github.com/prometheus-operator/prometheus-operator
+	mkdir -p $(@D) .cache/prometheus-operator
+	cp $$(go env GOMODCACHE)/github.com/prometheus-operator/prometheus-operator@v$(PROMETHEUS_OPERATOR)/example/prometheus-operator-crd/*.yaml .cache/prometheus-operator/
+	chmod 644 .cache/prometheus-operator/*.yaml && touch $@
+
+$(SERVERS)/caddy-$(CADDY):
+	cd tests/e2e/programs/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \
+	  github.com/caddyserver/caddy/v2/cmd/caddy
 	mkdir -p $(@D) && touch $@
 
 # Without its web pages and its ways to find targets at clouds: what the tests ask is its API and promtool.

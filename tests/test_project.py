@@ -31,9 +31,9 @@ def pins(path: Path) -> dict[str, tuple[str, frozenset[str]]]:
 
 
 def test_all_locks_have_the_same_versions() -> None:
-    """functions/requirements.txt and locks/ have the versions and hashes of the tests' lock, and no test package."""
+    """functions/requirements.txt, locks/ and the image have the versions and hashes of the tests' lock."""
     locked, uploaded = pins(ROOT / "requirements.lock"), pins(ROOT / "functions" / "requirements.txt")
-    served = [pins(path) for path in (ROOT / "locks").glob("*.lock")]
+    served = [pins(path) for path in (*(ROOT / "locks").glob("*.lock"), ROOT / "infra" / "image" / "requirements.lock")]
 
     assert len(served) > 1
     for packages in (uploaded, *served):
