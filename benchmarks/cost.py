@@ -172,8 +172,8 @@ def numbers() -> Iterator[str]:
     yield "| number | value | from |"
     yield "| --- | --- | --- |"
     yield (
-        f"| CPU for a million events | {CPU_S_PER_MILLION} s | `server.py`: the file sink, 400 events of a busy cluster "
-        "a batch, on a quiet machine; its own figures went up to 17.2 |"
+        f"| CPU for a million events | {CPU_S_PER_MILLION} s | `server.py`: the file sink, 400 events of a busy "
+        "cluster a batch, on a quiet machine; its own figures went up to 17.2 |"
     )
     yield (
         f"| CPU for a batch, for a put | {CPU_S_PER_BATCH * 1000:g} ms, {CPU_S_PER_PUT * 1000:g} ms "
