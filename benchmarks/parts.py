@@ -11,13 +11,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
 
-from benchmarks import server, workload
+from benchmarks import cluster, server, workload
+from benchmarks.serving import Server
 from benchmarks.workload import Batches
 
 from auditsplit.deadline import REQUEST_S, Deadline
@@ -33,7 +34,6 @@ from auditsplit.telemetry.figures import Figures
 _ROUNDS = 60
 _SERVER_ROUNDS = 7
 _TEMPLATE = KeyTemplate("kube-audit-{user}/audit")
-_SYNCED, _READS = "auditsplit", "function that only reads"
 _WRITE = "the store's write, with grouping and lines"
 
 
@@ -72,24 +72,32 @@ def report(total_ms: float, taken: dict[str, float]) -> None:
         print(f"{name:<34} {ms:>14.2f} {ms / total_ms:>6.0%}")
 
 
-def main() -> None:
-    """Measure and print."""
-    process.keep_freed()  # as the servers do
-    items = workload.mixed(workload.BATCH_EVENTS)
+def measure(running: Mapping[str, Server], items: Sequence[bytes]) -> None:
+    """Measure the parts of batches of these events, and print the table."""
     batches = Batches(items)
-    print(f"parts: batches of {workload.described(items)}; medians")
-    rounds: dict[str, list[float]] = {_SYNCED: [], _READS: []}
-    with server.servers() as running:
-        for _ in range(_SERVER_ROUNDS):
-            for name, figures in rounds.items():
-                cpu_s = server.measure(running[name], batches, 1).cpu_s_per_million
-                figures.append(cpu_s / 1e6 * batches.events * 1e3)
+    rounds: dict[str, list[float]] = {server.SYNCED: [], server.READS: []}
+    for _ in range(_SERVER_ROUNDS):
+        for name, figures in rounds.items():
+            cpu_s = server.measure(running[name], batches, 1).cpu_s_per_million
+            figures.append(cpu_s / 1e6 * batches.events * 1e3)
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="auditsplit-bench-") as folder:
         for name, ms in parts(batches, Path(folder)):
             found.setdefault(name, []).append(ms)
-    framework = {"framework, reading the body": statistics.median(rounds[_READS])}
-    report(statistics.median(rounds[_SYNCED]), {**framework, **{n: statistics.median(v) for n, v in found.items()}})
+    taken = {name: statistics.median(ms) for name, ms in found.items()}
+    framework = {"framework, reading the body": statistics.median(rounds[server.READS])}
+    report(statistics.median(rounds[server.SYNCED]), {**framework, **taken})
+    redacted = server.redacted(items)
+    print(f"\nredaction: {taken['redaction'] / max(1, redacted) * 1e3:.1f} µs for each of {redacted} redacted events")
+
+
+def main() -> None:
+    """Measure and print."""
+    process.keep_freed()  # as the servers do
+    with server.servers() as running:
+        for items in (workload.mixed(workload.BATCH_EVENTS), cluster.events(workload.BATCH_EVENTS)):
+            print(f"\nparts: batches of {workload.described(items)}; medians")
+            measure(running, items)
 
 
 if __name__ == "__main__":

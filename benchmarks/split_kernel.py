@@ -19,7 +19,7 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
 
-from benchmarks import workload
+from benchmarks import cluster, workload
 
 from auditsplit.decode import eventlist
 from auditsplit.event import API_VERSION, Origin
@@ -120,3 +120,4 @@ if __name__ == "__main__":
     print("split kernel: one EventList, one core")
     report(workload.mixed(workload.BATCH_EVENTS))
     report(workload.recorded()[: workload.BATCH_EVENTS])
+    report(cluster.events(workload.BATCH_EVENTS))

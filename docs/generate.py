@@ -1,8 +1,9 @@
-"""Write the generated tables in README.md and docs/*.md again: ``make docs``.
+"""Write the generated tables in README.md and docs/ again: ``make docs``.
 
 A table is between the comments ``<!-- generated: NAME -->`` and ``<!-- end -->``. Its content comes from declarations
 in the package: settings, options of sinks, fields of templates, metrics, log fields and error codes. The tables of
-costs come from benchmarks/cost.py. A link in a help text is relative to ``docs/``. It is written relative to the page.
+costs come from benchmarks/cost.py. The sections of docs/reference/cli.md are what ``--help`` prints. A link in a help
+text is relative to ``docs/``. It is written relative to the page.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from pathlib import Path
 import click
 from prometheus_client.metrics import MetricWrapperBase
 
-from auditsplit import errors, sinks
+from auditsplit import cli, errors, sinks
+from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
+from auditsplit.apiserver.flags.sizing import example
+from auditsplit.apiserver.installers import INSTALLERS
 from auditsplit.errors import AuditsplitError, SenderError
 from auditsplit.routing.fields import EXTRA_HELP, FIELDS
 from auditsplit.settings import NAMES
@@ -26,10 +30,11 @@ from auditsplit.telemetry import logs, metrics
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 _BLOCK = re.compile(r"(?<=^<!-- generated: )([\w -]+) -->\n.*?(?=^<!-- end -->$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()(?!https?:)([^)#]*)(#[^)]*)?(?=\))")
 _FILE_OPTION = "AUDIT_FILE_"
+_HELP_COLUMNS = 100
 _STATUSES = {"sink": "503", "busy": "503", "fault": "500"}
 _OUTCOMES = (
     ("`ok`", "200", "every sink holds the batch", "nobody", ""),
@@ -93,6 +98,31 @@ def cloudwatch() -> Iterator[tuple[str, ...]]:
         yield code(name), unit
 
 
+def platforms() -> Iterator[tuple[str, ...]]:
+    """Yield each platform with the bytes that a list may have there, the flags for events of 2 kB, and the reason."""
+    for name, platform in PLATFORMS.items():
+        made = example(name)
+        sizes = f"{made.backend.batch_max_size} x {made.max_event_bytes:,}"
+        yield code(name), f"{platform.list_bytes(DEFAULT_MAX_BODY_BYTES):,}", sizes, platform.source
+
+
+def flag_lines(platform: str) -> str:
+    """Return the audit webhook's flags for a platform as a block of text."""
+    return "```text\n" + "".join(f"--{name}={value}\n" for name, value in example(platform).values().items()) + "```\n"
+
+
+def commands(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
+    """Yield a section for ``command`` and each command below it: a heading, and what ``--help`` prints."""
+    context = click.Context(command, parent, name, terminal_width=_HELP_COLUMNS, **command.context_settings)
+    path = context.command_path
+    yield f"##{'#' * path.count(' ')} {path}\n\n```\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found and not found.hidden:
+                yield from commands(found, below, context)
+
+
 def tables() -> Mapping[str, str]:
     """Return all tables by name; that of a sink's options by the scheme, without ``+http`` or ``+https``."""
     found = {
@@ -105,11 +135,17 @@ def tables() -> Mapping[str, str]:
         "ship metrics": table(("metric", "type", "labels", "meaning"), metric_rows(ship_metrics.Metrics())),
         "log": table(("field", "meaning"), ((code(name), text) for name, text in logs.HELP.items())),
         "codes": table(("code", "status", "meaning", "who acts", "what to do"), codes()),
+        "platforms": table(("platform", "a list may have", "batch x event, for events of 2 kB", "why"), platforms()),
+        "flags lambda": flag_lines("lambda"),
+        "installers": table(
+            ("`--format`", "what it prints"), ((code(name), each.title) for name, each in INSTALLERS.items())
+        ),
         "cloudwatch": table(("metric", "unit"), cloudwatch()),
     }
     for scheme in sinks.SCHEMES:
         rows = ((code(row.name), row.type, code(row.default), row.help) for row in options(scheme))
         found[f"options {scheme.partition('+')[0]}"] = table(("option", "value", "default", "meaning"), rows)
+    found["cli"] = "\n" + "\n".join(commands(cli.main, "auditsplit")) + "\n"
     cost = runpy.run_path(str(ROOT / "benchmarks" / "cost.py"))
     for part in ("by_rate", "by_batch", "formula", "numbers", "prices"):
         found[f"cost {part.replace('_', ' ')}"] = "".join(f"{line}\n" for line in cost[part]())
@@ -151,7 +187,7 @@ def main(into: Path) -> None:
         text, name = render(page, made), page.relative_to(ROOT)
         if text != page.read_text():
             click.echo(name)
-        (into / name).parent.mkdir(exist_ok=True)
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
         (into / name).write_text(text)
 
 

@@ -61,7 +61,7 @@ def _make(bundle: str, extras: Sequence[str], python: str, compiler: str | None,
     """Return what the bundle holds: the name there, and the file."""
     requirements = folder / "requirements.txt"
     if bundle == "functions":
-        compile_requirements(["server", *extras], requirements, "--universal", "--python-version", "3.11")
+        compile_requirements(["serve", *extras], requirements, "--universal", "--python-version", "3.11")
         return iter([*_modules(_FUNCTIONS), (requirements.name, requirements)])
     platform = ("--python-platform", _PLATFORMS[bundle], "--python-version", python)
     compile_requirements(extras, requirements, *platform)

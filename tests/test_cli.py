@@ -55,7 +55,7 @@ def test_check_prints_the_sinks_and_the_senders(tmp_path: Path) -> None:
         f"redacted: {Redaction()}\n"
     )
     assert result.stderr == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_check_prints_each_cluster_that_has_a_token_once() -> None:
@@ -83,7 +83,7 @@ def test_check_reports_all_mistakes_in_the_settings() -> None:
 
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert [mistake.split(":")[0] for mistake in result.stderr.splitlines()] == [
+    assert [mistake.split(": ")[1] for mistake in result.stderr.splitlines()] == [
         "AUDIT_KAY",
         "AUDIT_SINKS",
         "AUDIT_CLUSTER",
@@ -97,7 +97,7 @@ def test_check_fails_if_a_sink_does_not_accept_events(tmp_path: Path) -> None:
     result = run("check", AUDIT_SINKS="file:blocked file:here")
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("file:blocked: ")
+    assert result.stderr.startswith("error: file:blocked: ")
     assert "file:here: accepts events" in result.stdout
 
 
@@ -152,7 +152,7 @@ def test_split_writes_a_logs_events_to_their_users_files(tmp_path: Path) -> None
 
     assert result.exit_code == 0
     assert result.stdout == ""
-    assert result.stderr == "9 events stored in file:var/log (0 of them before), 0 rejected\n"
+    assert result.stderr == "9 events stored in file:var/log, 0 were stored before, 0 rejected\n"
     assert (tmp_path / ALICE).read_bytes() == LOG
 
 
@@ -186,7 +186,7 @@ def test_split_reads_standard_input(compressed: bool, tmp_path: Path) -> None:  
     result = piped(gzip.compress(LOG) if compressed else LOG, "split", "-")
 
     assert (result.returncode, result.stdout) == (0, b"")
-    assert result.stderr == b"9 events stored in file:var/log (0 of them before), 0 rejected\n"
+    assert result.stderr == b"9 events stored in file:var/log, 0 were stored before, 0 rejected\n"
     assert (tmp_path / ALICE).read_bytes() == LOG
 
 
@@ -207,7 +207,7 @@ def test_splitting_a_file_twice_stores_its_events_once(tmp_path: Path) -> None:
     result = run("split", "audit.log")
 
     assert result.exit_code == 0
-    assert "9 events stored in file:var/log (9 of them before), 0 rejected" in result.stderr
+    assert "0 events stored in file:var/log, 9 were stored before, 0 rejected" in result.stderr
     assert (tmp_path / ALICE).read_bytes() == LOG
 
 
@@ -219,9 +219,9 @@ def test_split_warns_if_the_files_hold_another_clusters_events(tmp_path: Path) -
         run("split", "audit.log", "--cluster", cluster) for cluster in ("prod", "prod", "test", "prod")
     )
 
-    assert "Warning" not in first.stderr + same.stderr
-    assert "Warning: file:var/log holds events of prod. Those of test go to the same files" in other.stderr
-    assert "Warning: file:var/log holds events of test. Those of prod go to the same files" in third.stderr
+    assert "warning" not in first.stderr + same.stderr
+    assert "warning: file:var/log holds events of prod. Those of test go to the same files" in other.stderr
+    assert "warning: file:var/log holds events of test. Those of prod go to the same files" in third.stderr
     assert [result.exit_code for result in (first, same, other, third)] == [0] * 4
     assert (tmp_path / ALICE).read_bytes() == LOG * 2
 
@@ -232,7 +232,7 @@ def test_split_does_not_warn_if_the_key_has_the_cluster(tmp_path: Path) -> None:
 
     results = [run("split", "audit.log", "--cluster", cluster, AUDIT_KEY="{cluster}/{user}") for cluster in ("a", "b")]
 
-    assert [result.stderr.count("Warning") for result in results] == [0, 0]
+    assert [result.stderr.count("warning") for result in results] == [0, 0]
 
 
 def test_check_refuses_several_clusters_in_the_same_files() -> None:
@@ -257,7 +257,7 @@ def test_split_rejects_a_malformed_item_and_stores_the_rest(tmp_path: Path) -> N
 
     assert result.exit_code == 1
     assert result.stderr.startswith("bad.json: line 1: item 1: ")
-    assert "10 events stored in file:var/log (0 of them before), 1 rejected\n" in result.stderr
+    assert "10 events stored in file:var/log, 0 were stored before, 1 rejected\n" in result.stderr
     assert [path.read_bytes() for path in (tmp_path / "var/log/_rejected/prod").iterdir()] == [b"42"]
     assert (tmp_path / ALICE).read_bytes() == LOG
 
@@ -270,7 +270,7 @@ def test_split_continues_after_a_file_that_fails(tmp_path: Path) -> None:
     result = run("split", "a.log.gz", "b.log")
 
     assert result.exit_code == 1
-    assert "Error: a.log.gz: the gzip data ends too early" in result.stderr
+    assert "error: a.log.gz: the gzip data ends too early" in result.stderr
     assert " events stored in file:var/log" in result.stderr
     assert (tmp_path / ALICE).read_bytes().endswith(LOG)
 
@@ -329,7 +329,7 @@ def test_split_reads_all_files_below_a_folder(tmp_path: Path) -> None:
     result = run("split", "logs")
 
     assert result.exit_code == 0
-    assert result.stderr == "3 events stored in file:var/log (0 of them before), 0 rejected\n"
+    assert result.stderr == "3 events stored in file:var/log, 0 were stored before, 0 rejected\n"
     assert (tmp_path / ALICE).read_bytes() == b"".join(lines[:3])
 
 
@@ -346,8 +346,8 @@ def test_split_refuses_a_tar_archive(name: str, mode: Literal["w", "w:gz"], tmp_
     result = run("split", name, "audit.log")
 
     assert result.exit_code == 1
-    assert f"Error: {name}: this is a tar archive. Extract it, and split the folder" in result.stderr
-    assert "9 events stored in file:var/log (0 of them before), 0 rejected\n" in result.stderr
+    assert f"error: {name}: this is a tar archive. Extract it, and split the folder" in result.stderr
+    assert "9 events stored in file:var/log, 0 were stored before, 0 rejected\n" in result.stderr
 
 
 def test_split_refuses_utf_16(tmp_path: Path) -> None:

@@ -94,7 +94,11 @@ def test_the_exit_code_tells_if_events_are_missing(
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "no apiserver_audit_event_total"), (apiserver(1), "no auditsplit_events_stored"), ("{", "Usage")],
+    [
+        ("", "no apiserver_audit_event_total"),
+        (apiserver(1), "no auditsplit_events_stored"),
+        ("{", "not Prometheus' text format"),
+    ],
 )
 def test_a_reading_without_both_sides_is_misuse(text: str, message: str, tmp_path: Path) -> None:
     """Exit 2, with the metric that is missing."""

@@ -16,9 +16,9 @@ TAKEN = runpy.run_path(str(SCRIPT))
 def test_the_measured_numbers_are_the_benchmarks() -> None:
     """A new measurement must be copied to benchmarks/cost.py."""
     measured = (ROOT / "benchmarks" / "README.md").read_text()
-    [cpu_s] = re.findall(r"^\| \*\*auditsplit\*\* \| 1 \| [\d,]+ \| \*\*([\d.]+)\*\* \|", measured, re.MULTILINE)
+    rows = re.findall(r"^\| \*\*auditsplit\*\* \| 1 \| [\d,]+ \| \*\*([\d.]+)\*\* \|", measured, re.MULTILINE)
 
-    assert float(cpu_s) == TAKEN["CPU_S_PER_MILLION"]
+    assert max(map(float, rows)) == TAKEN["CPU_S_PER_MILLION"]
     lines = measured.splitlines()
     assert any("boto3" in line and f"{TAKEN['CPU_S_PER_PUT'] * 1000} ms" in line for line in lines)
     assert any("batch" in line and f"{TAKEN['CPU_S_PER_BATCH'] * 1000} CPU ms" in line for line in lines)

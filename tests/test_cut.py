@@ -14,6 +14,7 @@ from support.recording import DATA
 
 from auditsplit.decode.outline import REFUSALS, Outline, decode_object
 from auditsplit.policy import cut as cutting
+from auditsplit.policy import edits
 from auditsplit.policy.cut import without
 from auditsplit.policy.parts import BODIES, MARK, PARTS
 
@@ -25,7 +26,7 @@ BARE = {"metadata": {"name": "x"}, "data": {"managedFields": "s3cret"}}
 
 def scanned_without(text: bytes, parts: tuple[str, ...]) -> bytes | None:
     """Return what `without` should return, found without a parser."""
-    return cutting._outlined_without(Outline(text, cutting._name, parse=False), parts)
+    return cutting._outlined_without(Outline(text, edits.name_of, parse=False), parts)
 
 
 def joined_without(text: bytes, parts: tuple[str, ...]) -> bytes | None:
@@ -39,7 +40,7 @@ def joined_without(text: bytes, parts: tuple[str, ...]) -> bytes | None:
 
 def outlined_without(text: bytes, parts: tuple[str, ...]) -> bytes | None:
     """Return what `without` should return, with a parser's outline where the lengths add up."""
-    return cutting._outlined_without(Outline(text, cutting._name), parts)
+    return cutting._outlined_without(Outline(text, edits.name_of), parts)
 
 
 def compact(document: Any) -> bytes:

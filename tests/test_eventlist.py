@@ -37,7 +37,7 @@ from auditsplit.decode.eventlist import Decoded, decode
 from auditsplit.decode.jsonscan import Scan
 from auditsplit.decode.outline import harmless
 from auditsplit.errors import Undecodable
-from auditsplit.event import Event
+from auditsplit.event import Event, Head, User
 from auditsplit.policy.redaction import Redaction
 
 FLAG = "--audit-webhook-version=audit.k8s.io/v1"
@@ -52,7 +52,7 @@ def only_the_scan() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decoding, "parse_envelope", lambda _: None)
-        patch.setattr(decoding, "decode_head", refuse)
+        patch.setitem(decoding.decoders, Head, refuse)
         patch.setattr(fallback, "decode_object", refuse)
         yield
 
@@ -278,12 +278,15 @@ def test_only_the_refused_items_are_scanned(monkeypatch: pytest.MonkeyPatch) -> 
         return blanked(text)
 
     monkeypatch.setattr(jsonscan, "_blanked", watch)
-    some = [event("alice"), HOSTILE["lone surrogate"], HOSTILE["9,000 nested arrays"], event("bob")]
+    escaped = event("bob", requestURI="/\\", requestObject={"path": "C:\\"})
+    some = [event("alice"), HOSTILE["lone surrogate"], HOSTILE["9,000 nested arrays"], escaped]
 
     decoded = decode(eventlist(some))
+    parsed = [each for each in decoded.events if each.members is None]
     redacted = Redaction.parse("*=requestObject").apply(decoded.events)
 
     assert raws(decoded) == some
+    assert [bytes(each.raw) for each in parsed] == [some[0], escaped]
     assert not any(b'"requestObject":' in bytes(each.raw) for each in redacted)
     assert scanned == [HOSTILE["9,000 nested arrays"]]
 
@@ -509,9 +512,18 @@ def test_a_user_name_that_is_not_utf_8_is_malformed() -> None:
     decoded = decode(body)
 
     assert [each.head.user and each.head.user.username for each in decoded.events] == ["\udcff"]
-    assert [item.reason for item in decoded.bad] == [
-        "a name or routing field is not UTF-8, which kube-apiserver never sends"
-    ]
+    assert [item.reason for item in decoded.bad] == ["a routing field is not UTF-8, which kube-apiserver never sends"]
+
+
+def test_a_name_that_is_not_utf_8_hides_no_event_that_parsers_refuse() -> None:
+    """A parser skips such a name. The scan must skip it too, outside the items and inside."""
+    item = b'{"verb\xff":"get","user":{"\xff":0,"username":"alice"},"requestObject":"\\ud800"}'
+    body = b'{"\xff":0,"kind":"EventList","apiVersion":"audit.k8s.io/v1","items":[%b]}' % item
+
+    decoded = decode(body)
+
+    assert [(bytes(found.raw), found.head.user) for found in decoded.events] == [(item, User("alice"))]
+    assert not decoded.bad
 
 
 @pytest.mark.parametrize("around", [b"", b"\n", b" ", b"\r\n\t"])

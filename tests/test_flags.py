@@ -297,7 +297,7 @@ def test_the_same_load_gives_the_same_text() -> None:
         (["--rate", "200", "--platform", "local", "--outage", "nan"], "Write 30s, 5m, or 0"),
         (["--rate", "200", "--platform", "mainframe"], "lambda"),
         (["--rate", "200", "--platform", "local", "--peak", "100"], "must be at least the rate, 200"),
-        (["--rate", "200", "--platform", "local", "--event-size", "two"], "Write bytes, 2kB or 100KiB"),
+        (["--rate", "200", "--platform", "local", "--event-size", "two"], "with a unit, as in 2kB"),
         (["--rate", "200", "--platform", "local", "--event-size", "0.1"], "is not a valid size"),
         (["--rate", "200", "--platform", "local", "--latency", "0"], "Write 30s, 5m or 1h"),
         (["--rate", "200", "--platform", "local", "--outage", "5y"], "Write 30s, 5m, or 0"),

@@ -11,11 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from support.eventlists import event, eventlist
 from support.server import Server
 
+from auditsplit import errors
+from auditsplit.apiserver.flags import faults, given
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
-from auditsplit.apiserver.flags.sizing import LIST_HEAD
+from auditsplit.cli import main
+from auditsplit.errors import SenderError
 from auditsplit.settings import Settings
 from auditsplit.telemetry import logs
 
@@ -87,7 +91,7 @@ def test_every_variable_that_can_be_wrong_is_validated_with_a_message(module: st
 def aws_patterns() -> dict[str, list[tuple[str, str]]]:
     """Return CloudWatch's patterns by metric: pairs of a field and a text with * for anything, any of which counts."""
     text = (MODULES / "aws" / "alarms.tf").read_text()
-    found = re.findall(r'^    (\w+) = "({ .* })"$', text, re.MULTILINE)
+    found = re.findall(r'^    (\w+) += "({ .* })"$', text, re.MULTILINE)
     return {name: re.findall(r'\$\.(\w+) = "([^"]*)"', pattern.replace('\\"', '"')) for name, pattern in found}
 
 
@@ -101,13 +105,25 @@ def metrics_of(line: dict[str, Any]) -> set[str]:
 
 
 def gcp_alerts(line: dict[str, Any]) -> set[str]:
-    """Return the alerts that a line of the log sets off, by the filters' own conditions."""
+    """Return the alerts that a request counts for, by the filters' own conditions."""
     text = (MODULES / "gcp" / "alerts.tf").read_text().replace('\\"', '"')
     [codes] = re.findall(r"jsonPayload.code=\(([^)]+)\)", text)
+    [(counted, without)] = re.findall(
+        r'response_code_class = "(4xx)"((?: AND metric.labels.response_code != "\d+")+)', text
+    )
     assert "severity>=ERROR" in text
     failures = {"failures"} if line["severity"] in ("ERROR", "CRITICAL") else set()
     rejected = {"rejected"} if f'"{line["code"]}"' in codes.split(" OR ") else set()
-    return failures | rejected
+    status = str(line["status"])
+    refused = {"refused"} if f"{status[0]}xx" == counted and f'"{status}"' not in without else set()
+    return failures | rejected | refused
+
+
+def gcp_ends_silence(line: dict[str, Any]) -> bool:
+    """Return whether a request ends the silence, by the filter's class of answers."""
+    text = (MODULES / "gcp" / "alerts.tf").read_text().replace('\\"', '"')
+    counted: list[str] = re.findall(r'response_code_class = "(2xx)"', text)
+    return [f"{str(line['status'])[0]}xx"] == counted
 
 
 def lines_of(server: Server) -> list[dict[str, Any]]:
@@ -127,8 +143,10 @@ def test_rejected_and_too_large_bodies_set_off_an_alarm(serve: Callable[..., Ser
     ]
 
     assert statuses == [400, 200, 413]
-    assert [metrics_of(line) for line in lines_of(server)] == [{"Rejected"}] * 3
-    assert [gcp_alerts(line) for line in lines_of(server)] == [{"rejected"}] * 3
+    lines = lines_of(server)
+    assert [metrics_of(line) - {"Accepted"} for line in lines] == [{"Rejected"}] * 3
+    assert [gcp_alerts(line) - {"refused"} for line in lines] == [{"rejected"}] * 3
+    assert [gcp_ends_silence(line) for line in lines] == ["Accepted" in metrics_of(line) for line in lines]
 
 
 def test_a_failing_sink_sets_off_an_alarm(serve: Callable[..., Server], tmp_path: Path) -> None:
@@ -144,19 +162,69 @@ def test_a_failing_sink_sets_off_an_alarm(serve: Callable[..., Server], tmp_path
     assert [gcp_alerts(line) for line in told] == [{"failures"}]
 
 
-def test_strangers_at_a_public_url_set_off_no_alarm(serve: Callable[..., Server]) -> None:
-    """Neither without a token nor with other paths or methods."""
+def test_refused_senders_set_off_an_alarm_and_end_no_silence(serve: Callable[..., Server]) -> None:
+    """An alarm needs 15 minutes of them, so a stranger sets off none. A method other than POST never counts."""
     server = serve(AUDIT_SINKS="memory:", AUDIT_TOKENS=f"prod=sha256:{'0' * 64}")
+    known = serve(AUDIT_SINKS="memory:")
+    body = eventlist([event("alice")])
 
     statuses = [
-        server.post(eventlist([event("alice")])).status,
+        server.post(body).status,
         server.request("GET", "/wp-login.php").status,
         server.request("GET", "/").status,
+        known.post(body, Content_Type="text/plain").status,
+        known.post(body, X_Forwarded_For="192.0.2.1").status,
     ]
 
-    assert statuses == [401, 404, 405]
-    assert {metric for line in lines_of(server) for metric in metrics_of(line)} == set()
-    assert {alert for line in lines_of(server) for alert in gcp_alerts(line)} == set()
+    lines = lines_of(known)  # the servers share a log
+    assert statuses == [401, 404, 405, 415, 403]
+    assert [metrics_of(line) for line in lines] == [{"Refused"}, {"Refused"}, set(), {"Refused"}, {"Refused"}]
+    assert [gcp_alerts(line) for line in lines] == [{"refused"}, {"refused"}, set(), {"refused"}, {"refused"}]
+    assert not any(gcp_ends_silence(line) for line in lines)
+
+
+def test_an_accepted_batch_ends_the_silence(serve: Callable[..., Server]) -> None:
+    """On both clouds, and it sets off no alarm."""
+    server = serve(AUDIT_SINKS="memory:")
+
+    server.post(eventlist([event("alice")]))
+
+    [line] = lines_of(server)
+    assert (metrics_of(line), gcp_alerts(line), gcp_ends_silence(line)) == ({"Accepted"}, set(), True)
+
+
+def test_every_refusal_has_an_alarm() -> None:
+    """By the codes of all errors of senders. What no apiserver sends has none: another method, or no HTTP."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, SenderError)]
+
+    codes = {kind.code for kind in kinds if kind.status < 500} - {SenderError.code, "unreadable", "method-not-allowed"}
+
+    assert {"unauthenticated", "broken-off", "unsupported-body"} < codes
+    assert {code for code in codes if not metrics_of({"code": code}) & {"Refused", "Rejected"}} == set()
+
+
+API = {
+    "google_service_account": "iam",
+    "google_storage": "storage",
+    "google_secret_manager": "secretmanager",
+    "google_cloudfunctions2": "cloudfunctions",
+    "google_cloud_run": "run",
+    "google_monitoring": "monitoring",
+    "google_logging": "logging",
+}
+
+
+def test_the_readme_lists_the_apis_of_all_resources() -> None:
+    """By the beginnings of the resources' types."""
+    kinds = re.findall(
+        r'^resource "(\w+)"', "".join(path.read_text() for path in (MODULES / "gcp").glob("*.tf")), re.MULTILINE
+    )
+    readme = (MODULES / "gcp" / "README.md").read_text()
+
+    needed = {next(api for beginning, api in API.items() if kind.startswith(beginning)) for kind in kinds}
+
+    assert needed == set(API.values())
+    assert needed <= set(re.findall(r"(\w+)\.googleapis\.com", readme))
 
 
 def test_metrics_on_google_are_the_figures_of_a_line(serve: Callable[..., Server]) -> None:
@@ -164,9 +232,11 @@ def test_metrics_on_google_are_the_figures_of_a_line(serve: Callable[..., Server
     text = (MODULES / "gcp" / "metrics.tf").read_text()
     figures = re.findall(r"^    (\w+) += { unit = ", text, re.MULTILINE)
     labels = set(re.findall(r'"EXTRACT\(jsonPayload\.(\w+)\)"', text))
-    server = serve(AUDIT_SINKS="memory:")
+    rules = [{"level": "None", "users": ["bob"]}, {"level": "RequestResponse"}]
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
+    server = serve(AUDIT_SINKS="memory:", AUDIT_POLICY=json.dumps(policy))
     truncated = {"annotations": {"audit.k8s.io/truncated": "true"}, "stageTimestamp": "2026-01-31T23:59:59.123456Z"}
-    body = eventlist([event("alice", **truncated), b"1"])
+    body = eventlist([event("alice", **truncated), event("bob"), b"1"])
 
     statuses = [server.post(body).status for _ in range(2)]
 
@@ -212,27 +282,29 @@ def test_the_manifest_serves_its_own_machine_only(serve: Callable[..., Server]) 
     assert f"--server http://127.0.0.1:{environ['PORT']} --no-credentials" in DOC
 
 
-def test_the_container_runs_the_function_as_everywhere(serve: Callable[..., Server]) -> None:
-    """The Dockerfile's entry point is the command of `make run` and of the tests' server, as the manifest's user."""
+def test_the_container_runs_the_command_of_the_unit() -> None:
+    """`auditsplit serve`, as user 65532, which the manifest names too."""
     dockerfile = (ROOT / "Dockerfile").read_text()
     (command,) = re.findall(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)
+    (started,) = re.findall(
+        r"^ExecStart=/opt/auditsplit/bin/(.*)$",
+        (ROOT / "infra" / "systemd" / "auditsplit.service").read_text(),
+        re.MULTILINE,
+    )
     user = daemon_set()["securityContext"]["runAsUser"]
-    arguments = serve(AUDIT_SINKS="memory:").process.args
 
-    assert isinstance(arguments, list)
-    assert [word.replace("/app", "functions") for word in json.loads(command)] == [
-        Path(arguments[0]).name,
-        *[str(word).replace(f"{ROOT}/", "") for word in arguments[1:5]],
-    ]
-    assert f"USER {user}:{user}" in dockerfile
-    assert [line for line in dockerfile.splitlines() if line.startswith("USER")][-1].startswith("USER 65532")
+    assert json.loads(command) == started.split()
+    assert re.findall(r"^USER (.*)$", dockerfile, re.MULTILINE) == [f"{user}:{user}"]
 
 
-def test_the_flags_for_lambda_keep_a_request_below_its_limit() -> None:
-    """Also if every byte of the largest events were a quote, which JSON within JSON doubles."""
-    flags = dict(re.findall(r"^--([a-z-]+)=(\d+)$", DOC, re.MULTILINE))
+@pytest.mark.parametrize(("module", "platform"), [("aws", "lambda"), ("gcp", "cloud-run")])
+def test_the_modules_command_prints_flags_for_its_platform(module: str, platform: str) -> None:
+    """So the size of a batch has one source. What the command prints has no fault for the platform."""
+    text = (MODULES / module / "outputs.tf").read_text()
+    [command] = re.findall(r'"auditsplit (flags [^"]*)"', text)
 
-    most = int(flags["audit-webhook-batch-max-size"]) * int(flags["audit-webhook-truncate-max-event-size"])
+    printed = CliRunner().invoke(main, command.split())
+    read = given.read(printed.stdout)
 
-    assert "--audit-webhook-truncate-enabled" in DOC
-    assert most + LIST_HEAD <= PLATFORMS["lambda"].list_bytes(DEFAULT_MAX_BODY_BYTES)
+    assert f"--platform {platform} " in command
+    assert faults.check(faults.Subject(read, None, PLATFORMS[platform], DEFAULT_MAX_BODY_BYTES)) == []

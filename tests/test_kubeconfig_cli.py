@@ -62,15 +62,14 @@ def sha256(token: str) -> str:
 
 
 def test_create_makes_a_token_and_prints_its_setting() -> None:
-    """Only the file has the token, and the file is private. The setting goes to standard error."""
+    """Only the file has the token, and the file is private. The setting goes to standard output."""
     result = create()
 
     cluster, user = written()
     assert result.exit_code == 0
-    assert result.stdout == ""
     assert cluster == {"server": f"{SERVER}/clusters/prod"}
     assert len(user["token"]) >= 43
-    assert setting_in(result.stderr) == f"prod=sha256:{sha256(user['token'])}"
+    assert setting_in(result.stdout) == f"prod=sha256:{sha256(user['token'])}"
     assert user["token"] not in result.output
     assert stat.S_IMODE(PROD.stat().st_mode) == 0o600
 
@@ -81,8 +80,8 @@ def test_the_setting_keeps_the_configured_tokens() -> None:
 
     result = create(AUDIT_TOKENS=known)
 
-    assert setting_in(result.stderr).split()[0] == known
-    assert len(setting_in(result.stderr).split()) == 2
+    assert setting_in(result.stdout).split()[0] == known
+    assert len(setting_in(result.stdout).split()) == 2
 
 
 def test_standard_output_has_only_the_document() -> None:
@@ -177,7 +176,7 @@ def test_a_token_is_read_from_a_file_or_standard_input(tmp_path: Path, ending: s
 
     assert [result.exit_code for result in results] == [0, 0]
     assert written()[1] == written(Path("kubeconfigs/test.yaml"))[1] == {"token": "a-token"}
-    assert setting_in(results[1].stderr) == f"test=sha256:{sha256('a-token')}"
+    assert setting_in(results[1].stdout) == f"test=sha256:{sha256('a-token')}"
 
 
 def test_each_option_for_trust_sets_its_field(tmp_path: Path) -> None:
@@ -317,7 +316,7 @@ def test_malformed_settings_are_reported_before_a_token_is_made(command: list[st
 
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("AUDIT_TOKENS: entry 2: expected <cluster>=sha256:")
+    assert result.stderr.startswith("error: AUDIT_TOKENS: entry 2: expected <cluster>=sha256:")
     assert "s3cret" not in result.output
     assert not PROD.exists()
 
@@ -386,7 +385,7 @@ def test_an_unreadable_file_is_misuse(name: str, content: bytes | None) -> None:
 
     for result in results:
         assert result.exit_code == 2
-        assert result.stderr.startswith(f"{name}: ")
+        assert result.stderr.startswith(f"error: {name}: ")
 
 
 @pytest.mark.parametrize(
@@ -570,7 +569,7 @@ def test_a_dry_run_of_a_list_prints_the_files() -> None:
     ("text", "message"),
     [
         ("[]", "the list is empty"),
-        ("name: prod", "Expected `array`"),
+        ("name: prod", "expected a list, got a mapping"),
         ("- server: https://a", "missing required field `name`"),
         ("- {name: a, server: https://a, tokens: x}", "unknown field `tokens`"),
         ("- {name: a, server: https://a}\n- {name: a, server: https://b}", "a: two entries have this name"),
@@ -600,7 +599,7 @@ def test_an_error_in_one_kubeconfig_prevents_all() -> None:
     result = from_list(text=f"{LIST}\n- name: bad\n  server: http://a.example\n")
 
     assert result.exit_code == 1
-    assert "kubeconfigs/bad.yaml: error: credentials-over-http: " in result.stderr
+    assert "error: kubeconfigs/bad.yaml: credentials-over-http: " in result.stderr
     assert not Path("kubeconfigs").exists()
 
 
@@ -625,7 +624,7 @@ def checked(*options: str, **environ: str) -> Result:
 
 def test_the_printed_setting_accepts_the_written_kubeconfig() -> None:
     """As its own cluster, and as no other."""
-    setting = setting_in(create().stderr)
+    setting = setting_in(create().stdout)
 
     good, other = checked("--cluster", "prod", AUDIT_TOKENS=setting), checked("--cluster", "test", AUDIT_TOKENS=setting)
 
@@ -687,7 +686,7 @@ def test_a_kubeconfig_with_an_error_is_refused() -> None:
     result = checked(AUDIT_TOKENS=f"prod=sha256:{1:064x}")
 
     assert result.exit_code == 1
-    assert "error: credentials-over-http: " in result.stderr
+    assert f"error: {PROD}: credentials-over-http: " in result.stderr
 
 
 def test_the_option_cluster_requires_a_kubeconfig() -> None:

@@ -303,5 +303,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the extra that installs it."""
     monkeypatch.setitem(sinks._KINDS, "s3", sinks._Kind("boto33", "s3"))
 
-    with pytest.raises(ValueError, match=r"this sink needs the package boto33; install the extra 's3'"):
+    with pytest.raises(
+        ValueError, match=r"this sink requires the package boto33. Install auditsplit with the extra 's3'"
+    ):
         sinks.from_url("s3://bucket")

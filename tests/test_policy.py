@@ -99,7 +99,7 @@ def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
     kept = file.read_text()
     forced = init("--output", str(file), "--force")
 
-    assert (refused.exit_code, kept, dangling.exit_code) == (1, "mine", 1)
+    assert (refused.exit_code, kept, dangling.exit_code) == (2, "mine", 2)
     assert "--force" in refused.stderr
     assert forced.exit_code == 0
     assert file.read_text() == profile("recommended")
@@ -114,7 +114,7 @@ def test_a_dry_run_reports_and_writes_nothing(tmp_path: Path) -> None:
 
     assert fine.exit_code == 0
     assert "would write" in fine.stderr
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
@@ -124,7 +124,7 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
 
     result = init("--output", str(tmp_path / "policy"), "--force")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
 
 
@@ -132,5 +132,5 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     """With the file's name and the system's reason."""
     result = init("--output", str(tmp_path / "no" / "policy.yaml"))
 
-    assert result.exit_code == 1
-    assert "policy.yaml: No such file or directory" in result.stderr
+    assert result.exit_code == 2
+    assert "policy.yaml: no such file or directory" in result.stderr

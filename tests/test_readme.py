@@ -23,10 +23,10 @@ COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int]]:
-    """Return a checkout in which ``make run`` is up, and its port; what it writes stays out of ours."""
+    """Return a checkout in which ``make run`` is up, and its port. It has installed what serving requires."""
     folder, port = tmp_path_factory.mktemp("checkout"), free_port()
     for path in ROOT.iterdir():
-        if path.name not in ("var", "kubeconfigs"):
+        if path.name not in (".venv-run", "kubeconfigs", "var"):
             (folder / path.name).symlink_to(path)
     assert "make run" in COMMANDS[0]
     process = subprocess.Popen(["make", "run", f"PORT={port}"], cwd=folder, env=plain_environment())

@@ -142,6 +142,24 @@ def test_a_sender_cannot_forge_a_log_line(lines: list[dict[str, Any]]) -> None:
     assert all(line["message"] != "all is well" for line in lines)
 
 
+def test_a_terminal_gets_a_sentence_without_control_characters() -> None:
+    """The line has the message, the outcome and the sender. A sender's escape sequences and line breaks are escaped."""
+    fields = {"status": 401, "code": "unauthorized", "cluster": "", "peer": "\x1b[2J\n192.0.2.1", "events": 3}
+    record = logging.makeLogRecord({"levelname": "WARNING", "msg": "refused", logs.FIELDS: fields})
+
+    line = logs.HumanLines().format(record)
+
+    assert line.partition(" ")[2] == (r"WARNING refused  [status=401 code=unauthorized peer=\x1b[2J\n192.0.2.1]")
+
+
+def test_a_fault_on_a_terminal_has_its_stack() -> None:
+    """A fault of auditsplit itself can be reported with it."""
+    error = ValueError("wrong")
+    record = logging.makeLogRecord({"levelname": "ERROR", "msg": "a fault", "exc_info": (ValueError, error, None)})
+
+    assert "ValueError: wrong" in logs.HumanLines().format(record)
+
+
 def test_nothing_of_an_event_is_in_the_log(serve: Callable[..., Server]) -> None:
     """Whether the body is stored, rejected, refused, broken off, or the sink fails."""
     mark = "never-to-be-logged"

@@ -16,3 +16,6 @@ given: kubeconfigs, flags, policies. `webhook` posts as kube-apiserver posts.
 Imports go one way: entry points and `cli` → `serve` → `ingest`, `replay` → `decode`, `policy`, `routing`, `sinks` →
 `event`, `errors`.
 """
+
+__version__ = "0.1.0"
+"""The version. The wheel, the command line and the release read it here."""

@@ -56,7 +56,11 @@ def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:
     """Return the use case with its sinks, none of which is touched yet; see `destinations` for errors."""
     from auditsplit.ingest import Ingest  # noqa: PLC0415
 
-    return Ingest(destinations(settings, environ), [settings.redaction])
+    for policy in (settings.policy, *(target.options.policy for target in settings.sinks)):
+        for warning in policy.warnings:
+            _log.warning("audit policy: %s", warning)
+    shared = [transform for transform in (settings.policy, settings.redaction) if transform]
+    return Ingest(destinations(settings, environ), shared)
 
 
 def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destination]:
@@ -84,7 +88,7 @@ def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destina
             mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each sink a place of its own")
         places.add(place)
         mistakes += _mixed(target, settings.clusters)
-        opened.append(Destination(sink, [target.options.drop] if target.options.drop else []))
+        opened.append(Destination(sink, target.options.transforms))
     if mistakes:
         raise SettingsError(*mistakes)
     return opened

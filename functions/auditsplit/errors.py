@@ -24,6 +24,7 @@ a token or an event's body.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 
@@ -196,3 +197,19 @@ class Busy(AuditsplitError):
     meaning = "no thread was free in time. kube-apiserver retries"
     acts = "nobody, or the deployer if it continues"
     advice = "see [how much it takes](operations.md#how-much-it-takes)"
+
+
+def in_words(text: str) -> str:
+    """Return msgspec's message about a value with the wrong type in the terms of YAML and JSON.
+
+    Other messages are returned as they are.
+    """
+    text = re.sub(r" - at `\$\.?([^`]*)`", lambda place: f", at {place[1]}" if place[1] else "", text)
+    text = re.sub(r"^Expected (?=`)", "expected ", text)
+    return re.sub(r"(?<=expected )`(.*?)`|(?<=got )`(.*?)`", lambda kind: _names(kind[1] or kind[2]), text)
+
+
+def _names(kinds: str) -> str:
+    names = {"array": "a list", "object": "a mapping", "str": "text", "int": "a number", "float": "a number"}
+    names |= {"bool": "true or false", "null": "nothing"}
+    return " or ".join(names.get(kind, kind) for kind in kinds.split(" | "))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 API_VERSION = "audit.k8s.io/v1"
 
@@ -19,13 +19,13 @@ NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of an event for which no time is known."""
 
 
-class User(msgspec.Struct, gc=False):
+class User(msgspec.Struct, gc=False, frozen=True):
     """The field of ``user`` and ``impersonatedUser`` that routing needs."""
 
     username: str | None = None
 
 
-class ObjectReference(msgspec.Struct, gc=False):
+class ObjectReference(msgspec.Struct, gc=False, frozen=True):
     """The fields of ``objectRef`` that routing and redaction need."""
 
     namespace: str | None = None
@@ -53,6 +53,45 @@ class Head(msgspec.Struct, gc=False):
     requestReceivedTimestamp: str | None = None  # noqa: N815
     stageTimestamp: str | None = None  # noqa: N815
     annotations: Annotations | None = None
+
+
+class PolicyUser(User, gc=False, frozen=True):
+    """The fields of ``user`` that a policy needs. Equal users have the same hash."""
+
+    groups: tuple[str, ...] | None = None
+
+
+class PolicyReference(ObjectReference, gc=False, frozen=True):
+    """The fields of ``objectRef`` that most rules of a policy need. Equal references have the same hash."""
+
+    apiGroup: str | None = None  # noqa: N815 - the API's own name
+
+
+class NamedReference(PolicyReference, gc=False, frozen=True):
+    """The fields of ``objectRef`` that a policy needs."""
+
+    name: str | None = None
+
+
+class PolicyHead(Head, gc=False):
+    """The fields of an ``Event`` that are decoded where a policy is applied, and the texts of its bodies.
+
+    ``objectRef`` lacks the name, so that requests that differ in the name alone are equal: see `NamedHead`.
+    """
+
+    user: PolicyUser | None = None
+    objectRef: PolicyReference | None = None  # noqa: N815 - the API's own name
+    requestURI: str | None = None  # noqa: N815 - the API's own name
+    requestObject: Raw = Raw()  # noqa: N815 - the API's own name
+    responseObject: Raw = Raw()  # noqa: N815 - the API's own name
+
+
+class NamedHead(Head, gc=False):
+    """All fields of an ``Event`` from which the request follows that a policy decides about."""
+
+    user: PolicyUser | None = None
+    objectRef: NamedReference | None = None  # noqa: N815 - the API's own name
+    requestURI: str | None = None  # noqa: N815 - the API's own name
 
 
 class Event(msgspec.Struct, gc=False, frozen=True):

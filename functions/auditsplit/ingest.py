@@ -6,21 +6,27 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist
 from auditsplit.decode.batch import DOCUMENT, Form
 from auditsplit.errors import Busy, SinkError, Undecodable
-from auditsplit.event import Batch
+from auditsplit.event import Batch, Head, PolicyHead
 from auditsplit.policy import Transform
-from auditsplit.policy.transforms import transform
+from auditsplit.policy.applied import AppliedPolicy
+from auditsplit.policy.transforms import Transformed, transform
 from auditsplit.receipts import Recent
 from auditsplit.sinks import Remembers, Sink, Written
 from auditsplit.telemetry.figures import Figures
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+
+NOTHING_WRITTEN = Written(new=False, size_bytes=0)
+"""Of a sink whose events a policy dropped, all of them."""
 
 
 class Destination(NamedTuple):
@@ -43,7 +49,11 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """The answer to a batch: the events that every sink now holds, and the malformed items."""
+    """The answer to a batch: the events that every sink now holds, and the malformed items.
+
+    ``omitted`` is the number of events that ``AUDIT_POLICY`` dropped. ``omittedBySink`` has those that a sink's own
+    policy dropped after that. Without such a policy the answer has neither.
+    """
 
     cluster: str
     batch: str
@@ -51,6 +61,8 @@ class Receipt(msgspec.Struct, frozen=True):
     rejected: list[Rejected]
     alreadyStored: bool  # noqa: N815 - the JSON answer's name
     """Whether every sink had this very batch before."""
+    omitted: int | UnsetType = UNSET
+    omittedBySink: dict[str, int] | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the receipt as the JSON answer has it."""
@@ -74,6 +86,9 @@ class Ingest:
         self.sinks = tuple(destination.sink for destination in destinations)
         self._own_transforms = [destination.transforms for destination in destinations]
         self._transforms = tuple(transforms)
+        self._has_policy = _has_policy(self._transforms)
+        self._have_policies = [_has_policy(each.transforms) for each in destinations]
+        self._heads: type[Head] = PolicyHead if self._has_policy or any(self._have_policies) else Head
         self._remembering = [sink for sink in self.sinks if isinstance(sink, Remembers)]
         self._receipts: Recent[_Known] = Recent()
 
@@ -107,14 +122,15 @@ class Ingest:
                 batch_id = batches.digest(body, cluster)
                 if (known := self._known(batch_id, form, deadline, figures)) is not None:
                     return known
-                batch = batches.read(body, cluster, form, batch_id)
+                batch = batches.read(body, cluster, form, batch_id, self._heads)
         except Undecodable as error:
             raise self.reject(error, body, cluster, deadline, figures) from error
         _expect_time(deadline, "redaction")
         with figures.phase("transform"):
-            batch, of_sinks = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
-        figures.decoded(batch)
-        receipt = self._deliver(batch, of_sinks, body, deadline, figures)
+            transformed = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
+        figures.decoded(transformed.batch)
+        self._note_omitted(transformed, figures)
+        receipt = self._deliver(transformed, body, deadline, figures)
         if not receipt.rejected:
             self._receipts.add((batch_id, form), _Known(receipt, figures.users, figures.truncated))
         return receipt
@@ -128,27 +144,44 @@ class Ingest:
             return None
         figures.batch, figures.events, figures.duplicate = batch_id, known.receipt.events, True
         figures.users, figures.truncated = known.users, known.truncated
+        figures.omitted, figures.omitted_by_sink = known.receipt.omitted or 0, known.receipt.omittedBySink or {}
         return msgspec.structs.replace(known.receipt, alreadyStored=True)
 
-    def _deliver(
-        self, batch: Batch, of_sinks: list[Batch], body: bytes, deadline: Deadline, figures: Figures
-    ) -> Receipt:
-        """Return the receipt of ``batch`` once every sink holds its own of ``of_sinks``, and the malformed items."""
-        cluster = batch.origin.cluster
+    def _note_omitted(self, transformed: Transformed, figures: Figures) -> None:
+        """Note how many events the policies dropped."""
+        figures.omitted = transformed.omitted
+        events = len(transformed.batch.events)
+        for sink, own, has_policy in zip(self.sinks, transformed.of_sinks, self._have_policies, strict=True):
+            if has_policy:
+                figures.omitted_by_sink[sink.name] = events - len(own.events)
+
+    def _deliver(self, transformed: Transformed, body: bytes, deadline: Deadline, figures: Figures) -> Receipt:
+        """Return the receipt of a batch once every sink holds its own events, and the malformed items."""
+        batch, cluster = transformed.batch, transformed.batch.origin.cluster
         bad = [(batches.digest(item.raw, cluster), item.raw) for item in batch.bad]
         if batch.more_bad:
             bad.append((batch.id, body))
 
         def deliver(sink: Sink, own: Batch) -> tuple[Written, list[str]]:
             _expect_time(deadline, f"writing to {sink.name}")
-            written = sink.write(own, deadline)
+            omitted = not own.events and bool(figures.omitted or batch.events)
+            written = NOTHING_WRITTEN if omitted else sink.write(own, deadline)
             figures.wrote(sink.name, written.size_bytes)
             return written, [_reject(sink, cluster, *each, deadline) for each in bad]
 
-        delivered = self._everywhere(deliver, of_sinks, figures)
+        delivered = self._everywhere(deliver, transformed.of_sinks, figures)
         places = [list(of_one) for of_one in zip(*[places for _, places in delivered], strict=True)]
-        figures.duplicate = not any(written.new for written, _ in delivered)
-        return Receipt(cluster, batch.id, len(batch.events), _rejected(batch, places), alreadyStored=figures.duplicate)
+        writes = [written for written, _ in delivered if written is not NOTHING_WRITTEN]
+        figures.duplicate = bool(writes) and not any(written.new for written in writes)
+        return Receipt(
+            cluster,
+            batch.id,
+            len(batch.events),
+            _rejected(batch, places),
+            alreadyStored=figures.duplicate,
+            omitted=figures.omitted if self._has_policy else UNSET,
+            omittedBySink=figures.omitted_by_sink or UNSET,
+        )
 
     def reject(
         self, error: Undecodable, body: bytes, cluster: str, deadline: Deadline, figures: Figures
@@ -174,6 +207,10 @@ class Ingest:
         if errors:
             raise errors[0]
         return results
+
+
+def _has_policy(transforms: Sequence[Transform]) -> bool:
+    return any(isinstance(each, AppliedPolicy) for each in transforms)
 
 
 def _expect_time(deadline: Deadline, before: str) -> None:

@@ -28,15 +28,18 @@ _GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a 
 class Delivered(NamedTuple):
     """The outcome of one piece of a file.
 
-    ``counts`` has ``events``, the ``duplicate`` ones among them, ``rejected`` items, and records of other logs that
-    were ``skipped``. ``complaints`` say where each rejected item stands and why it was rejected.
+    ``counts`` has ``events``, the ``duplicate`` ones among them, those that ``AUDIT_POLICY`` ``omitted``, ``rejected``
+    items, and records of other logs that were ``skipped``. ``complaints`` say where each rejected item stands and why
+    it was rejected.
     """
 
     counts: dict[str, int]
     complaints: list[str]
 
 
-class _Piece(NamedTuple):
+class Piece(NamedTuple):
+    """Some lines of a file, or a document of several lines."""
+
     text: bytes
     numbers: list[int]
     """The number of each line in the file, which counts from 1."""
@@ -58,7 +61,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
         Undecodable: the gzip data is broken, or the file is UTF-16, a tar archive or Google Cloud's log.
     """
     skipped: list[int] = []
-    for piece in _pieces(decompressed(stream), max_bytes, skipped.append):
+    for piece in pieces(decompressed(stream), max_bytes, skipped.append):
         deadline = Deadline.after(REQUEST_S)
         form = Form(lines=not piece.document, recorded=True)
         try:
@@ -72,6 +75,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
         counts = {
             "events": receipt.events,
             "duplicate": receipt.events if receipt.alreadyStored else 0,
+            "omitted": receipt.omitted or 0,
             "rejected": sum(item.items for item in receipt.rejected),
         }
         yield Delivered(counts, complaints)
@@ -84,7 +88,7 @@ def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
     return compression.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
 
 
-def _position(item: Rejected, piece: _Piece) -> str:
+def _position(item: Rejected, piece: Piece) -> str:
     """Return where in the file the item stands."""
     if item.index is None:
         return "several items"
@@ -93,7 +97,7 @@ def _position(item: Rejected, piece: _Piece) -> str:
     return f"line {piece.numbers[item.index]}"
 
 
-def _pieces(stream: BinaryIO, max_bytes: int, skipped: Callable[[int], None]) -> Iterator[_Piece]:
+def pieces(stream: BinaryIO, max_bytes: int, skipped: Callable[[int], None]) -> Iterator[Piece]:
     """Yield the pieces of a file. Where gzip data is broken, the lines before the damage are yielded first.
 
     ``skipped`` is told of records of other logs in envelopes of clouds.
@@ -127,9 +131,9 @@ def _until_damage(lines: Iterator[Line], damage: list[Undecodable]) -> Iterator[
         damage.append(error)
 
 
-def _piece(lines: list[Line], *, document: bool = False) -> _Piece:
+def _piece(lines: list[Line], *, document: bool = False) -> Piece:
     text = b"".join(line.text if line.text.endswith(b"\n") else line.text + b"\n" for line in lines)
-    return _Piece(text, [line.number for line in lines], document)
+    return Piece(text, [line.number for line in lines], document)
 
 
 def _lines(stream: BinaryIO, max_bytes: int) -> Iterator[Line]:

@@ -7,8 +7,8 @@ sinks share, ``AUDIT_PRESET`` names a set of such options. An option in a URL ov
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar, cast, get_args
 
 import msgspec
 
@@ -16,10 +16,12 @@ from auditsplit import sinks
 from auditsplit.auth import TokenHash, check_cluster
 from auditsplit.decode.cloud_logs.cloudwatch import cluster_of
 from auditsplit.environ import Reader
+from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.redaction import Redaction
 from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks.options import Options, Target, redacted, whole_number
 
+T = TypeVar("T")
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "logstash": {"key": "kube-audit-{user}/audit", "format": "logstash"},
     "fluentd": {"key": "audit-{namespace}.{year}{month}{day}{hour}.log.gz", "format": "log"},
@@ -69,6 +71,10 @@ NAMES: Mapping[str, Setting] = {
         "the bodies to [redact](security.md#secrets-in-bodies) for all sinks, by resource. `none` redacts nothing",
         str(Redaction()),
     ),
+    "AUDIT_POLICY": Setting(
+        "the [audit policy](policy.md#at-the-receiver) that lowers what all sinks get: the path of its file, or the "
+        "policy itself if it begins with `{` or has several lines"
+    ),
     "AUDIT_MAX_BODY_BYTES": Setting("the largest body in bytes, as sent and decompressed", str(_MAX_BODY_BYTES)),
     "AUDIT_METRICS_TOKEN": Setting(
         "`sha256:<hash>` of the token with which other machines can read the [metrics](operations.md#metrics)"
@@ -91,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True):
     metrics_sha256: bytes | None = None
     """The hash of the token that lets other machines read the metrics."""
     redaction: Redaction = Redaction()
+    policy: AppliedPolicy = NO_POLICY
     log_groups: dict[str, str] = {}
     """The cluster of each log group."""
 
@@ -106,10 +113,11 @@ class Settings(msgspec.Struct, frozen=True):
         settings = cls(
             sinks=_sinks(reader),
             tokens=_tokens(reader),
-            cluster=_cluster(reader),
+            cluster=_parsed(reader, "AUDIT_CLUSTER", _cluster, _CLUSTER),
             max_body_bytes=_bytes(reader, "AUDIT_MAX_BODY_BYTES", _MAX_BODY_BYTES),
             metrics_sha256=_metrics_token(reader),
-            redaction=_redaction(reader),
+            redaction=_parsed(reader, "AUDIT_DROP", Redaction.parse, Redaction()),
+            policy=_parsed(reader, "AUDIT_POLICY", AppliedPolicy.parse, NO_POLICY),
             log_groups=_log_groups(reader),
         )
         reader.finish()
@@ -203,21 +211,17 @@ def _log_groups(reader: Reader) -> dict[str, str]:
     return found
 
 
-def _redaction(reader: Reader) -> Redaction:
+def _parsed(reader: Reader, name: str, parse: Callable[[str], T], default: T) -> T:
+    """Return what ``parse`` makes of a setting. If it raises ``ValueError``, note its lines and return ``default``."""
     try:
-        return Redaction.parse(reader.text("AUDIT_DROP"))
+        return parse(reader.text(name))
     except ValueError as error:
-        reader.mistake("AUDIT_DROP", *str(error).splitlines())
-        return Redaction()
+        reader.mistake(name, *str(error).splitlines())
+        return default
 
 
-def _cluster(reader: Reader) -> str:
-    text = reader.text("AUDIT_CLUSTER", _CLUSTER)
-    try:
-        check_cluster(text)
-    except ValueError as error:
-        reader.mistake("AUDIT_CLUSTER", str(error))
-    return text
+def _cluster(text: str) -> str:
+    return check_cluster(text or _CLUSTER)
 
 
 def _bytes(reader: Reader, name: str, default: int) -> int:

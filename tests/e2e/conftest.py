@@ -62,6 +62,7 @@ def way(
     apiserver: Callable[[], Apiserver], function: Callable[..., Function], pki: Pki, tmp_path: Path
 ) -> Callable[..., Way]:
     """Return a function that starts both, over TLS, with a generated kubeconfig and its token."""
+    numbers = itertools.count()
 
     def open_way(
         flags: Sequence[str] = QUICK,
@@ -69,7 +70,7 @@ def way(
         through: Callable[[str], str] = str,
         **settings: Any,
     ) -> Way:
-        made, kubeconfig = Way(apiserver(), function(**settings)), tmp_path / "webhook.yaml"
+        made, kubeconfig = Way(apiserver(), function(**settings)), tmp_path / f"webhook-{next(numbers)}.yaml"
         tokens = commands.kubeconfig(kubeconfig, "prod", through(made.function.url), pki.ca)
         made.function.start(tokens)
         made.apiserver.start(kubeconfig, policy, flags)

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from support import object_places, servers
 
-from faults import clients, processes, stores
+from faults import clients, damage, processes, stores
 from faults.sender import Row
 
 FAULTS: Mapping[str, Callable[[Path, str], Row]] = {
@@ -29,6 +29,9 @@ FAULTS: Mapping[str, Callable[[Path, str], Row]] = {
     "worker killed, again and again": processes.worker_killed,
     "SIGTERM during requests": processes.sigterm,
     "clock jumps back by an hour": processes.clock_back,
+    "flipped bits in the journal": damage.bits_flipped,
+    "each file of .auditsplit removed, and kills": damage.files_removed,
+    "no room below TMPDIR": damage.tmpdir_full,
     "10,000 idle connections": clients.idle_connections,
     "2,000 heads of a byte a second": clients.slow_heads,
     "16 bodies of a byte a second, by known senders": clients.slow_bodies,

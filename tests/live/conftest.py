@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support import elastic_corpus, elastic_server, servers
+
+_FIXTURES = {"audited", "azure_url", "elastic", "gcs_url", "secured_elastic"}
+_PLACES = {"az", "elasticsearch", "gs"}
+_FILES = ("test_elastic", "test_kibana", "test_prometheus")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests whose servers Go, Node.js or Java build, so that ``make test`` leaves them out.
+
+    A file is marked whole if nearly all of its tests need such a server. A place is named by its test's parameter.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
+            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            places = {value for value in parameters if isinstance(value, str)} & _PLACES
+            if places or _FIXTURES & set(item.fixturenames) or item.path.name.startswith(_FILES):
+                item.add_marker("servers")
 
 
 @pytest.fixture(scope="session")

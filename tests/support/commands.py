@@ -34,7 +34,7 @@ def auditsplit(*arguments: str | Path, expected: int = 0, **settings: str) -> Sa
 def kubeconfig(path: Path, cluster: str, server: str, ca: Path, *options: str | Path) -> str:
     """Write a kubeconfig to ``path``; return the ``AUDIT_TOKENS`` that lets its token in, or an empty text."""
     said = auditsplit("kubeconfig", cluster, "--server", server, "--ca-file", ca, "--output", path, *options)
-    return tokens_in(said.talk)
+    return tokens_in(said.out)
 
 
 def tokens_in(text: str) -> str:

@@ -35,14 +35,22 @@ class Function:
     """One function with a file store below ``folder``; it can be killed and started again on the same port."""
 
     def __init__(
-        self, folder: Path, pki: Pki, *, user: str = "authenticated", mutual: bool = False, **environ: str
+        self,
+        folder: Path,
+        pki: Pki,
+        *,
+        user: str = "authenticated",
+        mutual: bool = False,
+        tls: bool = True,
+        **environ: str,
     ) -> None:
         """Take ``AUDIT_USER`` and what else is in the environment; it has its port, and doesn't run yet.
 
-        ``mutual`` wants client certificates. Nothing is cut out of events unless ``AUDIT_DROP`` says so.
+        ``mutual`` wants client certificates. Without ``tls`` a proxy has to be in front.
+        Nothing is cut out of events unless ``AUDIT_DROP`` says so.
         """
         self.port = free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self.root, self.log = folder / "events", folder / "function.log"
         self.user = user
         self._environ = {
@@ -51,21 +59,28 @@ class Function:
             "AUDIT_DROP": "none",
             **environ,
         }
-        self._pki, self._mutual = pki, mutual
+        self._pki, self._mutual, self._tls = pki, mutual, tls
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(exist_ok=True)
 
     def start(self, tokens: str = "") -> None:
         """Start it with ``AUDIT_TOKENS``, or those that it had before; returns once it answers."""
-        self._environ.setdefault("AUDIT_TOKENS", tokens)
+        if tokens or "AUDIT_TOKENS" not in self._environ:
+            self._environ["AUDIT_TOKENS"] = tokens
         pair = self._pki.receiver
         command: list[str | Path] = [_GUNICORN, "--bind", f"127.0.0.1:{self.port}", *_AS_FRAMEWORK.split()]
-        command += ["--certfile", pair.certificate, "--keyfile", pair.key]
+        if self._tls:
+            command += ["--certfile", pair.certificate, "--keyfile", pair.key]
         if self._mutual:
             command += ["--ca-certs", self._pki.ca, "--cert-reqs", "2"]
         command.append(f"functions_framework:create_app('ingest', {str(_MAIN)!r})")
         self._process = spawn(command, self.log, self._environ)
         wait_until_ready(self._process, self.log, self._ready)
+
+    @property
+    def tokens(self) -> str:
+        """The ``AUDIT_TOKENS`` that it was last started with."""
+        return self._environ["AUDIT_TOKENS"]
 
     def stop(self) -> None:
         """End it with SIGTERM."""
@@ -105,7 +120,11 @@ class Function:
         context = self._pki.trusting()
         if self._mutual:
             context.load_cert_chain(*self._pki.client)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=5)
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=5)
+            if self._tls
+            else http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        )
         with closing(connection):
             connection.request("GET", path)
             response = connection.getresponse()

@@ -72,6 +72,20 @@ def token(user: str) -> str:
     return f"token-{uuid.uuid5(uuid.NAMESPACE_OID, user)}"
 
 
+def kubeconfig(port: int, ca: Path) -> str:
+    """Return the administrator's kubeconfig for the apiserver on a port."""
+    cluster = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(ca)}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": token("admin")}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "current-context": "test",
+    }
+    return json.dumps(document)
+
+
 @contextlib.contextmanager
 def etcd(folder: Path) -> Iterator[str]:
     """Run etcd; yield its URL."""
@@ -105,6 +119,7 @@ class Apiserver:
         self.port = free_port()
         self.log, self.audit_log_path, self._folder = folder / "apiserver.log", folder / "audit.log", folder
         self._pki, self._etcd, self._trusting = pki, etcd_url, pki.trusting()
+        self._prefix = next(_prefixes)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, kubeconfig: Path | None, policy: Path = EVERYTHING, flags: Sequence[str] = QUICK) -> None:
@@ -198,7 +213,7 @@ class Apiserver:
         pki = self._pki
         return [
             f"--etcd-servers={self._etcd}",
-            f"--etcd-prefix=/cluster-{next(_prefixes)}",
+            f"--etcd-prefix=/cluster-{self._prefix}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             f"--secure-port={self.port}",

@@ -1,6 +1,6 @@
 """Real server programs of the object stores, each a process of its own on free ports of 127.0.0.1.
 
-A program that is missing fails the tests that need it; ``make test`` installs all of them.
+A program that is missing fails the tests that need it; ``make servers`` installs those that PyPI does not have.
 """
 
 from __future__ import annotations

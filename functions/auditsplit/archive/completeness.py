@@ -1,9 +1,9 @@
 """Completeness: find events that are missing, from counters or from stored lines.
 
 `balance` compares counters. kube-apiserver counts the events that it made (``apiserver_audit_event_total``) and gave up
-(``apiserver_audit_error_total``, by plugin). The receiver counts those that it stored. Over the same time the first
-must be the sum of the others. `inspect` reads stored lines. It finds duplicates, requests whose last stage is missing,
-and times without any event.
+(``apiserver_audit_error_total``, by plugin). The receiver counts those that it stored, and those that its policy
+dropped. Over the same time the first must be the sum of the others. `inspect` reads stored lines. It finds duplicates,
+requests whose last stage is missing, and times without any event.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from auditsplit.event import event_time
 
 _MADE, _LOST = "apiserver_audit_event_total", "apiserver_audit_error_total"
 _STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_duplicate_total"
+_OMITTED = "auditsplit_events_omitted_total"
 _LAST_STAGES = frozenset(["ResponseComplete", "Panic"])
 _AUDIT_ID = re.compile(
     rb'"auditID":"((?:[^"\\]|\\.)*+)"'
 )  # the first match is the event's own, because bodies follow it
 _DIGEST_BYTES = 16
+MAX_REPEATED = 20
+"""How many duplicates a report names."""
+
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,14 +45,16 @@ class Balance(NamedTuple):
     stored: int
     duplicates: int
     """Events in batches that were stored before. They are harmless."""
+    omitted: int = 0
+    """Events that ``AUDIT_POLICY`` dropped."""
 
     @property
     def missing(self) -> int:
-        """Events made, not given up, and not stored. Some may still be in buffers.
+        """Events made, not given up, not dropped by policy, and not stored. Some may still be in buffers.
 
         Negative if more events were stored than made.
         """
-        return self.made - sum(self.lost.values()) - self.stored
+        return self.made - sum(self.lost.values()) - self.stored - self.omitted
 
 
 class _Counter(NamedTuple):
@@ -79,7 +85,7 @@ def balance(before: str, after: str, cluster: str) -> Balance:
         start = first.get(counter, 0)
         rises[counter.name, counter.label] += value - start if value >= start else value
     lost = {label: count for (name, label), count in rises.items() if name == _LOST and count}
-    return Balance(rises[_MADE, ""], lost, rises[_STORED, cluster], rises[_AGAIN, cluster])
+    return Balance(rises[_MADE, ""], lost, rises[_STORED, cluster], rises[_AGAIN, cluster], rises[_OMITTED, cluster])
 
 
 def _read(text: str) -> dict[_Counter, int]:
@@ -88,7 +94,9 @@ def _read(text: str) -> dict[_Counter, int]:
     values: dict[_Counter, int] = {}
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     for name, labels, value, *_ in samples:
-        if name in (_MADE, _LOST, _STORED, _AGAIN):
+        if name in (_MADE, _LOST, _STORED, _AGAIN, _OMITTED) and not labels.get(
+            "sink"
+        ):  # a sink's own policy drops none
             label = labels.get("cluster") or labels.get("plugin") or ""
             server = sum(1 for counter in values if (counter.name, counter.label) == (name, label))
             values[_Counter(name, label, server)] = int(value)
@@ -104,6 +112,8 @@ class Inspection(msgspec.Struct):
     """Events without a time."""
     duplicates: int = 0
     """Lines that equal an earlier line byte for byte."""
+    repeated: dict[str, int] = {}
+    """How often duplicates are stored, by auditID and stage, of the first `MAX_REPEATED`."""
     malformed: int = 0
     """Lines that are not events."""
     unended: int = 0
@@ -150,7 +160,8 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
             continue
         digest = hashlib.blake2b(line, digest_size=_DIGEST_BYTES).digest()
         result.events += 1
-        result.duplicates += digest in digests
+        if digest in digests:
+            _note_duplicate(result, line, event.head.stage)
         digests.add(digest)
         second = int(time.timestamp())
         seconds.add(second)
@@ -163,6 +174,13 @@ def inspect(lines: Iterable[bytes], since: datetime, until: datetime, silence: t
     latest = result.last.timestamp() - silence.total_seconds()
     result.unended = sum(1 for request, second in started.items() if request not in ended and second < latest)
     return result
+
+
+def _note_duplicate(result: Inspection, line: bytes, stage: str | None) -> None:
+    result.duplicates += 1
+    name = f"{_audit_id(line).decode(errors='replace') or 'an event without auditID'} {stage or ''}".rstrip()
+    if name in result.repeated or len(result.repeated) < MAX_REPEATED:
+        result.repeated[name] = result.repeated.get(name, 1) + 1
 
 
 def _audit_id(line: bytes) -> bytes:

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 import click
 
+from auditsplit import __version__
 from auditsplit.cli.check import check
 from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
+from auditsplit.cli.serve import serve
 from auditsplit.cli.ship import ship
 from auditsplit.cli.split import split
+from auditsplit.cli.support.contract import CONTRACT, Program
 from auditsplit.cli.token import token
 from auditsplit.telemetry import logs
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="auditsplit")
+@click.group(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog=CONTRACT,
+)
+@click.version_option(__version__, prog_name="auditsplit")
 def main() -> None:
     """Split Kubernetes audit EventLists into every user's own files.
 
@@ -36,6 +43,7 @@ for command in (
     flags,
     kubeconfig,
     policy,
+    serve,
     ship,
     split,
     token,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from auditsplit.cli.support.environment import MISUSE, open_ingest, read_settings
+from auditsplit.cli.support.contract import Group, example
+from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
 from auditsplit.errors import SinkError
 
 if TYPE_CHECKING:  # the library is an extra
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the library is an extra
 _RETENTION = re.compile(r"[1-9][0-9]{0,4}[dhm]")
 
 
-@click.group()
+@click.group(cls=Group, epilog=example("auditsplit elasticsearch setup --retention 30d"))
 def elasticsearch() -> None:
     """Prepare the Elasticsearch clusters in AUDIT_SINKS.
 
@@ -30,7 +30,7 @@ def elasticsearch() -> None:
     """
 
 
-@elasticsearch.command()
+@elasticsearch.command(epilog=example("auditsplit elasticsearch setup --retention 30d --dry-run"))
 @click.option("--retention", metavar="TIME", help="Delete documents after TIME, as in 30d.  [default: never]")
 @click.option("--dry-run", is_flag=True, help="Only print the requests.")
 def setup(retention: str | None, *, dry_run: bool) -> None:
@@ -40,13 +40,14 @@ def setup(retention: str | None, *, dry_run: bool) -> None:
     get new mappings when Elasticsearch rolls them over. Change their retention with PUT
     _data_stream/<pattern>/_lifecycle.
     """
-    from auditsplit.sinks.elasticsearch import template  # noqa: PLC0415 - the library is an extra
-
     if retention is not None and not _RETENTION.fullmatch(retention):
         raise click.BadParameter(
             f"{retention[:40]!r} is not a valid time. Write a number and d, h or m, as in 30d", param_hint="--retention"
         )
-    for sink in _sinks():
+    sinks = _sinks()
+    from auditsplit.sinks.elasticsearch import template  # noqa: PLC0415 - the library is an extra
+
+    for sink in sinks:
         if dry_run:
             for path, document in template.documents(sink.streams, retention).items():
                 _show("PUT", path, document)
@@ -58,14 +59,15 @@ def setup(retention: str | None, *, dry_run: bool) -> None:
         click.echo(f"{sink.name}: ready. Documents are kept {retention or 'for ever'}", err=True)
 
 
-@elasticsearch.command()
+@elasticsearch.command(epilog=example("auditsplit elasticsearch key --dry-run"))
 @click.option("--name", default="auditsplit", show_default=True, help="The API key's name.")
 @click.option("--dry-run", is_flag=True, help="Only print the request.")
 def key(name: str, *, dry_run: bool) -> None:
     """Make an API key that can only create documents in the sink's data streams, and the streams, and print it."""
+    sinks = _sinks()
     from auditsplit.sinks.elasticsearch import template  # noqa: PLC0415 - the library is an extra
 
-    for sink in _sinks():
+    for sink in sinks:
         if dry_run:
             document = {"name": name, "role_descriptors": template.privileges(sink.streams)}
             _show("POST", "/_security/api_key", document)
@@ -80,8 +82,7 @@ def _sinks() -> Sequence[ElasticsearchSink]:
     """Return the Elasticsearch sinks in the settings. Exit if there are none."""
     elastic = [sink for sink in open_ingest(read_settings()).sinks if sink.name.startswith("elasticsearch+")]
     if not elastic:
-        click.echo("AUDIT_SINKS: must have an Elasticsearch sink, as in elasticsearch+https://host:9200", err=True)
-        sys.exit(MISUSE)
+        refuse(["AUDIT_SINKS: must have an Elasticsearch sink, as in elasticsearch+https://host:9200"])
     return [cast("ElasticsearchSink", sink) for sink in elastic]
 
 

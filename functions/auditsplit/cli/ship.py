@@ -14,7 +14,8 @@ import click
 from auditsplit import auth
 from auditsplit.apiserver import rules
 from auditsplit.cli.support import findings
-from auditsplit.cli.support.environment import MISUSE, open_ingest, read_settings, refuse
+from auditsplit.cli.support.contract import MISUSE, example, reason
+from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
 from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE
 from auditsplit.errors import SinkError
 from auditsplit.serve import process
@@ -31,7 +32,7 @@ _MAX_PORT = 65535
 _log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(epilog=example("AUDIT_SINKS=file:/srv/audit auditsplit ship /var/log/kubernetes/audit/audit.log"))
 @click.argument("logs", metavar="FILE...", nargs=-1, required=True)
 @click.option("--cluster", help="The cluster that the events come from.  [default: AUDIT_CLUSTER, or default]")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Post to the function that this file names.")
@@ -81,9 +82,6 @@ def ship(  # noqa: PLR0913 - an argument for each option
 
     The lines go to AUDIT_SINKS, or with --kubeconfig to a function. A batch is retried until it is delivered. After a
     kill, the batch that was on its way is sent again with the same bytes, and the receiver recognises it.
-
-    Example:
-      AUDIT_SINKS=file:/srv/audit auditsplit ship /var/log/kubernetes/audit/audit.log
     """
     settings = read_settings()
     delivery = _to_function(kubeconfig) if kubeconfig else _to_sinks(settings, cluster)
@@ -104,7 +102,7 @@ def ship(  # noqa: PLR0913 - an argument for each option
     except CheckpointError as error:
         refuse([str(error)])
     except OSError as error:
-        raise click.ClickException(f"{error.filename or checkpoint}: {error.strerror}") from error
+        raise click.ClickException(f"{error.filename or checkpoint}: {reason(error)}") from error
     finally:
         end()
 
@@ -143,7 +141,7 @@ def _to_function(kubeconfig: Path) -> Delivery:
     try:
         document, faults = rules.read(kubeconfig)
     except (OSError, ValueError) as error:
-        refuse([f"{kubeconfig}: {error}"])
+        refuse([f"{kubeconfig}: {reason(error)}"])
     if findings.report(faults, f"{kubeconfig}: "):
         sys.exit(MISUSE)
     return ToFunction(document, kubeconfig.parent)
@@ -164,4 +162,4 @@ def _observed(address: str | None) -> tuple[Observer, Callable[[], None]]:
     try:
         return counted, metrics.serve(counted, host.strip("[]"), int(port))
     except OSError as error:
-        raise click.BadParameter(f"{address}: {error.strerror}", param_hint="--metrics") from error
+        raise click.BadParameter(f"{address}: {reason(error)}", param_hint="--metrics") from error

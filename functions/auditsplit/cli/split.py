@@ -13,7 +13,8 @@ import click
 
 from auditsplit import auth, replay
 from auditsplit.archive.tree import log_files
-from auditsplit.cli.support.environment import open_ingest, read_settings
+from auditsplit.cli.support.contract import FINDINGS, Refused, example, output_option, print_json, reason
+from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
 from auditsplit.errors import AuditsplitError, Undecodable
 from auditsplit.ingest import Ingest
 from auditsplit.routing.template import RESERVED
@@ -25,10 +26,11 @@ _TAR_NAMES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _PIPE = Path("-")
 
 
-@click.command()
+@click.command(epilog=example("AUDIT_SINKS=file:audit auditsplit split audit.log"))
 @click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_SOURCE)
 @click.option("--cluster", help="The cluster that the events come from.  [default: AUDIT_CLUSTER, or default]")
-def split(sources: tuple[Path, ...], cluster: str | None) -> None:
+@output_option
+def split(sources: tuple[Path, ...], cluster: str | None, *, as_json: bool) -> None:
     """Split recorded EventLists or audit log files into the configured sinks.
 
     PATH is a file or a folder. A file has an EventList or an Event in JSON, or one on each line, like kube-apiserver's
@@ -39,6 +41,8 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     The other files are split all the same.
     """
     settings = read_settings()
+    if as_json and any(target.scheme == "stdout" for target in settings.sinks):
+        refuse(["--output: must be text with the sink stdout:, because its lines go to standard output too"])
     ingest = open_ingest(settings)
     if cluster is not None:
         try:
@@ -52,20 +56,40 @@ def split(sources: tuple[Path, ...], cluster: str | None) -> None:
     for source in _files(sources):
         try:
             _expect_log(source, settings)
+            before = counts.total()
             for piece in _split(source, cluster, ingest, settings.max_body_bytes):
                 counts.update(piece.counts)
+            if counts.total() == before:
+                click.echo(f"warning: {source}: there is no event in this file", err=True)
         except (AuditsplitError, OSError) as error:
             failed = True
             click.echo(
-                f"Error: {source}: {error}. Split it again. Events that are stored are not stored twice", err=True
+                f"error: {source}: {reason(error)}. Split it again. Events that are stored are not stored twice",
+                err=True,
             )
-    click.echo(
-        f"{counts['events']} events stored in {', '.join(sink.name for sink in ingest.sinks)}"
-        f" ({counts['duplicate']} of them before), {counts['rejected']} rejected"
-        + (f", {counts['skipped']} records of other logs left out" if counts["skipped"] else ""),
-        err=True,
+    names = [sink.name for sink in ingest.sinks]
+    if as_json:
+        print_json({"sinks": names, **_summary(counts)})
+    else:
+        click.echo(_sentence(names, _summary(counts)), err=True)
+    sys.exit(FINDINGS if counts["rejected"] or failed else 0)
+
+
+def _summary(counts: Counter[str]) -> dict[str, int]:
+    """Return how many events were stored, and stored before, and how many items were rejected or skipped."""
+    before = counts["duplicate"]
+    stored = counts["events"] - before
+    others = {name: counts[name] for name in ("rejected", "omitted", "skipped")}
+    return {"stored": stored, "storedBefore": before, **others}
+
+
+def _sentence(sinks: list[str], counts: dict[str, int]) -> str:
+    return (
+        f"{counts['stored']} events stored in {', '.join(sinks)}, "
+        f"{counts['storedBefore']} were stored before, {counts['rejected']} rejected"
+        + (f", {counts['omitted']} dropped by policy" if counts["omitted"] else "")
+        + (f", {counts['skipped']} records of other logs left out" if counts["skipped"] else "")
     )
-    sys.exit(1 if counts["rejected"] or failed else 0)
 
 
 def _warn_of_mixing(cluster: str, ingest: Ingest) -> None:
@@ -74,11 +98,11 @@ def _warn_of_mixing(cluster: str, ingest: Ingest) -> None:
         try:
             others = sink.mixed_with(cluster) if isinstance(sink, FileSink) else []
         except OSError as error:
-            click.echo(f"Warning: {sink.name}: cannot read which clusters' events it holds: {error}", err=True)
+            click.echo(f"warning: {sink.name}: cannot read which clusters' events it holds: {reason(error)}", err=True)
             continue
         if others:
             click.echo(
-                f"Warning: {sink.name} holds events of {', '.join(others)}. Those of {cluster} go to the same files, "
+                f"warning: {sink.name} holds events of {', '.join(others)}. Those of {cluster} go to the same files, "
                 "where nobody can tell them apart. Set an AUDIT_KEY with {cluster}, or another folder in AUDIT_SINKS",
                 err=True,
             )
@@ -92,7 +116,7 @@ def _files(sources: tuple[Path, ...]) -> Iterator[Path]:
             continue
         files = list(log_files(source))
         if not files:
-            raise click.ClickException(f"{source}: there is no file below this folder. Hidden files don't count")
+            raise Refused([f"{source}: there is no file below this folder. Hidden files don't count"])
         yield from files
 
 

@@ -9,7 +9,7 @@ from blake3 import blake3
 
 from auditsplit.decode import eventlines, eventlist
 from auditsplit.decode.envelope import Backend
-from auditsplit.event import Batch, Origin
+from auditsplit.event import Batch, Head, Origin
 
 
 class Form(NamedTuple):
@@ -25,7 +25,7 @@ DOCUMENT = Form()
 """A single document of a request."""
 
 
-def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "") -> Batch:
+def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "", heads: type[Head] = Head) -> Batch:
     """Return the batch of ``body``.
 
     Args:
@@ -33,15 +33,16 @@ def read(body: bytes, cluster: str, form: Form = DOCUMENT, batch_id: str = "") -
         cluster: The cluster that the events are from.
         form: The form of ``body``.
         batch_id: The `digest` of body and cluster, if it is known.
+        heads: The fields of each event that are decoded: those of `Head` or of a subclass in its module.
 
     Raises:
         Undecodable: When ``body`` holds no audit events.
     """
     backend: Backend = "log" if form.recorded else "webhook"
     if form.lines:
-        decoded = eventlines.decode(body, backend, recorded=form.recorded)
+        decoded = eventlines.decode(body, backend, heads, recorded=form.recorded)
     else:
-        decoded = eventlist.decode(body, backend)
+        decoded = eventlist.decode(body, backend, heads)
     origin = Origin(cluster, datetime.now(UTC))
     return Batch(batch_id or digest(body, cluster), origin, decoded.events, decoded.bad, decoded.more_bad)
 

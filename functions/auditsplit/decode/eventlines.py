@@ -9,12 +9,14 @@ from auditsplit.decode import eventlist
 from auditsplit.decode.envelope import Backend
 from auditsplit.decode.outline import REFUSALS
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, BadItem, Event
+from auditsplit.event import API_VERSION, BadItem, Event, Head
 
 _LINE_START = b'{"kind":"Event","apiVersion":"%s","level":"' % API_VERSION.encode()  # Go's encoder writes this order
 
 
-def decode(body: bytes, backend: Backend = "webhook", *, recorded: bool = False) -> eventlist.Decoded:
+def decode(
+    body: bytes, backend: Backend = "webhook", heads: type[Head] = Head, *, recorded: bool = False
+) -> eventlist.Decoded:
     """Return the events of a body that has an ``Event`` or ``EventList`` on each line. Empty lines are skipped.
 
     A malformed line is a `BadItem`.
@@ -22,6 +24,7 @@ def decode(body: bytes, backend: Backend = "webhook", *, recorded: bool = False)
     Args:
         body: The lines.
         backend: As for `eventlist.decode`.
+        heads: As for `eventlist.decode`.
         recorded: Whether the body is a piece of a recorded file. Then the lines beside a malformed line don't count.
 
     Raises:
@@ -32,28 +35,28 @@ def decode(body: bytes, backend: Backend = "webhook", *, recorded: bool = False)
         raise Undecodable(f"more than {eventlist.MAX_ITEMS} lines. Send them in several bodies")
     decoded = eventlist.Decoded([], [])
     for index, line in enumerate(map(bytes.strip, io.BytesIO(body))):
-        if event := _as_logged(line):
+        if event := _as_logged(line, heads):
             decoded.events.append(event)
         elif line:
-            _decode_line(line, index, decoded, backend)
+            _decode_line(line, index, decoded, backend, heads)
     if decoded.bad and not decoded.events and not recorded:
         first = decoded.bad[0]
         raise Undecodable(f"none of the lines is an Event. Line {first.index}: {first.reason}")
     return decoded
 
 
-def _as_logged(line: bytes) -> Event | None:
+def _as_logged(line: bytes, heads: type[Head]) -> Event | None:
     """Return the event of a line as the log backend writes it. None for any other line, or if the parser refuses it."""
     if line.startswith(_LINE_START) and b"\r" not in line:
         with contextlib.suppress(*REFUSALS):
-            return Event(eventlist.decode_head(line), memoryview(line))
+            return Event(eventlist.decoders[heads](line), memoryview(line))
     return None
 
 
-def _decode_line(line: bytes, index: int, into: eventlist.Decoded, backend: Backend) -> None:
+def _decode_line(line: bytes, index: int, into: eventlist.Decoded, backend: Backend, heads: type[Head]) -> None:
     """Add the events and malformed items of a line. ``index`` counts lines from 0."""
     try:
-        decoded = eventlist.decode(line, backend)
+        decoded = eventlist.decode(line, backend, heads)
     except Undecodable as error:
         into.reject(BadItem(index, eventlist.explain(error), line))
         return

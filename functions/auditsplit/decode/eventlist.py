@@ -28,9 +28,9 @@ from auditsplit.decode.envelope import (
     logstash_event,
     parse_envelope,
 )
-from auditsplit.decode.outline import REFUSALS
+from auditsplit.decode.outline import REFUSALS, SURROGATE
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, BadItem, Event, Head
+from auditsplit.event import API_VERSION, BadItem, Event, Head, NamedHead, PolicyHead
 
 MAX_ITEMS = 100_000
 """The most items of one body. It bounds memory. kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
@@ -49,7 +49,9 @@ bodies are smaller."""
 _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
-decode_head = msgspec.json.Decoder(Head).decode
+decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead)}
+"""The decoder of each kind of head."""
+
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
 _NEXT_ITEM = b"}," + _ITEM_START
@@ -75,7 +77,7 @@ class Decoded(msgspec.Struct, gc=False):
             self.more_bad += 1
 
 
-def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
+def decode(body: bytes, backend: Backend = "webhook", heads: type[Head] = Head) -> Decoded:
     """Return the events of a body that is one ``EventList`` or one ``Event`` of `API_VERSION`.
 
     An ``Event`` may lack its kind and its version, and may be the member of ``{"event":…}``, as the format ``logstash``
@@ -84,16 +86,17 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
     Args:
         body: The document.
         backend: Which of kube-apiserver's backends wrote it. The error for another version names this backend's flag.
+        heads: The fields that are decoded: those of `Head` or of a subclass in its module.
 
     Raises:
         Undecodable: For any other body, with the position of the first byte that shows it where there is one.
     """
     expect_text(body, "an EventList")
     several_lines = body.find(b"\n") not in (-1, len(body) - 1) or b"\r" in body
-    if not several_lines and (events := _split_at_starts(body)):
+    if not several_lines and (events := _split_at_starts(body, heads)):
         return Decoded(events, [])
     if inner := logstash_event(body):
-        event = _decode_item(inner)
+        event = _decode_item(inner, heads)
         return Decoded([_on_one_line(event) if several_lines else event], [])
     try:
         envelope, items = _read_envelope(body)
@@ -104,7 +107,7 @@ def decode(body: bytes, backend: Backend = "webhook") -> Decoded:
         items = Items([memoryview(body.strip())])
     elif envelope.items is UNSET:
         raise Undecodable("the EventList has no items")
-    return _decode_items(body, items, several_lines=several_lines)
+    return _decode_items(body, items, heads, several_lines=several_lines)
 
 
 def expect_text(body: bytes, expected: str) -> None:
@@ -118,7 +121,7 @@ def explain(error: Undecodable) -> str:
     return error.detail if error.position is None else f"{error.detail} at byte {error.position}"
 
 
-def _split_at_starts(body: bytes) -> list[Event] | None:
+def _split_at_starts(body: bytes, heads: type[Head] = Head) -> list[Event] | None:
     """Return the events of an ``EventList`` that is laid out as kube-apiserver does. None for any other, or in doubt.
 
     An object inside an event may begin like an event. The split is right all the same if every piece is an object: the
@@ -137,17 +140,17 @@ def _split_at_starts(body: bytes) -> list[Event] | None:
             return None
     bounds.append(end.start())
     items = [view[before + 1 : after] for before, after in itertools.pairwise(bounds)]
-    events = _parse_items(items)
+    events = _parse_items(items, heads)
     if events is None:
         with contextlib.suppress(Undecodable):  # a part of an event is no object
-            events = list(map(_decode_item, items))
+            events = [_decode_item(item, heads) for item in items]
     return events
 
 
-def _parse_items(items: list[memoryview]) -> list[Event] | None:
+def _parse_items(items: list[memoryview], heads: type[Head]) -> list[Event] | None:
     """Return the items as events. None if the parser refuses any of them."""
     try:
-        return list(map(Event, map(decode_head, items), items))
+        return list(map(Event, map(decoders[heads], items), items))
     except REFUSALS:
         return None
 
@@ -161,17 +164,17 @@ def _read_envelope(body: bytes) -> tuple[Envelope, Items]:
     return fallback.scan_envelope(body)
 
 
-def _decode_items(body: bytes, items: Items, *, several_lines: bool) -> Decoded:
+def _decode_items(body: bytes, items: Items, heads: type[Head], *, several_lines: bool) -> Decoded:
     """Return the items of ``body`` as events and malformed items."""
     raws = items.raws
     spans = list(itertools.islice(items.spans, MAX_ITEMS + 1))
     check_count(len(spans if raws is None else raws))
-    if raws and not several_lines and _have_fields(raws) and (events := _parse_items(raws)) is not None:
+    if raws and not several_lines and _have_fields(raws) and (events := _parse_items(raws, heads)) is not None:
         return Decoded(events, [])
     decoded = Decoded([], [])
     for index, (raw, safe, marks) in enumerate(items.parts(body, spans)):
         try:
-            event = _decode_item(raw, safe, marks)
+            event = _decode_item(raw, heads, safe, marks)
             decoded.events.append(_on_one_line(event) if several_lines else event)
         except Undecodable as error:
             decoded.reject(BadItem(index, explain(error), bytes(raw)))
@@ -188,23 +191,19 @@ def check_count(items: int) -> None:
         raise Undecodable(f"more than {MAX_ITEMS} items. Lower --audit-webhook-batch-max-size")
 
 
-def _decode_item(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
+def _decode_item(
+    raw: memoryview, heads: type[Head], safe: memoryview | None = None, marks: memoryview | None = None
+) -> Event:
     event: Event | None = None
-    if safe is None or safe == raw:
+    if safe is None or not SURROGATE.search(raw):
         with contextlib.suppress(*REFUSALS):
-            event = Event(decode_head(raw), raw)
-    event = event or fallback.read_event(raw, safe, marks)
+            event = Event(decoders[heads](raw), raw)
+    event = event or fallback.read_event(raw, heads, safe, marks)
     if not _HAS_FIELDS.match(raw):
         raise Undecodable("the item has no fields")
     return event
 
 
 def _on_one_line(event: Event) -> Event:
-    """Return an event that has line breaks without the white space between its tokens. It must be one line."""
-    text = bytes(event.raw)
-    if b"\n" not in text and b"\r" not in text:
-        return event
-    text = jsonscan.compact(text)
-    if b"\n" in text or b"\r" in text:
-        raise Undecodable("a line break inside a string. JSON requires it to be escaped")
-    return Event(event.head, memoryview(text))
+    line = jsonscan.on_one_line(text := bytes(event.raw))
+    return event if line is text else Event(event.head, memoryview(line))

@@ -18,10 +18,11 @@ from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
 from auditsplit.decode.jsonscan import Scan, Span
 from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless, spans_of
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, Event, Head
+from auditsplit.event import API_VERSION, Event, Head, NamedReference
 
 _MAX_REASON_CHARACTERS = 60
 _STRING = str
+_STRINGS = list
 _USER = {"username": _STRING}
 _HEAD_SHAPE: dict[str, Any] = {
     **dict.fromkeys(Head.__struct_fields__, _STRING),
@@ -29,6 +30,13 @@ _HEAD_SHAPE: dict[str, Any] = {
     "impersonatedUser": _USER,
     "objectRef": {"namespace": _STRING, "resource": _STRING, "subresource": _STRING},
     "annotations": {"audit.k8s.io/truncated": _STRING},
+}
+_REFERENCE = dict.fromkeys(NamedReference.__struct_fields__, _STRING)
+_POLICY_SHAPE = {
+    **_HEAD_SHAPE,
+    "requestURI": _STRING,
+    "user": {**_USER, "groups": _STRINGS},
+    "objectRef": _REFERENCE,
 }
 
 
@@ -43,7 +51,7 @@ def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
     items: Iterable[Span] = ()
     scan = Scan(body)
     for token, span in scan.members(scan.whole):
-        name = _string(token)
+        name = _name(token)
         if name in ("auditID", "stage", "user"):
             facts[name] = msgspec.Raw(body[span.start : span.end])
         if name not in ONCE:
@@ -60,11 +68,14 @@ def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
     return envelope, Items(spans=items, marks=scan.marks)
 
 
-def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryview | None = None) -> Event:
+def read_event(
+    raw: memoryview, heads: type[Head] = Head, safe: memoryview | None = None, marks: memoryview | None = None
+) -> Event:
     """Return the event of an item that a parser refuses. The last of two equal names counts, as it does for a parser.
 
     Args:
         raw: The item.
+        heads: The fields that are decoded.
         safe: Its part of `Items.safe`, if there is one.
         marks: Its part of `Items.marks`, if there is one.
     """
@@ -77,19 +88,20 @@ def read_event(raw: memoryview, safe: memoryview | None = None, marks: memoryvie
             values = decode_object(harmless(text) if safe is None else safe)
             members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
     if members is not None:
-        return Event(_read_head(Outline(text, _string, members=members)), raw, [*members])
-    outline = Outline(text, _string, parse=False, marks=None if marks is None else bytes(marks))
+        return Event(_read_head(Outline(text, _name, members=members), heads), raw, [*members])
+    outline = Outline(text, _name, parse=False, marks=None if marks is None else bytes(marks))
     members = list(outline.members(outline.whole))
     found = bytes(outline.scan.marks)
-    return Event(_read_head(Outline(text, _string, members=members, marks=found)), raw, [*members], found)
+    return Event(_read_head(Outline(text, _name, members=members, marks=found), heads), raw, [*members], found)
 
 
-def _read_head(outline: Outline) -> Head:
-    fields = _read_fields(outline, Span(0, len(outline.text)), _HEAD_SHAPE)
+def _read_head(outline: Outline, heads: type[Head]) -> Head:
+    shape = _HEAD_SHAPE if heads is Head else _POLICY_SHAPE
+    fields = _read_fields(outline, Span(0, len(outline.text)), shape)
     kind, version = fields.get("kind", "Event"), fields.get("apiVersion", API_VERSION)
     if kind != "Event" or version != API_VERSION:
         raise Undecodable(f"expected an Event of {API_VERSION}, got {shown(kind)} of {shown(version)}")
-    return msgspec.convert(fields, Head)
+    return msgspec.convert(fields, heads)
 
 
 def _read_fields(outline: Outline, span: Span, shape: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +111,8 @@ def _read_fields(outline: Outline, span: Span, shape: dict[str, Any]) -> dict[st
         inner = shape.get(name)
         if inner is _STRING or (inner and text[value.start : value.end] == b"null"):
             fields[name] = _nullable_string(name, text, value)
+        elif inner is _STRINGS:
+            fields[name] = _strings(name, text, value)
         elif inner:
             fields[name] = _read_fields(outline, value, inner)
     return fields
@@ -113,12 +127,36 @@ def _nullable_string(name: str, text: bytes, span: Span) -> str | None:
     return _string(token)
 
 
+def _strings(name: str, text: bytes, span: Span) -> list[str]:
+    try:
+        values = json.loads(text[span.start : span.end].decode(), strict=False)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise Undecodable(f"{name}: expected a list of strings", span.start)
+    return values
+
+
+def _name(token: bytes) -> str:
+    """Return the name that ``token``, with its quotes, stands for.
+
+    A name that is not UTF-8 equals none that decoding reads. It is no reason to reject an item: parsers accept it.
+    """
+    return _unescaped(token.decode(errors="replace"))
+
+
 def _string(token: bytes) -> str:
     """Return the string that ``token``, with its quotes, stands for. It may contain lone surrogates."""
     try:
-        value: str = json.loads(token.decode(), strict=False)
+        text = token.decode()
     except UnicodeDecodeError as error:
-        raise Undecodable("a name or routing field is not UTF-8, which kube-apiserver never sends") from error
+        raise Undecodable("a routing field is not UTF-8, which kube-apiserver never sends") from error
+    return _unescaped(text)
+
+
+def _unescaped(text: str) -> str:
+    try:
+        value: str = json.loads(text, strict=False)
     except ValueError as error:
         reason = str(error)[:_MAX_REASON_CHARACTERS]
         raise Undecodable(f"a string has an escape that is not valid in JSON: {reason}") from error

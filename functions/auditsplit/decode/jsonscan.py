@@ -156,6 +156,19 @@ def compact(text: bytes) -> bytes:
     return _SPACE_OR_STRING.sub(lambda match: match[1] or b"", text)
 
 
+def on_one_line(text: bytes) -> bytes:
+    """Return ``text`` itself, or without the white space between its tokens if it has line breaks.
+
+    Raises `Undecodable` if a line break is in a string.
+    """
+    if b"\n" not in text and b"\r" not in text:
+        return text
+    text = compact(text)
+    if b"\n" in text or b"\r" in text:
+        raise Undecodable("a line break inside a string. JSON requires it to be escaped")
+    return text
+
+
 def _blanked(text: bytes) -> bytearray:
     """Return ``text`` with NULs in place of the contents of its strings. Every bracket that is left is structure."""
     plain = text.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")  # each quote that is left delimits a string

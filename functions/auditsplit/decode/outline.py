@@ -12,6 +12,7 @@ for `jsonscan`.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ from auditsplit.decode.jsonscan import Scan, Span
 
 REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a parser raises for a text that it refuses."""
+
+SURROGATE = re.compile(rb"\\u[dD]")
+"""What an item has that parsers refuse because of a surrogate."""
 
 _SURROGATES = (rb"\ud", rb"\uD")
 _MIN_BYTES_PER_COMMA = 16  # a parser's result for each value takes some 100 bytes of memory

@@ -21,6 +21,8 @@ class Transformed(NamedTuple):
 
     batch: Batch
     of_sinks: list[Batch]
+    omitted: int
+    """The number of events that the transforms for all sinks dropped."""
 
 
 def transform(batch: Batch, shared: Chain, own: Sequence[Chain], body: bytes, *, lines: bool) -> Transformed:
@@ -43,8 +45,8 @@ def transform(batch: Batch, shared: Chain, own: Sequence[Chain], body: bytes, *,
 
 
 def _transform(batch: Batch, shared: Chain, own: Sequence[Chain]) -> Transformed:
-    batch = _after(batch, shared)
-    return Transformed(batch, [_after(batch, chain) for chain in own])
+    left = _after(batch, shared)
+    return Transformed(left, [_after(left, chain) for chain in own], len(batch.events) - len(left.events))
 
 
 def _after(batch: Batch, chain: Chain) -> Batch:

@@ -129,7 +129,7 @@ class Receiver:
         auth.expect_watcher(request.headers, request.peer, self.settings.metrics_sha256)
         metrics = self._counting.metrics
         if metrics is None:
-            raise NotFound("this server keeps no metrics; install the extra 'metrics', and it does")
+            raise NotFound("this server has no metrics. Install auditsplit with the extra 'metrics'")
         return Response(200, {"Content-Type": metrics.CONTENT_TYPE}, metrics.text())
 
     def _post(self, request: Request, asked: str | None, deadline: Deadline, figures: Figures) -> _Outcome:

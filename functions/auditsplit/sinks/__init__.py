@@ -99,7 +99,9 @@ def module_of(scheme: str) -> SinkModule:
     try:
         return cast("SinkModule", importlib.import_module(kind.module))
     except ModuleNotFoundError as error:
-        raise ValueError(f"this sink needs the package {error.name}; install the extra {kind.extra!r}") from error
+        raise ValueError(
+            f"this sink requires the package {error.name}. Install auditsplit with the extra {kind.extra!r}"
+        ) from error
 
 
 def read_target(url: str, defaults: Mapping[str, str], user: WhichUser) -> Target[Options]:

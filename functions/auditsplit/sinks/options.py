@@ -24,6 +24,8 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from auditsplit.policy import Transform
+from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.redaction import NOTHING, Redaction
 from auditsplit.routing.fields import WhichUser
 
@@ -49,6 +51,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         Redaction,
         msgspec.Meta(description="what this sink does not get, as in `AUDIT_DROP`, in addition to that setting"),
     ] = NOTHING
+    policy: Annotated[
+        AppliedPolicy,
+        msgspec.Meta(
+            description="the audit policy that is applied for this sink, as in `AUDIT_POLICY`, after that setting"
+        ),
+    ] = NO_POLICY
+
+    @property
+    def transforms(self) -> list[Transform]:
+        """What is done to events for this sink alone."""
+        return [transform for transform in (self.policy, self.drop) if transform]
 
 
 class OptionType(Protocol):

@@ -33,6 +33,10 @@ class Figures(msgspec.Struct):
     truncated: int = 0
     """Events whose bodies kube-apiserver removed, as the annotation ``audit.k8s.io/truncated`` says, and lines whose
     end a cloud cut off."""
+    omitted: int = 0
+    """Events that ``AUDIT_POLICY`` dropped. They are not among ``events``."""
+    omitted_by_sink: dict[str, int] = {}
+    """By sink with a policy of its own: the events among ``events`` that this policy dropped."""
     skipped: int = 0
     """Records of other logs in a cloud's envelope."""
     duplicate: bool = False
@@ -87,6 +91,8 @@ class Figures(msgspec.Struct):
             "users": self.users,
             "rejected": self.rejected,
             "truncated": self.truncated,
+            "omitted": self.omitted,
+            "omittedBySink": self.omitted_by_sink,
             "skipped": self.skipped,
             "duplicates": self.events if self.duplicate else 0,
             "bytesIn": self.bytes_in,

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, in the format that the platform reads.
+"""Logs on standard error: sentences on a terminal, elsewhere one JSON object a line, as the platform reads it.
 
 `Google's collectors <https://cloud.google.com/logging/docs/structured-logging>`_ read ``severity``, ``message`` and
 ``time``. `Lambda's filters <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>`_
@@ -43,6 +43,8 @@ HELP: Mapping[str, str] = {
     "rejected": "malformed items, which are in `_rejected/`",
     "truncated": "events whose bodies kube-apiserver removed (annotation `audit.k8s.io/truncated`), and lines whose "
     "end a cloud cut off",
+    "omitted": "events that `AUDIT_POLICY` dropped. They are not among `events`",
+    "omittedBySink": "of each sink with a policy of its own, the events among `events` that this policy dropped",
     "skipped": "records of other logs, such as the scheduler's, in a cloud's envelope",
     "duplicates": "events of a batch that every sink had before: a retry",
     "bytesIn": "bytes of the body as sent",
@@ -56,6 +58,7 @@ _UNITS = {
     "events": "Count",
     "rejected": "Count",
     "truncated": "Count",
+    "omitted": "Count",
     "duplicates": "Count",
     "bytesIn": "Bytes",
     "bytesOut": "Bytes",
@@ -118,12 +121,26 @@ def _embedded(record: logging.LogRecord, line: Mapping[str, Any]) -> dict[str, A
     return {"Timestamp": int(record.created * 1000), "CloudWatchMetrics": [directive]}
 
 
+class HumanLines(logging.Formatter):
+    """Formats a record for a terminal: time, level and message, then status, code, cluster and sender."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. Control characters are escaped, so no sender can move the cursor or forge a line."""
+        fields: Mapping[str, Any] = getattr(record, FIELDS, {})
+        about = " ".join(f"{name}={fields[name]}" for name in ("status", "code", "cluster", "peer") if fields.get(name))
+        time = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
+        text = f"{time} {record.levelname:<7} {record.getMessage()}{f'  [{about}]' if about else ''}"
+        line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
 def configure() -> None:
     """Send the package's logs from INFO on to standard error. A second call does nothing."""
     log = logging.getLogger("auditsplit")
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(JsonLines(embedded_metrics="AWS_LAMBDA_FUNCTION_NAME" in os.environ))
+        lines = JsonLines(embedded_metrics="AWS_LAMBDA_FUNCTION_NAME" in os.environ)
+        handler.setFormatter(HumanLines() if sys.stderr.isatty() else lines)
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False

@@ -41,6 +41,11 @@ _stored = Counter("auditsplit_events_stored", "Events that all sinks hold, each 
 _duplicate = Counter("auditsplit_events_duplicate", "Events of batches that all sinks had before.", ["cluster"])
 _rejected = Counter("auditsplit_events_rejected", "Malformed items, written to _rejected/.", ["cluster"])
 _truncated = Counter("auditsplit_events_truncated", "Events that kube-apiserver truncated.", ["cluster"])
+_omitted = Counter(
+    "auditsplit_events_omitted",
+    "Events that a policy dropped, each batch once. `sink` is empty for `AUDIT_POLICY`, which is for all sinks.",
+    ["cluster", "sink"],
+)
 _skipped = Counter("auditsplit_records_skipped", "Records of other logs in a cloud's envelope.", ["cluster"])
 _bytes_in = Counter("auditsplit_received_bytes", "Bytes of bodies, as sent.", ["cluster"])
 _bytes_out = Counter("auditsplit_written_bytes", "Bytes that sinks were given.", ["cluster", "sink"])
@@ -67,13 +72,16 @@ def count(figures: Figures, status: int, clusters: Collection[str]) -> None:
     _start_at_zero(cluster)
     _requests.labels(cluster, str(status)).inc()
     _bytes_in.labels(cluster).inc(figures.bytes_in)
-    _received.labels(cluster).inc(figures.events)
+    _received.labels(cluster).inc(figures.events + figures.omitted)
     _truncated.labels(cluster).inc(figures.truncated)
     _skipped.labels(cluster).inc(figures.skipped)
     stored = status == HTTPStatus.OK
     if stored:
         (_duplicate if figures.duplicate else _stored).labels(cluster).inc(figures.events)
         _rejected.labels(cluster).inc(figures.rejected)
+    if stored and not figures.duplicate:
+        for sink, omitted in {"": figures.omitted, **figures.omitted_by_sink}.items():
+            _omitted.labels(cluster, sink).inc(omitted)
     if figures.delay_s is not None:
         _delays.labels(cluster).observe(figures.delay_s)
     for sink, size_bytes in figures.bytes_out.items():
@@ -89,6 +97,7 @@ def _start_at_zero(cluster: str) -> None:
         _requests.labels(cluster, str(status))
     for counter in (_stored, _duplicate, _rejected, _truncated):
         counter.labels(cluster)
+    _omitted.labels(cluster, "")
 
 
 def text() -> bytes:

@@ -46,6 +46,7 @@ variable "architecture" {
 }
 
 module "auditsplit" {
+  # Outside of a checkout, name a release's tag: "git::https://git.example.com/auditsplit.git//infra/modules/aws?ref=v0.1.0"
   source = "../../modules/aws"
 
   package_file = var.package_file
@@ -62,6 +63,11 @@ output "endpoint" {
 output "bucket" {
   description = "Name of the bucket."
   value       = module.auditsplit.bucket
+}
+
+output "flags_command" {
+  description = "What prints kube-apiserver's flags."
+  value       = module.auditsplit.flags_command
 }
 
 output "kubeconfig_commands" {

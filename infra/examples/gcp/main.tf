@@ -44,6 +44,7 @@ variable "package_file" {
 }
 
 module "auditsplit" {
+  # Outside of a checkout, name a release's tag: "git::https://git.example.com/auditsplit.git//infra/modules/gcp?ref=v0.1.0"
   source = "../../modules/gcp"
 
   project_id   = var.project_id
@@ -61,6 +62,11 @@ output "endpoint" {
 output "bucket" {
   description = "Name of the bucket."
   value       = module.auditsplit.bucket
+}
+
+output "flags_command" {
+  description = "What prints kube-apiserver's flags."
+  value       = module.auditsplit.flags_command
 }
 
 output "kubeconfig_commands" {

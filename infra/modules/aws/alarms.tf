@@ -6,6 +6,8 @@ locals {
   patterns = {
     Failures = "{ $.severity = \"ERROR\" || $.severity = \"CRITICAL\" }"
     Rejected = "{ $.code = \"rejected\" || $.code = \"undecodable\" || $.code = \"body-too-large\" }"
+    Refused  = "{ $.code = \"unauthenticated\" || $.code = \"forbidden\" || $.code = \"not-found\" || $.code = \"unsupported-body\" || $.code = \"broken-off\" }"
+    Accepted = "{ $.code = \"ok\" || $.code = \"rejected\" }"
   }
 
   alarms = {
@@ -28,6 +30,12 @@ locals {
       description = "auditsplit received malformed items, a malformed body or a body that is too large. The log says where they are, below ${var.prefix}/_rejected/. A body that is too large is not kept."
       namespace   = local.namespace
       metric      = "Rejected"
+    }
+    refused = {
+      description = "For 15 minutes, auditsplit refused requests: an unknown token (401), another cluster's token (403), a wrong path (404), another type (415), or a body that broke off (400). The log has the code and the sender's address. If the sender is an apiserver, its batches are lost: run auditsplit kubeconfig check FILE --probe there. If it is a stranger on the internet, nothing is lost."
+      namespace   = local.namespace
+      metric      = "Refused"
+      periods     = 3
     }
   }
 }
@@ -57,7 +65,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   dimensions          = each.value.namespace == "AWS/Lambda" ? { FunctionName = aws_lambda_function.this.function_name } : {}
   statistic           = "Sum"
   period              = 300
-  evaluation_periods  = 1
+  evaluation_periods  = try(each.value.periods, 1)
   threshold           = 0
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
@@ -70,10 +78,9 @@ resource "aws_cloudwatch_metric_alarm" "silence" {
   count = var.silence_minutes == null ? 0 : 1
 
   alarm_name          = "${var.name}-silence"
-  alarm_description   = "auditsplit received no request for ${var.silence_minutes} minutes. Check the apiserver's apiserver_audit_error_total and its log."
-  namespace           = "AWS/Lambda"
-  metric_name         = "Invocations"
-  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+  alarm_description   = "auditsplit accepted no batch for ${var.silence_minutes} minutes. Check the apiserver's apiserver_audit_error_total and its log. Refused requests do not end the silence."
+  namespace           = aws_cloudwatch_log_metric_filter.this["Accepted"].metric_transformation[0].namespace
+  metric_name         = aws_cloudwatch_log_metric_filter.this["Accepted"].metric_transformation[0].name
   statistic           = "Sum"
   period              = 60
   evaluation_periods  = var.silence_minutes

@@ -15,6 +15,11 @@ output "kubeconfig_commands" {
   }
 }
 
+output "flags_command" {
+  description = "What prints kube-apiserver's flags, sized for this platform. Put in one apiserver's events a second."
+  value       = "auditsplit flags --platform lambda --rate 200"
+}
+
 output "bucket" {
   description = "Name of the bucket."
   value       = local.bucket

@@ -277,6 +277,11 @@ variable "environment" {
     condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "AUDIT_LOG_GROUPS", "ELASTICSEARCH_API_KEY"])) == 0
     error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS, AUDIT_LOG_GROUPS and ELASTICSEARCH_API_KEY come from the module's other variables. Remove them here."
   }
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z][A-Za-z0-9_]+$", name)) && !can(regex("^(AWS_(REGION|DEFAULT_REGION|EXECUTION_ENV|ACCESS_KEY|ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN|LAMBDA_.*)|LAMBDA_(TASK_ROOT|RUNTIME_DIR)|TZ)$", name))])
+    error_message = "environment: names are a letter, then letters, digits and _, and Lambda reserves AWS_REGION, AWS_DEFAULT_REGION, AWS_EXECUTION_ENV, its credentials, AWS_LAMBDA_…, LAMBDA_TASK_ROOT, LAMBDA_RUNTIME_DIR and TZ. Remove them here."
+  }
 }
 
 variable "alarm_actions" {
@@ -291,7 +296,7 @@ variable "alarm_actions" {
 }
 
 variable "silence_minutes" {
-  description = "Minutes without any request after which an alarm fires. null means no such alarm. Raise it if your audit policy leaves longer silences."
+  description = "Minutes without an accepted batch after which an alarm fires. null means no such alarm. Raise it if your audit policy leaves longer silences."
   type        = number
   default     = 30
 

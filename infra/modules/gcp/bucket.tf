@@ -15,6 +15,11 @@ resource "google_storage_bucket" "this" {
   force_destroy               = var.force_destroy
   labels                      = var.labels
 
+  # Versions keep deleted objects. Google's soft delete would keep them, and bill them, for 7 days more.
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
   versioning {
     enabled = true
   }
@@ -75,8 +80,24 @@ resource "google_storage_bucket" "source" {
   force_destroy               = true # what lies in it comes from `make bundle`
   labels                      = var.labels
 
+  soft_delete_policy {
+    retention_duration_seconds = 0
+  }
+
   versioning {
     enabled = true
+  }
+
+  # A new zip replaces the old one, which becomes noncurrent.
+  lifecycle_rule {
+    action {
+      type = "Delete"
+    }
+
+    condition {
+      days_since_noncurrent_time = var.noncurrent_retention_days
+      with_state                 = "ARCHIVED"
+    }
   }
 
   dynamic "encryption" {

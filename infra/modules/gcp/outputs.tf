@@ -11,6 +11,11 @@ output "kubeconfig_commands" {
   }
 }
 
+output "flags_command" {
+  description = "What prints kube-apiserver's flags, sized for this platform. Put in one apiserver's events a second."
+  value       = "auditsplit flags --platform cloud-run --rate 200"
+}
+
 output "bucket" {
   description = "Name of the bucket."
   value       = local.bucket
@@ -33,7 +38,7 @@ output "service_account_email" {
 
 output "alert_names" {
   description = "Display names of the alerts."
-  value       = sort(concat([for alert in google_monitoring_alert_policy.this : alert.display_name], google_monitoring_alert_policy.silence[*].display_name))
+  value       = sort(concat([for alert in google_monitoring_alert_policy.this : alert.display_name], [google_monitoring_alert_policy.refused.display_name], google_monitoring_alert_policy.silence[*].display_name))
 }
 
 output "metric_types" {

@@ -142,8 +142,8 @@ variable "memory" {
   default     = "1Gi"
 
   validation {
-    condition     = can(regex("^(512Mi|[1-9][0-9]*Gi)$", var.memory))
-    error_message = "memory: write 512Mi or a number of Gi. An instance serves several requests of up to 32 MB at once."
+    condition     = can(regex("^(512Mi|[1-4]Gi)$", var.memory))
+    error_message = "memory: write 512Mi, 1Gi, 2Gi, 3Gi or 4Gi. An instance has one processor, and Cloud Run gives one processor 4Gi at most."
   }
 }
 
@@ -164,8 +164,13 @@ variable "concurrency" {
   default     = 8
 
   validation {
-    condition     = var.concurrency >= 1 && var.concurrency <= 80 && floor(var.concurrency) == var.concurrency
-    error_message = "concurrency: write 1 to 80."
+    condition     = var.concurrency >= 1 && floor(var.concurrency) == var.concurrency
+    error_message = "concurrency: write a whole number of 1 or more."
+  }
+
+  validation {
+    condition     = var.concurrency <= (var.memory == "512Mi" ? 4 : 8 * try(tonumber(trimsuffix(var.memory, "Gi")), 4))
+    error_message = "concurrency: write at most 4 with 512Mi of memory, and at most 8 for each Gi. A request of 32 MB takes up to 128Mi."
   }
 }
 
@@ -258,6 +263,11 @@ variable "environment" {
     condition     = length(setintersection(keys(var.environment), ["AUDIT_SINKS", "AUDIT_TOKENS", "ELASTICSEARCH_API_KEY", "THREADS"])) == 0
     error_message = "environment: AUDIT_SINKS, AUDIT_TOKENS, ELASTICSEARCH_API_KEY and THREADS come from the module's other variables. Remove them here."
   }
+
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name)) && !can(regex("^(PORT|K_.*|X_GOOGLE_.*|GOOGLE_.*|FUNCTION_.*|ENTRY_POINT|GCP_PROJECT|GCLOUD_PROJECT)$", name))])
+    error_message = "environment: names are letters, digits and _, and Google reserves PORT, ENTRY_POINT, GCP_PROJECT, GCLOUD_PROJECT, and names that begin with K_, X_GOOGLE_, GOOGLE_ or FUNCTION_. Remove them here."
+  }
 }
 
 variable "notification_channels" {
@@ -272,7 +282,7 @@ variable "notification_channels" {
 }
 
 variable "silence_minutes" {
-  description = "Minutes without any request after which an alert fires. null means no such alert. Raise it if your audit policy leaves longer silences."
+  description = "Minutes without an accepted batch after which an alert fires. null means no such alert. Raise it if your audit policy leaves longer silences."
   type        = number
   default     = 30
 

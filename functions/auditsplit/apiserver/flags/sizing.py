@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from auditsplit.apiserver.flags.platforms import MIB, Platform
+from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, MIB, PLATFORMS, Platform
 from auditsplit.apiserver.flags.simulation import ATTEMPTS, FACTOR, Backend
 from auditsplit.errors import SettingsError
 
@@ -115,6 +115,12 @@ def flags_for(load: Load, platform: Platform, max_body: int, sizing: Sizing, cho
     )
     backend = Backend(buffer, batch, wait, True, qps, burst, backoff)  # noqa: FBT003
     return Flags(backend, event_bytes, list_bytes, reasons)
+
+
+def example(platform: str) -> Flags:
+    """Return the flags for 200 events a second of 2 kB, the load of the docs' examples and of their costs."""
+    load = Load(200.0, 400.0, 2000, 2.0, 60.0, 4096 * MIB)
+    return flags_for(load, PLATFORMS[platform], DEFAULT_MAX_BODY_BYTES, "recommended", Chosen())
 
 
 def _event_bytes(load: Load, platform: Platform, list_bytes: int, chosen: Chosen) -> int:

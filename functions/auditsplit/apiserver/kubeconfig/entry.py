@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from auditsplit import auth
 from auditsplit.apiserver.kubeconfig import credentials, schema
 from auditsplit.apiserver.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
 from auditsplit.auth import TokenHash
+
+_TOKEN_OUTPUT = re.compile(r"token: (\S+)\r?\nAUDIT_TOKENS=.*\s*")
 
 
 class Entry(msgspec.Struct, frozen=True, rename="kebab", forbid_unknown_fields=True, kw_only=True):
@@ -172,8 +175,13 @@ def _certificate(entry: Entry, folder: Path) -> User:
 
 
 def _line(path: str, folder: Path) -> str:
-    """Return a secret without the line break that editors append. The rules report any other line break."""
-    secret = _read(path, folder).decode("utf-8", "surrogateescape").removesuffix("\n").removesuffix("\r")
+    """Return a secret without the line break that editors append. The rules report any other line break.
+
+    The output of ``auditsplit token`` is accepted too.
+    """
+    text = _read(path, folder).decode("utf-8", "surrogateescape")
+    printed = _TOKEN_OUTPUT.fullmatch(text)
+    secret = printed[1] if printed else text.removesuffix("\n").removesuffix("\r")
     if not secret:
         raise ValueError(f"{path}: the file is empty, expected a secret")
     return secret

@@ -16,6 +16,7 @@ from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.apiserver.rules import fields, server, user
 from auditsplit.apiserver.rules.subject import ERROR, WARNING, Finding, Rule, Subject
+from auditsplit.errors import in_words
 
 __all__ = ["ERROR", "RULES", "WARNING", "Finding", "check", "read"]
 
@@ -55,7 +56,7 @@ def read(path: Path) -> tuple[Kubeconfig, list[Finding]]:
     try:
         document = schema.decode(parsed or {})
     except ValueError as error:
-        reason = f"{error}. kube-apiserver does not start. Quote a value that looks like a number"
+        reason = f"{in_words(str(error))}. kube-apiserver does not start. Quote a value that looks like a number"
         return Kubeconfig(), [Finding(ERROR, "type", reason), *unknown]
     return document, [*unknown, *check(document, path.parent, path.stat().st_mode)]
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
 from auditsplit.apiserver import probe, rules
 from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.cli.support import findings
+from auditsplit.cli.support.contract import FINDINGS, example, output_option, print_json, reason
 from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import FiniteRange
 from auditsplit.webhook.client import Unreachable
 
 
-@click.command()
+@click.command(epilog=example("auditsplit kubeconfig check kubeconfigs/prod.yaml --probe"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--probe",
@@ -31,7 +33,8 @@ from auditsplit.webhook.client import Unreachable
     type=FiniteRange(0.1, 600),
     help="Seconds to wait for the probe's answer.",
 )
-def check(file: Path, *, probes: bool, timeout_s: float) -> None:
+@output_option
+def check(file: Path, *, probes: bool, timeout_s: float, as_json: bool) -> None:
     """Report what kube-apiserver would get wrong with FILE.
 
     Exits with 1 if there is an error. Warnings alone exit with 0. The probe stores no event. Run it on the apiserver's
@@ -40,27 +43,44 @@ def check(file: Path, *, probes: bool, timeout_s: float) -> None:
     try:
         document, faults = rules.read(file)
     except (OSError, ValueError) as error:
-        refuse([f"{file}: {error}"])
-    if findings.report(faults):
-        sys.exit(1)
-    click.echo(f"{file}: posts to {document.cluster.server} with {_credentials_in(document)}")
-    if probes:
-        sys.exit(_probe(document, file.parent, timeout_s))
+        refuse([f"{file}: {reason(error)}"])
+    failed = findings.report(faults)
+    results: dict[str, Any] = {"findings": [fault._asdict() for fault in faults]}
+    if not failed:
+        results |= {"server": document.cluster.server, "credentials": _credentials_in(document)}
+        if not as_json:
+            click.echo(f"{file}: posts to {results['server']} with {results['credentials']}")
+        if probes:
+            answer = _probe(document, file.parent, timeout_s)
+            failed = answer is None or answer.failed
+            results["probe"] = answer and {"status": answer.status, "cluster": answer.cluster}
+            if answer and not as_json:
+                click.echo(answer.sentence)
+    if as_json:
+        print_json(results)
+    sys.exit(FINDINGS if failed else 0)
 
 
-def _probe(document: Kubeconfig, folder: Path, timeout_s: float) -> int:
-    """Probe the server and report the answer. Return the exit code."""
+class _Probed(NamedTuple):
+    status: int
+    cluster: str
+    failed: bool
+    sentence: str
+
+
+def _probe(document: Kubeconfig, folder: Path, timeout_s: float) -> _Probed | None:
+    """Probe the server, report what is wrong, and return the answer, or None if there was none."""
     try:
         reply = probe.probe(document, folder, timeout_s)
     except Unreachable as error:
         click.echo(f"error: probe: {error}", err=True)
-        return 1
+        return None
     failed = findings.report(probe.findings(reply.answer))
     cluster = f", as the cluster {reply.answer.cluster}" if reply.answer.cluster else ""
     over = f" over {reply.tls}" if reply.tls else ""
     took = f"{reply.total_s:.3f} s, {reply.connect_s:.3f} s of it to connect"
-    click.echo(f"probe: {reply.answer.status}{over} in {took}{cluster}")
-    return 1 if failed else 0
+    sentence = f"probe: {reply.answer.status}{over} in {took}{cluster}"
+    return _Probed(int(reply.answer.status), reply.answer.cluster or "", failed, sentence)
 
 
 def _credentials_in(document: Kubeconfig) -> str:

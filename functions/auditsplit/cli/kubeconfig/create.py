@@ -13,6 +13,7 @@ from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.apiserver.kubeconfig.entry import Entry, Made, make
 from auditsplit.cli.support import findings, kubeconfigs
+from auditsplit.cli.support.contract import example, reason
 from auditsplit.cli.support.environment import known_tokens, refuse, tokens_setting
 
 
@@ -84,7 +85,7 @@ _ENTRY_OPTIONS = (
 )
 
 
-@click.command()
+@click.command(epilog=example("auditsplit kubeconfig create prod --server https://audit.example.com"))
 @click.argument("cluster")
 @_entry_options
 @click.option(
@@ -99,7 +100,7 @@ def create(
 ) -> None:
     """Write the kubeconfig of CLUSTER.
 
-    Without an option for credentials, a token is made. The setting that accepts it goes to standard error: AUDIT_TOKENS
+    Without an option for credentials, a token is made. The setting that accepts it is printed: AUDIT_TOKENS
     with the hashes that the environment's AUDIT_TOKENS has already, and the token's. A PATH is on the apiserver's
     machine, and a relative PATH starts at the kubeconfig's folder. A FILE is read now. Exits with 1, and writes
     nothing, if kube-apiserver would get the kubeconfig wrong.
@@ -122,7 +123,8 @@ def create(
         return
     kubeconfigs.write(path, schema.encode(made.document), overwrite=force)
     if setting:
-        click.echo(f"the function accepts the token with\n{setting}", err=True)
+        click.echo("the function accepts the token with", err=True)
+        click.echo(setting, err=str(path) == "-")
     kubeconfigs.report_unlisted(entry, known)
 
 
@@ -135,7 +137,8 @@ def _make(entry: Entry) -> Made:
     try:
         return make(entry, Path())
     except (OSError, ValueError) as error:
-        refuse([str(error)])
+        named = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+        refuse([f"{named}{reason(error)}"])
 
 
 def _variables(given: Iterable[str]) -> dict[str, str]:

@@ -12,12 +12,13 @@ import click
 from auditsplit.apiserver.kubeconfig import clusters
 from auditsplit.apiserver.kubeconfig.clusters import Plan
 from auditsplit.cli.support import findings, kubeconfigs
+from auditsplit.cli.support.contract import about, example
 from auditsplit.cli.support.environment import known_tokens, refuse, tokens_setting
 
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("from-list")
+@click.command("from-list", epilog=example("auditsplit kubeconfig from-list clusters.yaml"))
 @click.argument("file", type=_PATH)
 @click.option(
     "--folder", type=_PATH, default=kubeconfigs.FOLDER, show_default=True, help="The folder for CLUSTER.yaml files."
@@ -52,7 +53,7 @@ def _plans(file: Path, folder: Path, *, rotate: bool) -> list[Plan]:
     try:
         return clusters.plan(clusters.read(file.read_text("utf-8")), file.parent, folder, rotate=rotate)
     except (OSError, ValueError) as error:
-        refuse([f"{file}: {error}"])
+        refuse([about(file, error)])
 
 
 def _exit_if_faulty(plans: Sequence[Plan]) -> None:

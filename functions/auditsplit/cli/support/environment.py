@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
-import click
-
 from auditsplit import bootstrap
 from auditsplit.auth import TokenHash
+from auditsplit.cli.support.contract import Refused
 from auditsplit.errors import SettingsError
 from auditsplit.ingest import Ingest
 from auditsplit.settings import Settings, parse_tokens
-
-MISUSE = 2
-"""The exit code if the command line or a setting is wrong."""
 
 
 def read_settings() -> Settings:
@@ -57,7 +52,5 @@ def tokens_setting(known: Iterable[TokenHash], fresh: Iterable[TokenHash]) -> st
 
 
 def refuse(mistakes: Iterable[str]) -> NoReturn:
-    """Print the mistakes to standard error, and exit with `MISUSE`."""
-    for mistake in mistakes:
-        click.echo(mistake, err=True)
-    sys.exit(MISUSE)
+    """Exit with `MISUSE` after printing the mistakes to standard error."""
+    raise Refused(list(mistakes))

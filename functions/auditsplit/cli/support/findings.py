@@ -10,7 +10,7 @@ from auditsplit.apiserver.rules import ERROR, Finding
 
 
 def report(findings: Sequence[Finding], prefix: str = "") -> bool:
-    """Print each finding after ``prefix`` to standard error. Return whether any is an error."""
+    """Print each finding, with ``prefix`` after its level, to standard error. Return whether any is an error."""
     for finding in findings:
-        click.echo(f"{prefix}{finding}", err=True)
+        click.echo(f"{finding.level}: {prefix}{finding.rule}: {finding.reason}", err=True)
     return any(finding.level == ERROR for finding in findings)

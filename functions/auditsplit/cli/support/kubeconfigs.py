@@ -10,6 +10,7 @@ import click
 from auditsplit.apiserver.kubeconfig import files
 from auditsplit.apiserver.kubeconfig.entry import Entry
 from auditsplit.auth import TokenHash
+from auditsplit.cli.support.contract import reason
 
 FOLDER = Path("kubeconfigs")
 """Where kubeconfigs are written by default."""
@@ -23,7 +24,7 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
     try:
         files.write(path, text, overwrite=overwrite)
     except OSError as error:
-        raise click.ClickException(f"{path}: {error.strerror}. The file was not written") from error
+        raise click.ClickException(f"{path}: {reason(error)}. The file was not written") from error
     click.echo(f"{path}: written, mode 0600", err=True)
 
 

@@ -52,3 +52,4 @@ class FiniteRange(click.FloatRange):
 SIZE = Quantity("size", _SIZES, "bytes, 2kB or 100KiB", 1)
 TIME = Quantity("time", _TIMES, "30s, 5m or 1h", 0.001)
 TIME_OR_NONE = Quantity("time", _TIMES, "30s, 5m, or 0", 0)
+EVENT_SIZE = Quantity("size of an event", _SIZES, "at least 200B, with a unit, as in 2kB", 200)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import resources
 
 PROFILES: Mapping[str, str] = {
-    "recommended": "all users, no secrets, bodies of changes to rights and workloads",
+    "recommended": "all users, no secrets, bodies of changes to rights, workloads",
     "minimal": "every request without its body, from Kubernetes' auditing page",
     "example": "the example of Kubernetes' auditing page",
     "gce": "the reference profile of clusters on Google's Compute Engine",

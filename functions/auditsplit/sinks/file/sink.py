@@ -29,7 +29,7 @@ from auditsplit.sinks.options import Target
 
 __all__ = ["DEFAULT_KEY", "FileSink", "Options", "build", "mistakes"]
 
-_OWN_FOLDER = ".auditsplit"
+OWN_FOLDER = ".auditsplit"
 _JOURNAL_BYTES = 32 * 1024 * 1024  # then the files are synced and the journal begins anew
 _log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ class FileSink:
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
-        self._clusters = Clusters(root / _OWN_FOLDER / "clusters", sync=sync)
-        self._lock = SinkLock(root / _OWN_FOLDER / "lock")
-        self._journal = Journal(root / _OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
+        self._clusters = Clusters(root / OWN_FOLDER / "clusters", sync=sync)
+        self._lock = SinkLock(root / OWN_FOLDER / "lock")
+        self._journal = Journal(root / OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
         self._made: set[str] = set()
         self._remade: dict[tuple[str, int], int] = {}
 
@@ -207,7 +207,7 @@ class FileSink:
     def _held(self, deadline: Deadline, keys: Collection[str] = ()) -> Iterator[int]:
         """Hold the sink's lock, with the journal read to its end and what other processes left finished.
 
-        Before that, make the folders of ``keys``, as `Tree.prepare` does. Give the open folder `_OWN_FOLDER`.
+        Before that, make the folders of ``keys``, as `Tree.prepare` does. Give the open folder `OWN_FOLDER`.
         """
         try:
             with disk.closing(self._open_root()) as root:
@@ -235,14 +235,14 @@ class FileSink:
 
     def _expect_current(self, root: int, own: int) -> None:
         """Raise ``OSError`` if somebody removed or replaced the folders while this thread waited for the lock."""
-        now = self.root.stat(), os.stat(_OWN_FOLDER, dir_fd=root, follow_symlinks=False)
+        now = self.root.stat(), os.stat(OWN_FOLDER, dir_fd=root, follow_symlinks=False)
         if not all(map(os.path.samestat, now, (os.fstat(root), os.fstat(own)))):
             raise OSError(errno.ESTALE, "its folder was removed or replaced meanwhile; the next try finds the new one")
 
 
 def _open_own(root: int) -> int:
     try:
-        return disk.open_folder(_OWN_FOLDER, root)
+        return disk.open_folder(OWN_FOLDER, root)
     except FileNotFoundError:
-        disk.make_folder(_OWN_FOLDER, root)
-        return disk.open_folder(_OWN_FOLDER, root)
+        disk.make_folder(OWN_FOLDER, root)
+        return disk.open_folder(OWN_FOLDER, root)

@@ -90,7 +90,7 @@ def mistakes(target: Target[ObjectOptions]) -> Iterator[str]:
     if longest > layout.MAX_KEY_BYTES:
         yield f"key: with its prefix it can grow to {longest} bytes, over {layout.MAX_KEY_BYTES}; use fewer fields"
     if target.options.compress == "zstd" and not importlib.util.find_spec("zstandard"):
-        yield "compress: zstd needs the package zstandard; install auditsplit[zstd]"
+        yield "compress: zstd requires the package zstandard. Install auditsplit with the extra 'zstd'"
 
 
 def layout_of(target: Target[ObjectOptions]) -> Layout:

@@ -219,7 +219,7 @@ run "every_failure_has_an_alarm" {
   }
 
   assert {
-    condition     = output.alarm_names == tolist(["auditsplit-errors", "auditsplit-failures", "auditsplit-rejected", "auditsplit-silence", "auditsplit-throttles"])
+    condition     = output.alarm_names == tolist(["auditsplit-errors", "auditsplit-failures", "auditsplit-refused", "auditsplit-rejected", "auditsplit-silence", "auditsplit-throttles"])
     error_message = "An alarm is missing."
   }
 
@@ -229,9 +229,29 @@ run "every_failure_has_an_alarm" {
   }
 
   assert {
-    condition     = alltrue([for name, filter in aws_cloudwatch_log_metric_filter.this : contains([for alarm in aws_cloudwatch_metric_alarm.this : alarm.metric_name if alarm.namespace == filter.metric_transformation[0].namespace], name)])
+    condition     = alltrue([for name, filter in aws_cloudwatch_log_metric_filter.this : contains([for alarm in concat(values(aws_cloudwatch_metric_alarm.this), aws_cloudwatch_metric_alarm.silence) : alarm.metric_name if alarm.namespace == filter.metric_transformation[0].namespace], name)])
     error_message = "A metric of the log has no alarm."
   }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["refused"].evaluation_periods == 3 && aws_cloudwatch_metric_alarm.this["failures"].evaluation_periods == 1
+    error_message = "One refused stranger must set off no alarm, and one failure must."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.silence[0].metric_name == "Accepted" && aws_cloudwatch_metric_alarm.silence[0].treat_missing_data == "breaching"
+    error_message = "Refused requests must not end the silence."
+  }
+}
+
+run "a_reserved_name" {
+  command = plan
+
+  variables {
+    environment = { AWS_REGION = "eu-central-1" }
+  }
+
+  expect_failures = [var.environment]
 }
 
 run "log_groups_of_eks_invoke_the_function" {

@@ -1,4 +1,7 @@
-# What the variables let in. `make infra` runs this over variables.tf alone, without the provider.
+# What the variables let in. `terraform test` runs this over the module. `make infra` runs it over variables.tf alone,
+# and without the next line, where the provider is not at hand.
+
+mock_provider "google" {}
 
 variables {
   project_id   = "my-project-123"
@@ -22,6 +25,7 @@ run "every_choice_is_good" {
     retention_days               = null
     kms_key_name                 = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
     memory                       = "512Mi"
+    concurrency                  = 4
     max_instances                = 10
     min_instances                = 1
     ingress                      = "ALLOW_INTERNAL_ONLY"
@@ -52,7 +56,6 @@ run "every_mistake_is_named" {
     kms_key_name              = "key"
     memory                    = "256M"
     timeout_s                 = 900
-    concurrency               = 0
     max_instances             = 0
     ingress                   = "ALL"
     invokers                  = ["everybody"]
@@ -77,7 +80,6 @@ run "every_mistake_is_named" {
     var.kms_key_name,
     var.memory,
     var.timeout_s,
-    var.concurrency,
     var.max_instances,
     var.ingress,
     var.invokers,
@@ -94,11 +96,52 @@ run "what_goes_together" {
 
   variables {
     tokens            = []
+    concurrency       = 0
     min_instances     = 5
     elasticsearch_url = "elasticsearch+https://es.example.com:9200"
   }
 
-  expect_failures = [var.tokens, var.min_instances, var.elasticsearch_api_key_secret]
+  expect_failures = [var.tokens, var.concurrency, var.min_instances, var.elasticsearch_api_key_secret]
+}
+
+run "more_requests_than_the_memory_holds" {
+  command = plan
+
+  variables {
+    memory      = "512Mi"
+    concurrency = 8
+  }
+
+  expect_failures = [var.concurrency]
+}
+
+run "more_memory_than_one_processor_gets" {
+  command = plan
+
+  variables {
+    memory = "8Gi"
+  }
+
+  expect_failures = [var.memory]
+}
+
+run "the_most_memory" {
+  command = plan
+
+  variables {
+    memory      = "4Gi"
+    concurrency = 32
+  }
+}
+
+run "a_reserved_name" {
+  command = plan
+
+  variables {
+    environment = { K_SERVICE = "x" }
+  }
+
+  expect_failures = [var.environment]
 }
 
 run "one_hash_for_two_clusters" {

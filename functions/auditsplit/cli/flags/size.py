@@ -1,4 +1,4 @@
-"""``auditsplit flags``: kube-apiserver's audit webhook flags for a load, their arithmetic, and simulated losses."""
+"""``auditsplit flags size``: kube-apiserver's audit webhook flags for a load, and the events that would be lost."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import TypeVar
 
 import click
 
-from auditsplit.apiserver.flags import forecast, manifests
+from auditsplit.apiserver.flags import forecast
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.flags.sizing import Chosen, Flags, Load, Sizing, flags_for
-from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.cli.support.environment import MISUSE
-from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE, FiniteRange
+from auditsplit.apiserver.installers import INSTALLERS, Installer, Plan
+from auditsplit.cli.support import apiserver_files, tried_figures
+from auditsplit.cli.support.contract import example, output_option, print_json
+from auditsplit.cli.support.environment import refuse
+from auditsplit.cli.support.quantity import EVENT_SIZE, SIZE, TIME, TIME_OR_NONE, FiniteRange
+from auditsplit.cli.support.tried_figures import Figures
 from auditsplit.errors import SettingsError
 
 _LONGEST_OUTAGE_S = 3600
 _RATE = FiniteRange(0.001, 100_000)
-_EXAMPLES = """\b
-Examples:
-  auditsplit flags --rate 200 --event-size 2kB --platform lambda
-  auditsplit flags --rate 200 --platform cloud-run --outage 10m --format kubeadm > cluster.yaml
-"""
+_EXAMPLES = example(
+    "auditsplit flags --rate 200 --event-size 2kB --platform lambda",
+    "auditsplit flags --rate 200 --platform local --format kubeadm > cluster.yaml",
+)
 _Paths = TypeVar("_Paths", str, str | None, tuple[str, ...])
 
 
@@ -35,9 +37,15 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
 
 
 @click.command(epilog=_EXAMPLES)
-@click.option("--rate", type=_RATE, required=True, help="Events a second that one apiserver records, on average.")
+@click.option("--rate", type=_RATE, help="Events a second that one apiserver records, on average.")
 @click.option("--peak", type=_RATE, help="Events a second in the busiest minute.  [default: twice the rate]")
-@click.option("--event-size", type=SIZE, default="2kB", show_default=True, help="The usual event's size.")
+@click.option("--event-size", type=EVENT_SIZE, help="The usual event's size.  [default: 2kB]")
+@click.option(
+    "--from",
+    "tried",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Take rate, peak and event size from this output of 'auditsplit policy try --output json'.",
+)
 @click.option("--platform", type=click.Choice([*PLATFORMS]), required=True, help="Where the function runs.")
 @click.option(
     "--max-body",
@@ -98,16 +106,33 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["flags", "kubeadm", "static-pod"]),
+    type=click.Choice([*INSTALLERS]),
+    metavar="FORMAT",
     default="flags",
     show_default=True,
-    help="The flags, a ClusterConfiguration (v1beta4), or a patch for kubeadm's patches folder.",
+    help="; ".join(f"{name}: {installer.title}" for name, installer in INSTALLERS.items()),
 )
-def flags(  # noqa: PLR0913
+@click.option(
+    "--merge",
+    "merged",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="Print this file, or standard input if it is -, with the flags and mounts merged in. For kubeadm: the"
+    " cluster's ClusterConfiguration. For static-pod: the whole manifest.",
+)
+@click.option(
+    "--files",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder here with the files for the folder of --config there. kops and talos put their content into the"
+    " document, which is then as secret as the token.",
+)
+@output_option
+def size(  # noqa: PLR0913
     *,
-    rate: float,
+    rate: float | None,
     peak: float | None,
-    event_size: int,
+    event_size: int | None,
+    tried: Path | None,
     platform: str,
     max_body: int,
     latency: float,
@@ -119,6 +144,9 @@ def flags(  # noqa: PLR0913
     log_path: str | None,
     files: tuple[str, ...],
     form: str,
+    merged: Path | None,
+    folder: Path | None,
+    as_json: bool,
     max_event_size: int | None,
     **chosen: float | None,
 ) -> None:
@@ -130,35 +158,66 @@ def flags(  # noqa: PLR0913
     flags go to standard output, the reasons and losses to standard error. In the YAML formats they are comments at the
     top.
     """
-    peak = peak or (2 * rate if sizing == "recommended" else rate)
+    figures = tried_figures.read(tried) if tried else Figures()
+    rate, peak, event_size = tried_figures.rates(figures, rate, peak, event_size, sizing)
     if outage > _LONGEST_OUTAGE_S:
         raise click.BadParameter(
             "must be at most 1h, because the events stay in the apiserver's memory. For a longer outage keep the audit"
             " log too (--log-path), and split it afterwards",
             param_hint="--outage",
         )
-    if peak < rate:
-        raise click.BadParameter(f"must be at least the rate, {rate:g}, not {peak:g}", param_hint="--peak")
+    installer = INSTALLERS[form]
+    if merged and not installer.merge:
+        able = ", ".join(name for name, each in INSTALLERS.items() if each.merge)
+        raise click.BadParameter(f"goes with --format {able}, not with {form}", param_hint="--merge")
     load = Load(rate, peak, event_size, latency, outage, memory)
     preset = Chosen(max_event_bytes=max_event_size, **chosen)  # type: ignore[arg-type]
     try:
         made = flags_for(load, PLATFORMS[platform], max_body, sizing, preset)
-        mounts = [] if form == "flags" else _mounts((config, policy, *files), config, log_path)
+        values = {"audit-policy-file": policy, "audit-webhook-config-file": config, **made.values(), **_log(log_path)}
+        named = [] if form == "flags" else apiserver_files.named_by(config, folder)
+        paths = tuple(dict.fromkeys([policy, config, *files, *named]))
+        plan = Plan(values, paths, log_path, apiserver_files.contents(paths, config, folder) if installer.holds else {})
+        text = _merged(installer, merged, plan) if merged else installer.write(plan)
     except SettingsError as error:
-        click.echo(str(error), err=True)
-        sys.exit(MISUSE)
-    values = {"audit-policy-file": policy, "audit-webhook-config-file": config, **made.values(), **_log(log_path)}
-    comments = _comments(load, made)
-    if form == "flags":
-        click.echo(comments, nl=False, err=True)
-        click.echo(manifests.command_line(values), nl=False)
-    else:
-        write = manifests.kubeadm if form == "kubeadm" else manifests.static_pod
-        click.echo(comments + write(values, mounts), nl=False)
+        refuse(error.mistakes)
+    if as_json:
+        reasons = [line.removeprefix("#").strip() for line in _comments(load, made).splitlines()]
+        print_json({"flags": values, "reasons": reasons})
+        return
+    _print(installer, form, _comments(load, made), text, merges=merged is not None)
 
 
-def _mounts(files: tuple[str, ...], config: str, log_path: str | None) -> list[manifests.Volume]:
-    return manifests.volumes([*files, *_kubeconfig_paths(config)], None if log_path == "-" else log_path)
+def _print(installer: Installer, form: str, comments: str, text: str, *, merges: bool) -> None:
+    """Print the comments, within the document where it may have them, and the document."""
+    in_document = installer.comments and not merges
+    note = f"#\n# {installer.note}.\n" if installer.note and in_document else ""
+    click.echo(comments + _missing(installer, form) + note, nl=False, err=not in_document)
+    click.echo(text, nl=False)
+
+
+def _merged(installer: Installer, file: Path, plan: Plan) -> str:
+    """Return the file with the flags and mounts in it, and report what changed."""
+    if installer.merge is None:
+        raise AssertionError(installer)
+    try:
+        before = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--merge: {file} is not readable text in UTF-8") from error
+    text, changes = installer.merge(before, plan)
+    for change in changes:
+        click.echo(f"{file}: {change}", err=True)
+    return text
+
+
+def _missing(installer: Installer, form: str) -> str:
+    if not installer.missing:
+        return ""
+    names = ", ".join(f"--{name}" for name in sorted(installer.missing))
+    return (
+        f"#\n# {form} cannot set {names}. So the size of an event has no bound, and a list may be over the platform's"
+        " limit.\n# Record no bodies (auditsplit policy init --profile minimal), or lower --batch-max-size.\n"
+    )
 
 
 def _comments(load: Load, made: Flags) -> str:
@@ -182,16 +241,3 @@ def _log(path: str | None) -> dict[str, str]:
         return {}
     limits = {"audit-log-maxage": "30", "audit-log-maxbackup": "10", "audit-log-maxsize": "100"}
     return {"audit-log-path": path, **({} if path == "-" else limits)}
-
-
-def _kubeconfig_paths(config: str) -> list[str]:
-    """Return the files that the kubeconfig names, if it exists on this machine too."""
-    path = Path(config)
-    if not path.is_file():
-        click.echo(f"{config} is not on this machine. Name the files that it needs with --file", err=True)
-        return []
-    try:
-        document = schema.decode(schema.parse(path.read_text("utf-8")) or {})
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{config}: not a readable kubeconfig: {error}") from error
-    return manifests.kubeconfig_paths(document, path.parent)

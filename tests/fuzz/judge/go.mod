@@ -1,0 +1,3 @@
+module auditsplit/fuzz-judge
+
+go 1.25

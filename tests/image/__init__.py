@@ -1,0 +1,1 @@
+"""Tests of the container image: `make image-test` builds it first."""

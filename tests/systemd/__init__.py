@@ -1,0 +1,1 @@
+"""Tests of the systemd unit, on a machine that systemd booted: `make systemd-test`."""
