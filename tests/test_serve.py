@@ -34,14 +34,15 @@ def posted_by_tls(port: int, context: ssl.SSLContext) -> int:
 
 
 def refused(folder: Path, *options: str | Path, **environ: str) -> str:
-    """Return what the command reports as it fails, which is one line."""
+    """Return what the command reports as it fails: a single error."""
     command: list[str | Path] = [PROGRAM, "serve", *options]
     done = subprocess.run(
         command, cwd=folder, env={**plain_environment(), **environ}, capture_output=True, text=True, check=False
     )
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
+    [error] = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
+    return str(error)
 
 
 def test_the_first_line_has_the_url_and_sigterm_drains(tmp_path: Path) -> None:

@@ -84,15 +84,28 @@ def read_event(
     text = bytes(raw)
     members: list[tuple[str, Span]] | None = None
     if marks is None:
-        with contextlib.suppress(*REFUSALS):
-            values = decode_object(harmless(text) if safe is None else safe)
-            members = list(spans_of(values, 0)) if adds_up(values, len(text)) else None
+        values = _parsed(text, safe)
+        members = list(spans_of(values, 0)) if values is not None and adds_up(values, len(text)) else None
     if members is not None:
         return Event(_read_head(Outline(text, _name, members=members), heads), raw, [*members])
     outline = Outline(text, _name, parse=False, marks=None if marks is None else bytes(marks))
     members = list(outline.members(outline.whole))
     found = bytes(outline.scan.marks)
     return Event(_read_head(Outline(text, _name, members=members, marks=found), heads), raw, [*members], found)
+
+
+def _parsed(text: bytes, safe: memoryview | None) -> dict[str, msgspec.Raw] | None:
+    """Return the members of an item as a parser reads them in a harmless text. None if it refuses that too."""
+    if safe is None:
+        try:
+            return decode_object(text)
+        except RecursionError:  # nesting is in a harmless text too
+            return None
+        except REFUSALS:
+            safe = memoryview(harmless(text))
+    with contextlib.suppress(*REFUSALS):
+        return decode_object(safe)
+    return None
 
 
 def _read_head(outline: Outline, heads: type[Head]) -> Head:

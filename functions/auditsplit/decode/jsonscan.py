@@ -12,7 +12,7 @@ nested values, a ``]`` that closes a ``{`` is not noticed. It is noticed for the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from auditsplit.errors import Undecodable
@@ -24,7 +24,10 @@ _STRING_OR_NAME = re.compile(rb'("\0*+")([ \t\r\n]*+:)?')
 _BRACKET = re.compile(rb"[][{}]")
 _CLOSING = {ord("}"): ord("{"), ord("]"): ord("[")}
 _BLOCK_BYTES = 4096
+_PARTS = 8
+_FEW_BRACKETS = 24  # of which each takes a step; more are worth a look at each part of the block
 _BLANKING_WINDOW_BYTES = 8192  # blanked at a time: a larger number takes more steps
+_FEW_QUOTES = 128  # in a window
 _INSIDE = 2  # the depth of a value right inside the scanned value
 
 # The brackets of a block as steps of depth, in signed bytes. All other bytes are removed.
@@ -34,6 +37,8 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"{}[]"))
 _QUOTES = bytes(255 * (byte == ord('"')) for byte in range(256))
 
 _PAIR, _VALLEY = _OPEN + _CLOSE, _CLOSE + _OPEN
+_NEST_LEVELS = 4
+_NEST = _OPEN * _NEST_LEVELS + _CLOSE * _NEST_LEVELS  # a single pass removes all of its levels
 _SHRUNK = 16  # pairs are removed as long as a pass removes more than a 16th of the steps
 
 
@@ -125,16 +130,28 @@ class Scan:
         """
         depth = 1
         for start in range(begin, end, _BLOCK_BYTES):
-            block = self.marks[start : min(start + _BLOCK_BYTES, end)]
-            steps = block.translate(_STEPS, _NO_BRACKET)
-            if _stays_inside(depth, steps):
-                depth += len(steps) - 2 * steps.count(_CLOSE)
-                continue
+            depth = yield from self._block(start, min(start + _BLOCK_BYTES, end), depth)
+        raise Undecodable(f"{depth} brackets are not closed at the end", end)
+
+    def _block(self, begin: int, end: int, depth: int) -> Generator[tuple[int, int, int], None, int]:
+        """Yield the brackets of a block that begins at ``depth``, as `_brackets` does. Return the depth at its end.
+
+        A block with many brackets, of which `_shallow` needs any, is divided: most of its parts can be skipped.
+        """
+        block = self.marks[begin:end]
+        steps = block.translate(_STEPS, _NO_BRACKET)
+        if _stays_inside(depth, steps):
+            return depth + len(steps) - 2 * steps.count(_CLOSE)
+        if len(steps) <= _FEW_BRACKETS:
             for bracket in _BRACKET.finditer(block):
                 mark = block[bracket.start()]
                 depth += -1 if mark in _CLOSING else 1
-                yield start + bracket.start(), mark, depth
-        raise Undecodable(f"{depth} brackets are not closed at the end", end)
+                yield begin + bracket.start(), mark, depth
+            return depth
+        size = -(-len(block) // _PARTS)
+        for start in range(begin, end, size):
+            depth = yield from self._block(start, min(start + size, end), depth)
+        return depth
 
     def _trim(self, start: int, end: int, around: bytes = _BETWEEN) -> Span:
         """Return the span without the bytes ``around`` it. It works by blocks, since padding can be long."""
@@ -178,10 +195,20 @@ def _blanked(text: bytes) -> bytearray:
     inside = False
     for start in range(0, len(plain), _BLANKING_WINDOW_BYTES):
         window = plain[start : start + _BLANKING_WINDOW_BYTES]
-        if (quotes := window.count(b'"')) or inside:
+        quotes = window.count(b'"')
+        if quotes > _FEW_QUOTES:
             marks[start : start + len(window)] = _blanked_window(window, inside=inside)
+        elif quotes or inside:
+            marks[start : start + len(window)] = _blanked_parts(window.split(b'"'), inside=inside)
         inside ^= quotes % 2 == 1
     return marks
+
+
+def _blanked_parts(parts: list[bytes], *, inside: bool) -> bytes:
+    """Return the same as `_blanked_window` for a window's ``parts`` between its quotes. It is quick for few of them."""
+    first = 0 if inside else 1
+    parts[first::2] = [bytes(len(part)) for part in parts[first::2]]
+    return b'"'.join(parts)
 
 
 def _blanked_window(window: bytes, *, inside: bool) -> bytes:
@@ -208,6 +235,8 @@ def _stays_inside(depth: int, steps: bytes | bytearray) -> bool:
         return not steps
     if depth - steps.count(_CLOSE) >= _INSIDE:
         return True
+    if _NEST_LEVELS <= len(steps) // (2 * steps.count(_PAIR) or len(steps)) <= 4 * _NEST_LEVELS:
+        steps = steps.replace(_NEST, b"")  # in longer runs the search for it takes longer than it saves
     length = 2 * len(steps)
     while len(steps) * _SHRUNK < length * (_SHRUNK - 1):  # else few pairs are left, and so few valleys
         length = len(steps)

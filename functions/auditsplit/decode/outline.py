@@ -30,6 +30,7 @@ _SURROGATES = (rb"\ud", rb"\uD")
 _MIN_BYTES_PER_COMMA = 16  # a parser's result for each value takes some 100 bytes of memory
 _MAX_UNCHECKED_BYTES = 64 * 1024
 decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -134,6 +135,19 @@ class Outline:
         spans = None if elements is None else element_spans(elements, span)
         return self.scan.elements(span) if spans is None else spans
 
+    def is_too_deep(self, span: Span) -> bool:
+        """Return whether the value at ``span`` has more levels than a parser reads, so that it must be scanned."""
+        piece = self.text[span.start : span.end]
+        for text in (piece, harmless(piece)):
+            try:
+                _skip(text)
+            except RecursionError:
+                return True
+            except REFUSALS:
+                continue
+            return False
+        return False
+
     def _parsed(self, decode: Callable[[bytes], Any], span: Span) -> Any:
         """Return what a parser makes of the value at ``span``. None if it refuses, or would take much memory."""
         if not self._parse:
@@ -142,8 +156,11 @@ class Outline:
         if span.start and size > _MAX_UNCHECKED_BYTES and self.text.count(b",", *span) * _MIN_BYTES_PER_COMMA > size:
             return None
         piece = self.text[span.start : span.end]
-        with contextlib.suppress(*REFUSALS):
+        try:
             return decode(piece)
-        with contextlib.suppress(*REFUSALS):
-            return decode(harmless(piece))
+        except RecursionError:
+            return None
+        except REFUSALS:
+            with contextlib.suppress(*REFUSALS):
+                return decode(harmless(piece))
         return None

@@ -16,7 +16,6 @@ from auditsplit.decode.jsonscan import Span
 from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object
 from auditsplit.policy.edits import (
     ESCAPED_LETTER,
-    MANAGED,
     MANAGED_SIGN,
     PATCH_SIGN,
     Annotations,
@@ -98,7 +97,7 @@ def _outlined_without(outline: Outline, parts: Collection[str]) -> bytes | None:
         if name == "annotations":
             annotations = cuts.annotations(value, parts)
         elif name in BODIES and "managedFields" in parts:
-            cuts.walk(value, MANAGED)
+            cuts.managed_fields(value)
     return cuts.edited(_marking(outline.text, item, kept, annotations, cuts.mark)) if cuts.dropped else None
 
 

@@ -28,6 +28,10 @@ MANAGED_SIGN = b'"managedFields"'
 
 _SEPARATORS = re.compile(rb"[ \t\r\n,]*+")
 _METADATA = {"metadata": {"managedFields": "managedFields"}}
+_ESCAPED_SIGNS = [rb"\u00%d" % digit for digit in (4, 5, 6, 7)]
+_MAX_UNCOUNTED_BYTES = 4096
+_MIN_BYTES_PER_MANAGED = 256
+"""Kubernetes' smallest objects with managed fields have some 400 bytes each: name, uid, times, a manager's entry."""
 _MIN_OBJECT_BYTES = len('{"metadata":{"managedFields":0}}')
 MANAGED = {**_METADATA, "items": [_METADATA], "rows": [{"object": _METADATA}]}
 """Where managed fields are in a body: in an object, a list of objects, or a table."""
@@ -96,6 +100,26 @@ class Cuts:
             return Annotations(span, 0)
         shape = {MARK: MARK, **({PATCHES: "requestObject"} if "requestObject" in parts else {})}
         return Annotations(span, sum(1 for _ in self.kept(span, shape)))
+
+    def managed_fields(self, span: Span) -> None:
+        """Cut the managed fields of the body at ``span``.
+
+        A large body with more of them than Kubernetes' objects can have stays whole, and so does a large body that is
+        nested more deeply than parsers accept. A user made it to cost time: each cut takes some microseconds, so a list
+        of such bodies would take seconds.
+        """
+        size = span.end - span.start
+        if size <= _MAX_UNCOUNTED_BYTES or (
+            self._managed_names(span) * _MIN_BYTES_PER_MANAGED <= size and not self._outline.is_too_deep(span)
+        ):
+            self.walk(span, MANAGED)
+
+    def _managed_names(self, span: Span) -> int:
+        """Return how often the name is in a body at most: as it is, and with escaped letters."""
+        names = self._text.count(MANAGED_SIGN, *span)
+        if ESCAPED_LETTER.search(self._text, *span):
+            names += sum(self._text.count(sign, *span) for sign in _ESCAPED_SIGNS)
+        return names
 
     def walk(self, span: Span, shape: Mapping[str, object] | list[Mapping[str, object]]) -> None:
         """Cut the managed fields where ``shape`` has them below ``span``. A value of another type stays."""

@@ -19,7 +19,7 @@ from auditsplit.decode.jsonscan import Span
 from auditsplit.decode.outline import Outline
 from auditsplit.event import Event, PolicyHead
 from auditsplit.policy.decisions import Action
-from auditsplit.policy.edits import ESCAPED_LETTER, MANAGED, MANAGED_SIGN, PATCH_SIGN, PATCHES, Cuts, Edit, name_of
+from auditsplit.policy.edits import ESCAPED_LETTER, MANAGED_SIGN, PATCH_SIGN, PATCHES, Cuts, Edit, name_of
 from auditsplit.policy.parts import BODIES
 from auditsplit.policy.rules import LEVELS, Level
 
@@ -157,7 +157,7 @@ def _by_outline(outline: Outline, level: Level, managed: Collection[str]) -> byt
         elif name == "annotations" and unwanted and outline.text[value.start] == ord("{"):
             list(cuts.kept(value, unwanted))
         elif name in managed:
-            cuts.walk(value, MANAGED)
+            cuts.managed_fields(value)
     if levels or not dropped:
         return cuts.edited()
     end = item.end - 1
