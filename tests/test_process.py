@@ -5,8 +5,10 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from support.environment import plain_environment
 
 _FAULTS = """
 import resource, sys
@@ -33,3 +35,17 @@ def test_what_is_freed_is_had_again_without_page_faults() -> None:
 
     assert kept < 1_000
     assert given_back > 10 * kept + 10_000
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_only_a_folder_of_our_own_for_metrics_is_removed(tmp_path: Path, *, given: bool) -> None:
+    """A deployer may share PROMETHEUS_MULTIPROC_DIR with other programs."""
+    environ = plain_environment() | ({"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)} if given else {})
+    program = (
+        "import os; from auditsplit.telemetry import metrics; metrics.forget();"
+        "print(os.path.isdir(os.environ['PROMETHEUS_MULTIPROC_DIR']))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"{given}\n"

@@ -32,6 +32,7 @@ from auditsplit.decode import eventlist as decoding
 from auditsplit.errors import BrokenOff, SinkError
 from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
+from auditsplit.serve.messages import Request
 from auditsplit.sinks import Written
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.memory import MemorySink
@@ -686,3 +687,15 @@ def test_readiness_says_whether_a_deployer_must_act(failure: Failure, detail: st
 
     assert answer.status == 503
     assert detail in json.loads(answer.body)["detail"]
+
+
+@pytest.mark.parametrize("asked", range(3))
+def test_the_sender_is_asked_for_between_the_phases(asked: int) -> None:
+    """Before decoding, before the transforms, and before the first sink. Nothing is stored."""
+    here, answers = receiver(), iter([False] * asked + [True] * 9)
+    request = Request("POST", "/", {"content-type": JSON}, io.BytesIO(BODY), "127.0.0.1", lambda: next(answers))
+
+    answer = here.handle(request)
+
+    assert (answer.status, document(answer)["code"]) == (400, "sender-left")
+    assert sink_of(here).objects == {}

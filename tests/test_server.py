@@ -517,6 +517,22 @@ def test_a_body_that_breaks_off_is_not_taken(serve: START, rest: bytes) -> None:
     assert not (server.folder / "var").exists()
 
 
+def test_no_work_is_done_for_a_sender_that_has_left(serve: START) -> None:
+    """It gave up waiting, and sends the list again."""
+    server = serve()
+    body = event_list(*(event("alice", number, b'"%s"' % (b"x" * 20_000)) for number in range(500)))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(body) + body)
+    deadline = time.monotonic() + 20
+    while '"code":' not in server.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+    assert '"code":"sender-left"' in server.log.read_text()
+    assert not (server.folder / "var").exists()
+    assert server.post(body).status == 200
+
+
 def test_gzip_bombs_are_refused(serve: START) -> None:
     """A body that would grow over the bound is 413 and not kept."""
     server = serve(AUDIT_MAX_BODY_BYTES="1000000")

@@ -7,6 +7,7 @@
     ├── SenderError            the sender: answered with ``status`` (4xx)
     │   ├── Undecodable        400, the body is written to ``_rejected/``
     │   ├── BrokenOff          400, the connection ended within the body
+    │   ├── SenderLeft         400, the connection was closed before the answer
     │   ├── Unreadable         400 and others, the request is not valid HTTP
     │   ├── Unauthenticated    401
     │   ├── Forbidden          403
@@ -96,6 +97,15 @@ class BrokenOff(SenderError):
     meaning = "the connection ended within the body, or the body did not arrive within 10 s"
     advice = "check the limits and timeouts of proxies in between"
     title = "Broken body"
+
+
+class SenderLeft(SenderError):
+    """The sender closed the connection before the answer. No work is done for it any more."""
+
+    code = "sender-left"
+    meaning = "the sender closed the connection before the answer. Nothing was acknowledged, and kube-apiserver retries"
+    advice = "see [how much it takes](operations.md#how-much-it-takes), or check the timeouts of proxies in between"
+    title = "The sender has left"
 
 
 class Unreadable(SenderError):

@@ -12,7 +12,7 @@ from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
 from auditsplit.decode import eventlist
 from auditsplit.decode.batch import DOCUMENT, Form
-from auditsplit.errors import Busy, SinkError, Undecodable
+from auditsplit.errors import Busy, SenderLeft, SinkError, Undecodable
 from auditsplit.event import Batch, Head, PolicyHead
 from auditsplit.policy import Transform
 from auditsplit.policy.applied import AppliedPolicy
@@ -113,10 +113,11 @@ class Ingest:
 
         Raises:
             Busy: the deadline was over before all was done. A retry with the same bytes is safe.
+            SenderLeft: the sender left before a sink was given anything.
             SinkError: a sink failed. The other sinks hold the batch, and find it stored when the sender retries.
             Undecodable: the whole body is malformed; it is written to ``_rejected/`` of every sink.
         """
-        _expect_time(deadline, "decoding")
+        _expect_sender(deadline, "decoding")
         try:
             with figures.phase("decode"):
                 batch_id = batches.digest(body, cluster)
@@ -125,11 +126,12 @@ class Ingest:
                 batch = batches.read(body, cluster, form, batch_id, self._heads)
         except Undecodable as error:
             raise self.reject(error, body, cluster, deadline, figures) from error
-        _expect_time(deadline, "redaction")
+        _expect_sender(deadline, "redaction")
         with figures.phase("transform"):
             transformed = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
         figures.decoded(transformed.batch)
         self._note_omitted(transformed, figures)
+        _expect_sender(deadline, "writing")
         receipt = self._deliver(transformed, body, deadline, figures)
         if not receipt.rejected:
             self._receipts.add((batch_id, form), _Known(receipt, figures.users, figures.truncated))
@@ -211,6 +213,13 @@ class Ingest:
 
 def _has_policy(transforms: Sequence[Transform]) -> bool:
     return any(isinstance(each, AppliedPolicy) for each in transforms)
+
+
+def _expect_sender(deadline: Deadline, before: str) -> None:
+    """Raise an error if nobody waits for the answer, or not for long enough."""
+    if deadline.sender_left():
+        raise SenderLeft(f"the sender closed the connection before {before}. It must send the request again")
+    _expect_time(deadline, before)
 
 
 def _expect_time(deadline: Deadline, before: str) -> None:

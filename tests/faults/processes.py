@@ -31,12 +31,14 @@ def worker_killed(folder: Path, _s3: str) -> Row:
                 sender.until_taken(sender.batch())
 
         sent = [senders.submit(send, number) for number in range(4)]
-        for _ in range(12):
-            time.sleep(0.3)
-            if workers := server.workers():
-                dice.choice(workers).kill()
-                kills += 1
-        done.set()
+        try:
+            for _ in range(12):
+                time.sleep(0.3)
+                if workers := server.workers():
+                    dice.choice(workers).kill()
+                    kills += 1
+        finally:
+            done.set()
         for one in sent:
             one.result()
     assert kills > 8

@@ -124,6 +124,7 @@ def _settings(folder: Path, ca: Path | None) -> dict[str, str]:
         "path.logs": str(folder / "logs"),
         "network.host": "127.0.0.1",
         "discovery.type": "single-node",
+        "cluster.info.update.interval": "1h",  # it would remove a test's block read_only_allow_delete after 30 s
         "cluster.routing.allocation.disk.threshold_enabled": "false",
         "xpack.security.enabled": "false",
     }

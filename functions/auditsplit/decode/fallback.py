@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,8 @@ from auditsplit.errors import Undecodable
 from auditsplit.event import API_VERSION, Event, Head, NamedReference
 
 _MAX_REASON_CHARACTERS = 60
+_SPACE = b" \t\r\n"
+_OBJECT = re.compile(rb"[ \t\r\n]*+\{")
 _STRING = str
 _STRINGS = list
 _USER = {"username": _STRING}
@@ -46,6 +49,8 @@ def scan_envelope(body: bytes) -> tuple[Envelope, Items]:
     Where ``items`` is an array, the envelope has an empty list. Raises `Undecodable` where quotes or brackets don't
     match, also while the spans of the items are read.
     """
+    if not _OBJECT.match(body):  # before copies are made: it may be millions of numbers
+        raise Undecodable("expected '{'", len(body) - len(body.lstrip(_SPACE)))
     fields: dict[str, Any] = {}
     facts: dict[str, msgspec.Raw] = {}
     items: Iterable[Span] = ()

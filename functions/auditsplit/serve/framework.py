@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import select
+import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -58,10 +60,20 @@ def answer(function: Function, request: flask.Request) -> flask.Response:
             headers=_headers(request),
             stream=_Body(request.stream),
             peer=request.remote_addr or "",
+            sender_left=_watched(request.environ.get("gunicorn.socket")),
         )
     )
     request.stream = io.BytesIO()  # the framework reads the rest of a body into memory, whatever its size
     return _flask_response(response)
+
+
+def _watched(connection: socket.socket | None) -> Callable[[], bool]:
+    """Return what tells whether the sender has closed its ``connection``. Only Linux can tell that without reading."""
+    if connection is None or not hasattr(select, "POLLRDHUP"):
+        return lambda: False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLRDHUP)
+    return lambda: bool(poll.poll(0))
 
 
 def _flask_response(response: Response) -> flask.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,13 +18,18 @@ RETRY_LATER: Mapping[str, str] = {"Retry-After": "5"}
 
 
 class Request(NamedTuple):
-    """A request: ``headers`` have lower-case names, ``peer`` is the address of the other end."""
+    """A request.
+
+    ``headers`` have lower-case names, ``peer`` is the address of the other end, and ``sender_left`` returns whether
+    that end has closed the connection.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     stream: body.Stream
     peer: str
+    sender_left: Callable[[], bool] = lambda: False
 
 
 class Response(NamedTuple):

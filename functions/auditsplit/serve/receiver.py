@@ -73,7 +73,7 @@ class Receiver:
             request: the request; its body is read here.
             deadline: until when the answer is needed; `REQUEST_S` from now where the platform has none, or a later one.
         """
-        deadline = (deadline or Deadline.after(REQUEST_S)).within(REQUEST_S)
+        deadline = (deadline or Deadline.after(REQUEST_S)).within(REQUEST_S)._replace(sender_left=request.sender_left)
         figures = Figures()
         if envelopes.is_firehose(request):
             response = self._handled(envelopes.with_token(request), deadline, figures)

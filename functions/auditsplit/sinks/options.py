@@ -155,7 +155,7 @@ def _read_options(
         try:
             values[name] = _value(field, own.get(name) or defaults.get(name, ""), user)
         except ValueError as error:
-            called = name if name in own else _SETTINGS.get(name, f"AUDIT_FILE_{name.upper()}")
+            called = name if name in own or name not in defaults else _SETTINGS.get(name, f"AUDIT_FILE_{name.upper()}")
             mistakes += [f"{called}: {line}" for line in str(error).splitlines()]
     return declared(**values)
 

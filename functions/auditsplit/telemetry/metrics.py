@@ -18,7 +18,8 @@ from auditsplit.errors import SenderError
 from auditsplit.telemetry.figures import Figures
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-if _FOLDER not in os.environ:  # the client looks at it when it is imported
+_is_ours = _FOLDER not in os.environ
+if _is_ours:  # the client looks at it when it is imported
     os.environ[_FOLDER] = tempfile.mkdtemp(prefix="auditsplit-metrics-")
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest  # noqa: E402
@@ -108,5 +109,6 @@ def text() -> bytes:
 
 
 def forget() -> None:
-    """Remove the folder that this server made. What is counted afterwards is lost."""
-    shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
+    """Remove the folder that this server made. What is counted afterwards is lost. A deployer's own folder stays."""
+    if _is_ours:
+        shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)

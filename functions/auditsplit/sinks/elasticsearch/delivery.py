@@ -13,7 +13,7 @@ from auditsplit.sinks.elasticsearch import document
 from auditsplit.sinks.elasticsearch.bulk import ItemFailure, Outcome, Stored
 from auditsplit.sinks.failures import Action, Failure, SinkFailure
 
-MAX_CLEANED_BYTES = 4_000_000
+MAX_CLEANED_BYTES = 1_000_000
 """How many bytes of a batch are cleaned at most."""
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class EventItem(msgspec.Struct):
 def limit_cleaning(items: Iterable[EventItem]) -> None:
     """Have the bodies of a batch's smallest events cleaned if they are refused, `MAX_CLEANED_BYTES` of events together.
 
-    Cleaning costs up to 0.4 s a megabyte, and a batch must be stored in time. Refused bodies of the larger events are
+    Cleaning costs up to 0.6 s a megabyte, and a batch must be stored in time. Refused bodies of the larger events are
     left out whole. A sender's batch of 400 usual events stays below the limit.
     """
     left = MAX_CLEANED_BYTES
