@@ -51,7 +51,7 @@ NAMES: Mapping[str, Setting] = {
         DEFAULT_SINK,
     ),
     "AUDIT_PRESET": Setting(f"{' or '.join(PRESETS)}: files and lines as in that recipe of Kubernetes' auditing page"),
-    "AUDIT_KEY": Setting("the option `key` of every sink: its [key template](../README.md#places-and-names)"),
+    "AUDIT_KEY": Setting("the option `key` of every sink: its [key template](concepts.md#places-and-names)"),
     "AUDIT_FORMAT": Setting("the option `format` of every sink: its [format](sinks.md#formats) of lines"),
     "AUDIT_USER": Setting(
         "whose name `{user}` is. `impersonated` is the impersonated user, if an event has one. The stage "

@@ -35,7 +35,7 @@ _SETTINGS = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
 
 
 KEY_HELP = msgspec.Meta(
-    description="the [key template](../README.md#places-and-names), which names the place of an event"
+    description="the [key template](concepts.md#places-and-names), which names the place of an event"
 )
 FORMAT_HELP = msgspec.Meta(description="how an event is written, see [formats](sinks.md#formats)")
 

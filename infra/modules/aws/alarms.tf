@@ -6,7 +6,7 @@ locals {
   patterns = {
     Failures = "{ $.severity = \"ERROR\" || $.severity = \"CRITICAL\" }"
     Rejected = "{ $.code = \"rejected\" || $.code = \"undecodable\" || $.code = \"body-too-large\" }"
-    Refused  = "{ $.code = \"unauthenticated\" || $.code = \"forbidden\" || $.code = \"not-found\" || $.code = \"unsupported-body\" || $.code = \"broken-off\" }"
+    Refused  = "{ $.code = \"unauthenticated\" || $.code = \"forbidden\" || $.code = \"not-found\" || $.code = \"unsupported-body\" || $.code = \"broken-off\" || $.code = \"sender-left\" }"
     Accepted = "{ $.code = \"ok\" || $.code = \"rejected\" }"
   }
 
