@@ -240,7 +240,7 @@ def test_long_requests_are_decided_and_not_kept(field: str) -> None:
     events = read(recorded("Metadata", **{"objectRef": reference, **fields}), recorded("Metadata", objectRef=reference))
 
     assert len(policy.apply(events)) == (1 if field == "name" else 0)
-    kept = [policy._decisions._by_name, policy._decisions._by_groups, policy._decisions._by_request]
+    kept = [policy._decisions._by_name, policy._decisions._by_groups, policy._decisions._by_url]
     assert long not in str(kept)
 
 

@@ -75,10 +75,10 @@ class AppliedPolicy:
 
     def apply(self, events: list[Event]) -> list[Event]:
         """Return the events that stay, in their order, with new events in place of those that are lowered."""
-        if {type(event.head) for event in events} - {PolicyHead}:
+        if set(map(type, [event.head for event in events])) - {PolicyHead}:
             events = [attributes.decoded(event, PolicyHead) for event in events]
         actions = self._decisions.actions(events)
-        if actions.count(KEEP) == len(events):
+        if actions is None:
             return events
         kept = []
         for event, action in zip(events, actions, strict=True):

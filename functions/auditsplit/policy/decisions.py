@@ -53,10 +53,11 @@ class _Outcome(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Asks(Enum):
-    """What a decision also depends on: the user's groups, or the URL or the object's name."""
+    """What a decision also depends on: the user's groups, the URL, or the object's name. The latter two need groups."""
 
     GROUPS = auto()
-    REQUEST = auto()
+    URL = auto()
+    NAME = auto()
 
 
 _Known: TypeAlias = _Outcome | _Asks
@@ -75,23 +76,24 @@ class Decisions:
         self._outcomes: dict[Decision, _Outcome] = {}
         self._by_name: dict[object, _Known] = {}
         self._by_groups: dict[object, _Known] = {}
-        self._by_request: dict[object, _Outcome] = {}
+        self._by_url: dict[object, _Outcome] = {}
+        self._by_object: dict[object, _Outcome] = {}
 
-    def actions(self, events: list[Event]) -> list[Action]:
-        """Return what is done to each event, of which each has a `PolicyHead`.
+    def actions(self, events: list[Event]) -> list[Action] | None:
+        """Return what is done to each event, of which each has a `PolicyHead`. None if all stay as they are.
 
         Raises `Undecodable` for an event whose fields are malformed.
         """
-        heads = [event.head for event in events]
+        heads = [cast("PolicyHead", event.head) for event in events]
         seen = [(head.verb, head.user and head.user.username, head.objectRef) for head in heads]
         known = list(map(self._by_name.get, seen))
+        for index in [index for index, found in enumerate(known) if type(found) is not _Outcome]:
+            known[index] = self._outcome(events[index], seen[index], known[index])
         if known.count(_KEEPS) == len(known):
-            return [KEEP] * len(known)
+            return None
+        outcomes = cast("list[_Outcome]", known)
         return [
-            KEEP
-            if outcome is _KEEPS
-            else (outcome if type(outcome) is _Outcome else self._outcome(event, key, outcome)).action(event.head)
-            for event, key, outcome in zip(events, seen, known, strict=True)
+            KEEP if outcome is _KEEPS else outcome.action(head) for head, outcome in zip(heads, outcomes, strict=True)
         ]
 
     def _outcome(self, event: Event, seen: object, known: _Known | None) -> _Outcome:
@@ -108,7 +110,9 @@ class Decisions:
             if known is None:
                 known = self._of_head(head, self._shown)
                 _keep(self._by_groups, key, known)
-        return known if isinstance(known, _Outcome) else self._of_request(event, head)
+        if isinstance(known, _Outcome):
+            return known
+        return self._of_object(event, head) if known is _Asks.NAME else self._of_url(event, head)
 
     def _of_head(self, head: PolicyHead, shown: Mapping[bool, Sequence[Rule]]) -> _Known:
         """Return the outcome if the head alone makes it. Otherwise, what it depends on.
@@ -119,7 +123,7 @@ class Decisions:
         """
         reference = head.objectRef
         if reference is None or not reference.resource:
-            return _Asks.REQUEST
+            return _Asks.URL
         user, groups = (head.user.username, head.user.groups or ()) if head.user else (None, ())
         filled = head.verb in attributes.FILLED
         request = Request(
@@ -135,25 +139,32 @@ class Decisions:
         for rule, seen in zip(self._policy.rules, shown[filled], strict=True):
             if matches(seen, request):
                 if rule is not seen:
-                    return _Asks.REQUEST if shown is self._shown else _Asks.GROUPS
+                    asks_groups = rule.user_groups and shown is self._of_any_group
+                    return _Asks.GROUPS if asks_groups else _Asks.URL if filled else _Asks.NAME
                 break
         return self._meant(evaluate(self._policy, request))
 
-    def _of_request(self, event: Event, head: PolicyHead) -> _Outcome:
-        """Return the outcome for the whole request. It is kept if a key has all that the decision needs."""
-        reference, uri = head.objectRef, head.requestURI
-        filled = head.verb in attributes.FILLED
-        referred = reference is not None and bool(reference.resource)
-        name = attributes.name_of(event) if referred and not filled else None
-        key = (head.verb, head.user, reference, name, uri if name is None else None)
-        outcome = self._by_request.get(key)
+    def _of_url(self, event: Event, head: PolicyHead) -> _Outcome:
+        """Return the outcome for a request of which the URL decides. It is kept if ``objectRef`` does not differ."""
+        key = (head.verb, head.user, head.objectRef, head.requestURI)
+        outcome = self._by_url.get(key)
         if outcome is None:
             outcome = self._meant(evaluate(self._policy, attributes.request_of(event)))
-            complete = reference is None or not (referred and filled)
-            if reference is not None and not complete:
-                complete = attributes.agree(reference, urls.parse(uri or ""))
-            if complete and len(name or "") + len(uri or "") <= _MAX_KEPT_CHARACTERS:
-                _keep(self._by_request, key, outcome)
+            reference, uri = head.objectRef, head.requestURI or ""
+            agrees = reference is None or not reference.resource or attributes.agree(reference, urls.parse(uri))
+            if agrees and len(uri) <= _MAX_KEPT_CHARACTERS:
+                _keep(self._by_url, key, outcome)
+        return outcome
+
+    def _of_object(self, event: Event, head: PolicyHead) -> _Outcome:
+        """Return the outcome for a request of which the object's name decides."""
+        name = attributes.name_of(event)
+        key = (head.verb, head.user, head.objectRef, name)
+        outcome = self._by_object.get(key)
+        if outcome is None:
+            outcome = self._meant(evaluate(self._policy, attributes.request_of(event)))
+            if len(name) <= _MAX_KEPT_CHARACTERS:
+                _keep(self._by_object, key, outcome)
         return outcome
 
     def _meant(self, decision: Decision) -> _Outcome:
