@@ -79,16 +79,15 @@ class Decisions:
         self._by_url: dict[object, _Outcome] = {}
         self._by_object: dict[object, _Outcome] = {}
 
-    def actions(self, events: list[Event]) -> list[Action] | None:
-        """Return what is done to each event, of which each has a `PolicyHead`. None if all stay as they are.
+    def actions(self, events: list[Event], heads: list[PolicyHead]) -> list[Action] | None:
+        """Return what is done to each of ``events``, which have these ``heads``. None if all stay as they are.
 
         Raises `Undecodable` for an event whose fields are malformed.
         """
-        heads = [cast("PolicyHead", event.head) for event in events]
         seen = [(head.verb, head.user and head.user.username, head.objectRef) for head in heads]
         known = list(map(self._by_name.get, seen))
         for index in [index for index, found in enumerate(known) if type(found) is not _Outcome]:
-            known[index] = self._outcome(events[index], seen[index], known[index])
+            known[index] = self._outcome(events[index], heads[index], seen[index], known[index])
         if known.count(_KEEPS) == len(known):
             return None
         outcomes = cast("list[_Outcome]", known)
@@ -96,9 +95,8 @@ class Decisions:
             KEEP if outcome is _KEEPS else outcome.action(head) for head, outcome in zip(heads, outcomes, strict=True)
         ]
 
-    def _outcome(self, event: Event, seen: object, known: _Known | None) -> _Outcome:
+    def _outcome(self, event: Event, head: PolicyHead, seen: object, known: _Known | None) -> _Outcome:
         """Return the outcome for an event whose verb, user name and kind of object are not known to decide."""
-        head = cast("PolicyHead", event.head)
         if known is None:
             if not _is_short(head):
                 return self._meant(evaluate(self._policy, attributes.request_of(event)))
