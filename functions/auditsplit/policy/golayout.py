@@ -47,7 +47,7 @@ def lowered(text: bytes, head: PolicyHead, level: Level, managed: Collection[str
         text: The event.
         head: Its head.
         level: The new level.
-        managed: The bodies that stay and lose their managed fields.
+        managed: The bodies that stay and lose their managed fields. At RequestResponse, at least one.
     """
     starts = _STARTS.get(head.level)
     end = text.rfind(_TIMES)
@@ -65,15 +65,17 @@ def lowered(text: bytes, head: PolicyHead, level: Level, managed: Collection[str
         and _is_plain_prefix(prefix)
     ):
         return None
-    pieces = [_STARTS[level][form], prefix, text[end:]]
-    if level != "Metadata":
-        bodies = [(_REQUEST, request, response), (_RESPONSE, response, end)][: 1 + (level == "RequestResponse")]
-        for body, start, stop in bodies:
-            member = _without_managed_fields(text[start:stop]) if body in managed else text[start:stop]
-            if member is None:
-                return None
-            pieces.insert(-1, member)
-    return b"".join(pieces)
+    if not managed:
+        stays = prefix if level == "Metadata" else text[len(before) : response]
+        return b"".join((_STARTS[level][form], stays, text[end:]))
+    pieces = [_STARTS[level][form], prefix]
+    bodies = ((_REQUEST, request, response), (_RESPONSE, response, end if level == "RequestResponse" else response))
+    for body, start, stop in bodies:
+        member = _without_managed_fields(text[start:stop]) if body in managed else text[start:stop]
+        if member is None:
+            return None
+        pieces.append(member)
+    return b"".join((*pieces, text[end:]))
 
 
 def _is_plain_prefix(prefix: bytes) -> bool:
