@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support import policies
 from support.eventlists import HOSTILE, PROPERTY, event, eventlist, items
 
+from auditsplit.decode import eventlines
 from auditsplit.decode.eventlist import decode
 from auditsplit.event import Event, Head, PolicyHead
 from auditsplit.policy import Transform, attributes
@@ -110,6 +111,56 @@ def test_a_body_that_is_there_twice_is_removed_twice() -> None:
     assert left(item, every("Metadata")) == recorded("Metadata")
 
 
+@pytest.mark.parametrize("member", ['"requestObject" :"secret"', '"responseObject":"secret"', '"requestObject":1'])
+@pytest.mark.parametrize("place", [b',"requestObject":', b',"requestReceivedTimestamp":', b',"stageTimestamp":'])
+def test_a_second_body_is_removed_wherever_it_is(member: str, place: bytes) -> None:
+    """Before the bodies, behind them and between the timestamps, with white space or without."""
+    item = recorded().replace(place, b"," + member.encode() + place)
+
+    assert left(item, every("Metadata")) == recorded("Metadata")
+
+
+@pytest.mark.parametrize("body", ['"requestObject":{}', '"responseObject":1'])
+def test_a_body_in_the_place_of_a_timestamp_is_removed(body: str) -> None:
+    """The members at the end together are as long as kube-apiserver's timestamps."""
+    time = "2026-11-23T11:29:49.380360Z"
+    short = time[: len(time) - len(body) - len(',"":')]
+    item = recorded().replace(
+        f'Timestamp":"{time}","stage'.encode(), f'Timestamp":"{short}",{body},"":"","stage'.encode()
+    )
+    assert b"Object" in item.rpartition(b"requestReceived")[2]
+
+    after = left(item, every("Metadata"))
+
+    assert after
+    assert b"Object" not in after
+
+
+def test_each_of_two_levels_is_lowered() -> None:
+    """Parsers differ in which of the two counts."""
+    item = recorded().replace(b',"auditID":', b',"level":"RequestResponse","auditID":')
+
+    after = left(item, every("Metadata"))
+
+    assert after == recorded("Metadata").replace(b',"auditID":', b',"level":"Metadata","auditID":')
+
+
+@pytest.mark.parametrize("level", LEVELS[1:])
+def test_lines_of_the_log_backend_are_lowered_as_items_of_a_list(level: str) -> None:
+    """Kind and version stay in front."""
+    lines = [_as_logged(recorded(was)) for was in LEVELS[1:]]
+    events = eventlines.decode(b"".join(line + b"\n" for line in lines), "log", PolicyHead, recorded=True).events
+    policy = every(level, omit_managed_fields=True)
+
+    after = [bytes(each.raw) for each in policy.apply(events)]
+
+    assert after == [_as_logged(left(recorded(was), policy) or b"") for was in LEVELS[1:]]
+
+
+def _as_logged(item: bytes) -> bytes:
+    return b'{"kind":"Event","apiVersion":"audit.k8s.io/v1",' + item[1:]
+
+
 @pytest.mark.parametrize("level", ["Metadata", "Request"])
 def test_a_member_of_the_same_name_elsewhere_stays(level: str) -> None:
     """A user may choose names and values that look like the end of an event."""
@@ -150,6 +201,48 @@ def test_managed_fields_are_omitted_but_for_a_patch() -> None:
     assert left(recorded("Metadata", userAgent="managedFields"), policy) == recorded(
         "Metadata", userAgent="managedFields"
     )
+
+
+MANAGED = '"managedFields":[{"manager":"x","fieldsV1":{"f:metadata":{}}}]'
+BODIES = [
+    "{}",
+    "null",
+    '["managedFields"]',
+    '{"metadata":null}',
+    '{"metadata":"managedFields"}',
+    '{"metadata":{"name":"managedFields"}}',
+    f'{{"metadata":{{{MANAGED}}}}}',
+    f'{{"metadata":{{{MANAGED},"name":"a"}}}}',
+    f'{{"kind":"Pod","metadata":{{"name":"ä",{MANAGED}}},"spec":{{"a":1}}}}',
+    f'{{"kind":"Pod","metadata":{{"name":"a",{MANAGED},"uid":"b"}},"spec":{{{MANAGED}}}}}',
+    f'{{"metadata":{{{MANAGED},{MANAGED}}}}}',
+    f'{{"metadata":{{"labels":{{{MANAGED}}}}}}}',
+    f'{{"metadata":{{}},"items":[{{"metadata":{{{MANAGED}}}}},{{"metadata":{{"name":"a",{MANAGED}}}}}]}}',
+    f'{{"rows":[{{"object":{{"metadata":{{{MANAGED}}}}}}}]}}',
+    f'{{"ä":1,"metadata":{{{MANAGED}}}}}',
+    '{"metadata":{"managedFields":[],"name":"\\u003ca\\u003e"}}',
+    '{"metadata":{"managed\\u0046ields":[],"name":"a"}}',
+    f'{{"metadata": {{{MANAGED}}}}}',
+    f'{{"metadata":{{{MANAGED}}},"data":"{"x" * 100_000}"}}',
+]
+
+
+@pytest.mark.parametrize("omits", [False, True])
+@pytest.mark.parametrize("level", LEVELS[1:])
+@pytest.mark.parametrize("verb", ["update", "patch"])
+def test_gos_layout_is_lowered_as_any_other(omits: bool, level: str, verb: str) -> None:  # noqa: FBT001
+    """All bytes are the same where a single space keeps an event from being laid out as Go does."""
+    policy = every(level, omit_managed_fields=omits)
+    whole = recorded(verb=verb)
+    body = json.dumps(BODY, separators=(",", ":"))
+    for request, response in zip(BODIES, reversed(BODIES), strict=True):
+        item = whole.replace(f'"requestObject":{body}'.encode(), f'"requestObject":{request}'.encode())
+        item = item.replace(f'"responseObject":{body}'.encode(), f'"responseObject":{response}'.encode())
+
+        after = left(b"{ " + item[1:], policy)
+
+        assert after
+        assert left(item, policy) == b"{" + after[2:]
 
 
 def test_omitted_stages_are_dropped() -> None:
@@ -228,6 +321,16 @@ def test_more_different_requests_than_are_kept_are_decided_right() -> None:
     assert len(policy.apply(events)) == len(policy.apply(events)) == len(names) - 1
 
 
+def test_more_different_annotations_than_are_kept_stay_as_they_are() -> None:
+    """Whether annotations have to be edited is kept for a number of them."""
+    item, other = recorded(), recorded("Metadata")
+    numbers = [f'"number {number}"'.encode() for number in range(11_000)]
+
+    after = every("Metadata").apply(read(*(item.replace(b'"allow"', number) for number in numbers)))
+
+    assert [bytes(each.raw) for each in after] == [other.replace(b'"allow"', number) for number in numbers]
+
+
 @pytest.mark.parametrize("field", ["requestURI", "namespace", "name"])
 def test_long_requests_are_decided_and_not_kept(field: str) -> None:
     """A user can send a megabyte in each request, so what is kept must not grow with it."""
@@ -240,8 +343,28 @@ def test_long_requests_are_decided_and_not_kept(field: str) -> None:
     events = read(recorded("Metadata", **{"objectRef": reference, **fields}), recorded("Metadata", objectRef=reference))
 
     assert len(policy.apply(events)) == (1 if field == "name" else 0)
-    kept = [policy._decisions._actions, policy._decisions._undecided, policy._decisions._closer]
+    kept = [policy._decisions._by_name, policy._decisions._by_groups, policy._decisions._by_url]
     assert long not in str(kept)
+
+
+def test_groups_count_where_a_rule_asks_for_them() -> None:
+    """What was decided for a user name is not what is decided for the same name in another group, or without a name."""
+    rule = Rule(level="None", user_groups=("dev",), verbs=("get",))
+    policy = AppliedPolicy(Policy((rule, Rule(level="None", users=("",)), Rule(level="Metadata"))))
+    users: list[dict[str, Any]] = [
+        {"username": "alice", "groups": ["ops"]},
+        {"username": "alice", "groups": ["ops", "dev"]},
+        {"username": "alice"},
+        {"groups": ["dev"]},
+        {"groups": ["ops"]},
+        {},
+    ]
+    events = read(*(recorded("Metadata", user=user, verb="get") for user in users))
+
+    for _ in range(2):
+        kept = [index for index, each in enumerate(events) if policy.apply([each])]
+        assert kept == [0, 2, 5]
+    assert policy.apply(events) == [events[index] for index in kept]
 
 
 def test_redaction_still_applies() -> None:

@@ -7,7 +7,7 @@ Metadata and Request remove bodies. A level above the recorded level changes not
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from auditsplit.event import Event, PolicyHead
 from auditsplit.policy import attributes
@@ -75,10 +75,12 @@ class AppliedPolicy:
 
     def apply(self, events: list[Event]) -> list[Event]:
         """Return the events that stay, in their order, with new events in place of those that are lowered."""
-        if {type(event.head) for event in events} - {PolicyHead}:
+        heads = [event.head for event in events]
+        if set(map(type, heads)) - {PolicyHead}:
             events = [attributes.decoded(event, PolicyHead) for event in events]
-        actions = self._decisions.actions(events)
-        if actions.count(KEEP) == len(events):
+            heads = [event.head for event in events]
+        actions = self._decisions.actions(events, cast("list[PolicyHead]", heads))
+        if actions is None:
             return events
         kept = []
         for event, action in zip(events, actions, strict=True):

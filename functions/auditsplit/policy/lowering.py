@@ -3,39 +3,32 @@
 Bodies, managed fields and what belongs to a body are removed, and ``level`` is written again. All other bytes stay as
 they arrived. There is no mark of what was removed, because ``level`` tells it.
 
-Of an event that is laid out as Go does, the end of the bodies is found from its timestamps, and the beginnings from the
-bodies' lengths. Any other event is edited by an outline of its members, which takes ten times as long.
+An event that is laid out as Go does is lowered by `golayout`. Any other event is edited by an outline of its members,
+which takes ten times as long.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from copy import copy
 from typing import cast
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from auditsplit.decode.jsonscan import Span
 from auditsplit.decode.outline import Outline
 from auditsplit.event import Event, PolicyHead
+from auditsplit.policy import golayout
 from auditsplit.policy.decisions import Action
-from auditsplit.policy.edits import ESCAPED_LETTER, MANAGED_SIGN, PATCH_SIGN, PATCHES, Cuts, Edit, name_of
+from auditsplit.policy.edits import MANAGED_SIGN, PATCHES, Cuts, Edit, name_of
+from auditsplit.policy.golayout import has_escaped_letter
 from auditsplit.policy.parts import BODIES
-from auditsplit.policy.rules import LEVELS, Level
+from auditsplit.policy.rules import Level
 
 _REQUEST, _RESPONSE = BODIES
 _ABSENT = Raw()
 _DROPPED: dict[Level, tuple[str, ...]] = {"Metadata": BODIES, "Request": (_RESPONSE,), "RequestResponse": ()}
 _TRUNCATED = "audit.k8s.io/truncated"
-_REQUEST_KEY, _RESPONSE_KEY = (b',"%b":' % body.encode() for body in BODIES)
-_STARTS: dict[str | None, bytes] = {level: b'{"level":"%b"' % level.encode() for level in LEVELS}
-_KEY_END = b'Object":'  # of the names of both bodies
-_BACKSLASH = b"\\"
-_TIMES = b',"requestReceivedTimestamp":"'
-_TIMES_BYTES = len(
-    ',"requestReceivedTimestamp":"2026-11-23T10:00:00.000000Z","stageTimestamp":"2026-11-23T10:00:00.000000Z"'
-)
-_MAX_KEPT, _MAX_KEPT_BYTES = 10_000, 1000
 
 
 def lowered(event: Event, action: Action) -> Event:
@@ -51,92 +44,21 @@ def lowered(event: Event, action: Action) -> Event:
     managed = _managed(text, head, action) if action.omit_managed_fields else ()
     if not managed and level in (head.level, "RequestResponse"):
         return event
-    raw = None if managed or event.members is not None else _quickly(text, head, level)
+    raw = golayout.lowered(text, head, level, managed) if event.members is None else None
     if raw is None:
         outline = Outline(text, name_of, members=event.members, marks=event.marks)
         raw = _by_outline(outline, level, managed)
     if level == "RequestResponse":
         return Event(head, memoryview(raw))
-    head = copy(head)
-    head.level = level
-    head.responseObject = _ABSENT
-    if level == "Metadata":
-        head.requestObject = _ABSENT
-    return Event(head, memoryview(raw))
+    request = _ABSENT if level == "Metadata" else head.requestObject
+    return Event(replace(head, level=level, requestObject=request, responseObject=_ABSENT), memoryview(raw))
 
 
 def _managed(text: bytes, head: PolicyHead, action: Action) -> tuple[str, ...]:
     """Return the bodies that stay and that may lose managed fields."""
     dropped = _DROPPED[action.level]
     kept = (body for body in BODIES if body not in dropped and (body == _RESPONSE or head.verb != "patch"))
-    return tuple(kept) if len(dropped) < len(BODIES) and (MANAGED_SIGN in text or _has_escaped_letter(text)) else ()
-
-
-def _quickly(text: bytes, head: PolicyHead, level: Level) -> bytes | None:
-    """Return the bytes at Metadata or Request of an event that is laid out as Go does. None for any other."""
-    before = _STARTS.get(head.level)
-    end = text.rfind(_TIMES)
-    if end < 0 or before is None or not text.startswith(before):
-        return None
-    if not _is_plain_end(text[end + _TIMES_BYTES :], level):
-        return None
-    starts = _starts_of_bodies(text, head, end)
-    if starts is None:
-        return None
-    first, second = starts
-    prefix = text[len(before) : first]
-    if _KEY_END in prefix or _has_escaped_letter(prefix):
-        return None
-    rest = prefix if level == "Metadata" else text[len(before) : second]
-    return b"".join((_STARTS[level], rest, text[end:]))
-
-
-def _starts_of_bodies(text: bytes, head: PolicyHead, end: int) -> tuple[int, int] | None:
-    """Return where the body of the request begins, and that of the response, which ends at ``end``.
-
-    They follow from the lengths of the bodies. They are right only if no member before them has the name of a body, so
-    a caller must look for these names. None if other names are at these places.
-    """
-    second = end
-    if response := len(head.responseObject):
-        second -= response + len(_RESPONSE_KEY)
-        if not text.startswith(_RESPONSE_KEY, second):
-            return None
-    first = second
-    if request := len(head.requestObject):
-        first -= request + len(_REQUEST_KEY)
-        if not text.startswith(_REQUEST_KEY, first):
-            return None
-    return first, second
-
-
-_plain_ends: dict[tuple[bytes, Level], bool] = {}
-
-
-def _is_plain_end(end: bytes, level: Level) -> bool:
-    """Return whether ``end`` is that of an event after its timestamps, and nothing in it must be removed.
-
-    With one pair of braces, the annotations have no objects in them, so the last brace is the event's, and the
-    timestamps are its own. Many events have the same annotations, so what was found is kept.
-    """
-    plain = _plain_ends.get((end, level))
-    if plain is None:
-        plain = end == b"}" or (
-            end.startswith(b',"annotations":{')
-            and end.endswith(b"}}")
-            and end.count(b"{") + end.count(b"}") == len("{}}")
-            and not _has_escaped_letter(end)
-            and not (level == "Metadata" and (PATCH_SIGN in end or b"truncated" in end))
-        )
-        if len(_plain_ends) >= _MAX_KEPT:
-            _plain_ends.clear()
-        if len(end) <= _MAX_KEPT_BYTES:
-            _plain_ends[end, level] = plain
-    return plain
-
-
-def _has_escaped_letter(text: bytes) -> bool:
-    return _BACKSLASH in text and ESCAPED_LETTER.search(text) is not None
+    return tuple(kept) if len(dropped) < len(BODIES) and (MANAGED_SIGN in text or has_escaped_letter(text)) else ()
 
 
 def _by_outline(outline: Outline, level: Level, managed: Collection[str]) -> bytes:
