@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,7 +96,8 @@ def ship(  # noqa: PLR0913 - an argument for each option
             follower = _follower(held, files, limits, observer, at_the_end=start == "end")
             shipper = Shipper(follower, held, delivery, observer, pace)
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: shipper.stop())
+                # In a thread, because the signal may interrupt the event's own methods, which hold its lock.
+                signal.signal(number, lambda *_: threading.Thread(target=shipper.stop).start())
             process.tune()
             shipper.run(once=once)
             follower.close()

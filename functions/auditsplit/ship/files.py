@@ -11,16 +11,24 @@ Rotated files of ``audit.log`` are those of lumberjack, which kube-apiserver use
 from __future__ import annotations
 
 import glob
+import gzip
+import logging
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from blake3 import blake3
-from isal import igzip
+from isal import igzip, isal_zlib
 
 _BLOCK_BYTES = 64 * 1024
 ZIPPED = ".gz"
+
+BROKEN_GZIP = (gzip.BadGzipFile, isal_zlib.IsalError)  # type: ignore[misc]  # the stub has no class
+"""What reading a compressed file raises whose data is damaged."""
+
+_log = logging.getLogger(__name__)
 
 
 class LogFile(NamedTuple):
@@ -49,13 +57,21 @@ class Files:
         """Keep the ``patterns``: paths of logs, in which ``*`` stands for any part of a name."""
         self.patterns = tuple(patterns)
         self._ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]] = {}
+        self._problems: dict[Path, str] = {}
+        self._told: dict[Path, str] = {}
+        self.unreadable = False
+        """Whether the last call of `find` met a file that could not be read. Then not all files are known."""
 
     def folders(self) -> set[Path]:
         """Return the folders of all logs that exist now."""
         return {path.parent for pattern in self.patterns for path in _active(pattern) if path.parent.is_dir()}
 
     def find(self) -> list[LogFile]:
-        """Return the files, oldest first, each log's active file last. A file with two names is returned once."""
+        """Return the files, oldest first, each log's active file last. A file with two names is returned once.
+
+        A file that cannot be read is reported in the log, once.
+        """
+        self._problems, self.unreadable = {}, False
         found: dict[tuple[int, int], LogFile] = {}
         ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]] = {}
         for pattern in self.patterns:
@@ -67,22 +83,57 @@ class Files:
                 if active:
                     found.setdefault(*active)
         self._ids = ids
+        self._report(found.values())
         return list(found.values())
+
+    def _report(self, found: Iterable[LogFile]) -> None:
+        """Log what cannot be read, and logs that do not exist, unless the last call did."""
+        folders = {file.path.parent for file in found}
+        problems = dict(self._problems)
+        for pattern in self.patterns:
+            there = any(_active(pattern)) if glob.has_magic(pattern) else os.path.lexists(pattern)
+            if not there and Path(pattern).parent not in folders:
+                problems[Path(pattern)] = "there is no such file yet. The shipper waits for it"
+        for path, problem in problems.items():
+            if self._told.get(path) != problem:
+                _log.warning("%s: %s", path, problem)
+        self._told = problems
 
     def _file(
         self, path: Path, ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]], *, active: bool
     ) -> tuple[tuple[int, int], LogFile] | None:
-        """Return the file at ``path`` by its device and inode. None if it is gone, or not a regular file."""
+        """Return the file at ``path`` by its device and inode. None if it is gone, or cannot be read."""
         try:
-            with path.open("rb") as opened:
-                status = os.fstat(opened.fileno())
-                key, state = (status.st_dev, status.st_ino), (status.st_size, status.st_mtime_ns)
-                known = self._ids.get(key)
-                found = known[1] if known and known[0] == state else identify(text_of(opened, path).read)
-        except (OSError, EOFError):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):  # opening a FIFO would wait for its writer
+                self._problems[path] = "this is not a regular file, and is left alone"
+                return None
+            known = self._ids.get(_key(status))
+            if known and known[0] == _state(status):
+                found = known[1]
+            else:
+                with path.open("rb") as opened:
+                    status = os.fstat(opened.fileno())
+                    found = identify(text_of(opened, path).read)
+        except (FileNotFoundError, EOFError):
             return None
-        ids[key] = state, found
-        return key, LogFile(path, found, status.st_size, status.st_mtime, status.st_ino, active)
+        except BROKEN_GZIP as error:
+            self._problems[path] = f"the gzip data is broken ({error}). The file is left alone"
+            return None
+        except OSError as error:
+            self._problems[path] = f"{error.strerror}. Its lines are not shipped until it can be read"
+            self.unreadable = True
+            return None
+        ids[_key(status)] = _state(status), found
+        return _key(status), LogFile(path, found, status.st_size, status.st_mtime, status.st_ino, active)
+
+
+def _key(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def identify(read: Callable[[int], bytes]) -> str | None:
