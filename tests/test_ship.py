@@ -750,10 +750,10 @@ def test_many_logs_do_not_need_many_open_files(tmp_path: Path) -> None:
     delivery = Kept()
     held = CheckpointFile(tmp_path / "checkpoint.json")
     follower = Follower(Files([str(tmp_path / "*.log")]), Checkpoint(), Limits(1000, 1000))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with closing(follower):
         Shipper(follower, held, delivery, pace=QUICK).run(once=True)
-        opened = len(os.listdir("/proc/self/fd")) - before
+        opened = len(list(Path("/proc/self/fd").iterdir())) - before
 
     assert sorted(delivery.text.splitlines(keepends=True)) == sorted(map(line, range(300)))
     assert opened <= 70

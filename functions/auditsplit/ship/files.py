@@ -10,12 +10,14 @@ Rotated files of ``audit.log`` are those of lumberjack, which kube-apiserver use
 
 from __future__ import annotations
 
+import bisect
 import glob
 import gzip
+import itertools
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -25,7 +27,7 @@ from isal import igzip, isal_zlib
 _BLOCK_BYTES = 64 * 1024
 ZIPPED = ".gz"
 
-BROKEN_GZIP = (gzip.BadGzipFile, isal_zlib.IsalError)  # type: ignore[misc]  # the stub has no class
+BROKEN_GZIP: tuple[type[Exception], ...] = (gzip.BadGzipFile, cast("type[Exception]", isal_zlib.IsalError))
 """What reading a compressed file raises whose data is damaged."""
 
 _log = logging.getLogger(__name__)
@@ -74,9 +76,13 @@ class Files:
         self._problems, self.unreadable = {}, False
         found: dict[tuple[int, int], LogFile] = {}
         ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]] = {}
+        names: dict[Path, list[str]] = {}
         for pattern in self.patterns:
             for path in _active(pattern):
-                rotated = [keyed for each in _rotated(path) if (keyed := self._file(each, ids, active=False))]
+                if path.parent not in names:
+                    names[path.parent] = self._names(path.parent)
+                others = _rotated(path, names[path.parent])
+                rotated = [keyed for each in others if (keyed := self._file(each, ids, active=False))]
                 rotated.sort(key=lambda keyed: (keyed[1].changed, keyed[1].path))
                 active = self._file(path, ids, active=True)
                 found |= dict(rotated)
@@ -85,6 +91,17 @@ class Files:
         self._ids = ids
         self._report(found.values())
         return list(found.values())
+
+    def _names(self, folder: Path) -> list[str]:
+        """Return the names in ``folder``, sorted."""
+        try:
+            return sorted(each.name for each in folder.iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self._problems[folder] = f"{error.strerror}. Rotated files in it are not found"
+            self.unreadable = True
+            return []
 
     def _report(self, found: Iterable[LogFile]) -> None:
         """Log what cannot be read, and logs that do not exist, unless the last call did."""
@@ -169,14 +186,21 @@ def _active(pattern: str) -> Iterator[Path]:
     yield from (Path(path) for path in sorted(glob.glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
 
 
-def _rotated(path: Path) -> Iterator[Path]:
-    """Yield the rotated files of the log at ``path``. A compressed file counts once its original is gone."""
-    stem, suffix = glob.escape(path.stem), glob.escape(path.suffix)
-    names = {
-        *path.parent.glob(f"{stem}-*{suffix}"),
-        *path.parent.glob(f"{stem}-*{suffix}{ZIPPED}"),
-        *path.parent.glob(f"{glob.escape(path.name)}.*"),
-    }
-    for name in sorted(names):
-        if name.suffix != ZIPPED or name.with_suffix("") not in names:
-            yield name
+def _rotated(path: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield the rotated files of the log at ``path``. A compressed file counts once its original is gone.
+
+    Args:
+        path: The log.
+        names: All names in its folder, sorted.
+    """
+    found = set(_beginning(names, f"{path.name}."))
+    found |= {name for name in _beginning(names, f"{path.stem}-") if name.removesuffix(ZIPPED).endswith(path.suffix)}
+    for name in sorted(found):
+        if not name.endswith(ZIPPED) or name.removesuffix(ZIPPED) not in found:
+            yield path.with_name(name)
+
+
+def _beginning(names: Sequence[str], prefix: str) -> Iterator[str]:
+    """Yield those of the sorted ``names`` that begin with ``prefix``."""
+    start = bisect.bisect_left(names, prefix)
+    return itertools.takewhile(lambda name: name.startswith(prefix), itertools.islice(names, start, None))
