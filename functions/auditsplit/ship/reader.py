@@ -8,6 +8,7 @@ import os
 from auditsplit.ship.files import BROKEN_GZIP, LogFile, identify, text_of
 
 _PIECE_BYTES = 4096
+_NOT_THERE: tuple[type[Exception], ...] = (EOFError, *BROKEN_GZIP)
 _log = logging.getLogger(__name__)
 
 
@@ -110,7 +111,7 @@ class Reader:
         self._next = offset
         try:
             self._text.seek(offset)
-        except (EOFError, *BROKEN_GZIP):  # nothing is there to read, which `_read` finds too
+        except _NOT_THERE:  # nothing is there to read, which `_read` finds too
             self._is_broken = True
 
     def _read(self, size: int) -> bytes:

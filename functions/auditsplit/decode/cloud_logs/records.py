@@ -50,7 +50,7 @@ def decode(document: bytes, kind: type[T]) -> T | None:
         return msgspec.json.decode(document, type=kind)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return msgspec.convert(json.loads(document.decode(errors="surrogateescape")), kind)
