@@ -64,6 +64,11 @@ class Files:
         self.unreadable = False
         """Whether the last call of `find` met a file that could not be read. Then not all files are known."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether the last call of `find` found each log, and could read all files."""
+        return not self._told
+
     def folders(self) -> set[Path]:
         """Return the folders of all logs that exist now."""
         return {path.parent for pattern in self.patterns for path in _active(pattern) if path.parent.is_dir()}

@@ -138,7 +138,7 @@ class Follower:
         """Return the next batch of ``file``. None if it has no undelivered line."""
         file_id = file.id or ""
         position = self.checkpoint.positions.setdefault(file_id, Position(str(file.path)))
-        if file.active and position.offset == file.size:
+        if file.active and not file.zipped and position.offset == file.size:
             self._spare(file_id)
             return None
         reader = None if position.finished else self._reader(file)
