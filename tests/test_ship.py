@@ -168,7 +168,7 @@ def test_a_log_whose_first_line_is_torn_is_not_known_yet(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["audit-2026-11-26T10-00-00.000.log", "audit.log.1", "audit.log.20261126-100000", "audit-x.log"]
+    "name", ["audit-2026-11-26T10-00-00.000.log", "audit.log.1", "audit.log.20261126-100000", "audit.log-20261126"]
 )
 @pytest.mark.parametrize("compressed", [False, True])
 def test_a_rotated_file_is_shipped_to_its_end(tmp_path: Path, name: str, *, compressed: bool) -> None:
@@ -764,3 +764,89 @@ def test_a_wait_that_inotify_refuses_is_a_pause(tmp_path: Path, caplog: pytest.L
     changes.wait([tmp_path / "gone"], threading.Event(), 0.01)
 
     assert "inotify failed" in caplog.text or not importlib.util.find_spec("watchfiles")
+
+
+def test_a_file_that_is_being_compressed_is_no_log(tmp_path: Path) -> None:
+    """The kubelet compresses into such a name. Its bytes are no lines."""
+    bench = Bench(tmp_path)
+    bench.write(line(0))
+    for suffix in (".tmp", ".zst"):
+        aged(bench.log).with_name(f"audit.log.20261126-100000{suffix}").write_bytes(gzip.compress(line(1)) + b"\n")
+
+    assert bench.ship().text == line(0)
+
+
+def test_rotated_files_of_a_link_are_beside_its_target(tmp_path: Path) -> None:
+    """As Docker's are, which /var/log/pods links to."""
+    bench = Bench(tmp_path)
+    target = tmp_path / "data" / "x-json.log"
+    target.parent.mkdir()
+    target.with_name("x-json.log.1").write_bytes(line(0))
+    aged(target.with_name("x-json.log.1"))
+    target.write_bytes(line(1))
+    bench.log.symlink_to(target)
+
+    assert bench.ship().text == line(0) + line(1)
+    assert Files([str(bench.log)]).folders() == {tmp_path, target.parent}
+
+
+def test_a_writer_that_was_not_told_of_the_rotation_loses_nothing(tmp_path: Path) -> None:
+    """It may be quiet for a while, and then go on in the renamed file."""
+    bench = Bench(tmp_path)
+    bench.write(line(0))
+    rotated = bench.rotate()
+    first, second = bench.ship(), bench.ship()
+    with rotated.open("ab") as out:
+        out.write(line(1))
+
+    assert (first.text, second.text) == (line(0), b"")
+    assert bench.ship().text == line(1)
+
+
+def test_a_clock_that_was_set_back_delays_nothing(tmp_path: Path) -> None:
+    """Then a rotated file was written in the future."""
+    bench = Bench(tmp_path)
+    bench.write(line(0), line(1)[:-1])
+    later = time.time() + OLD_S
+    os.utime(bench.rotate(), (later, later))
+
+    assert bench.ship().text == line(0) + line(1)[:-1]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_that_is_rotated_during_a_look_is_not_lost(tmp_path: Path, *, compressed: bool) -> None:
+    """Its folder was listed before it got its new name, which is looked up after that."""
+    bench = Bench(tmp_path)
+    bench.write(line(0), line(1))
+    rotated = bench.rotate() if compressed else bench.log
+    bench.ship()
+    listed = Files._names
+
+    class Racing(Files):
+        raced = False
+
+        def _names(self, folder: Path) -> list[str]:
+            names = listed(self, folder)
+            if not self.raced:
+                self.raced = True
+                rename(rotated)
+                bench.write(line(2))
+            return names
+
+    def rename(path: Path) -> None:
+        if compressed:
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+        else:
+            bench.rotate()
+
+    found = bench.held.read()
+    assert found is not None
+    delivery = Kept()
+    files = Racing([str(bench.log)])
+    with closing(Follower(files, found, Limits(250, 1000), lambda _, size: bench.noted.lost(size))) as follower:
+        bench.shipper(delivery, follower).run(once=True)
+
+    assert files.raced
+    assert delivery.text == line(2)
+    assert bench.noted.lost_bytes == 0

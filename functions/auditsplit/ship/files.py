@@ -5,7 +5,7 @@ renamed, compressed or copied, and a new file in its place is another one.
 
 Rotated files of ``audit.log`` are those of lumberjack, which kube-apiserver uses
 (``audit-2026-11-26T10-00-00.000.log``), and those of logrotate and of the kubelet (``audit.log.1``,
-``0.log.20261126-100000``), each also with ``.gz``.
+``0.log.20261126-100000``, ``audit.log-20261126``), each also with ``.gz``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ ZIPPED = ".gz"
 
 BROKEN_GZIP: tuple[type[Exception], ...] = (gzip.BadGzipFile, cast("type[Exception]", isal_zlib.IsalError))
 """What reading a compressed file raises whose data is damaged."""
+
+_NOT_READ = (".tmp", ".bz2", ".lz4", ".xz", ".zst")
+"""Names that a rotated file has while the kubelet compresses it, or where a program compressed it otherwise."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +74,8 @@ class Files:
 
     def folders(self) -> set[Path]:
         """Return the folders of all logs that exist now."""
-        return {path.parent for pattern in self.patterns for path in _active(pattern) if path.parent.is_dir()}
+        paths = {real for pattern in self.patterns for path in _active(pattern) for real in _places(path)}
+        return {path.parent for path in paths if path.parent.is_dir()}
 
     def find(self) -> list[LogFile]:
         """Return the files, oldest first, each log's active file last. A file with two names is returned once.
@@ -84,9 +88,10 @@ class Files:
         names: dict[Path, list[str]] = {}
         for pattern in self.patterns:
             for path in _active(pattern):
-                if path.parent not in names:
-                    names[path.parent] = self._names(path.parent)
-                others = _rotated(path, names[path.parent])
+                for place in _places(path):
+                    if place.parent not in names:
+                        names[place.parent] = self._names(place.parent)
+                others = {each for place in _places(path) for each in _rotated(place, names[place.parent])}
                 rotated = [keyed for each in others if (keyed := self._file(each, ids, active=False))]
                 rotated.sort(key=lambda keyed: (keyed[1].changed, keyed[1].path))
                 active = self._file(path, ids, active=True)
@@ -191,6 +196,11 @@ def _active(pattern: str) -> Iterator[Path]:
     yield from (Path(path) for path in sorted(glob.glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
 
 
+def _places(path: Path) -> tuple[Path, ...]:
+    """Return the paths beside which rotated files of the log at ``path`` may be. A link's target may have its own."""
+    return (path, path.resolve()) if path.is_symlink() else (path,)
+
+
 def _rotated(path: Path, names: Sequence[str]) -> Iterator[Path]:
     """Yield the rotated files of the log at ``path``. A compressed file counts once its original is gone.
 
@@ -198,9 +208,11 @@ def _rotated(path: Path, names: Sequence[str]) -> Iterator[Path]:
         path: The log.
         names: All names in its folder, sorted.
     """
-    found = set(_beginning(names, f"{path.name}."))
+    found = {*_beginning(names, f"{path.name}."), *_beginning(names, f"{path.name}-")}
     found |= {name for name in _beginning(names, f"{path.stem}-") if name.removesuffix(ZIPPED).endswith(path.suffix)}
     for name in sorted(found):
+        if name.endswith(_NOT_READ):
+            continue
         if not name.endswith(ZIPPED) or name.removesuffix(ZIPPED) not in found:
             yield path.with_name(name)
 

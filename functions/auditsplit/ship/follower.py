@@ -6,7 +6,7 @@ A batch has lines of one file. Its bytes depend on the file and two offsets alon
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,13 +88,23 @@ class Follower:
     def look(self) -> None:
         """Find the files as they are now."""
         self._found = self.files.find()
+        gone = self._gone()
+        if gone:  # one may have been renamed or compressed between the listing of its folder and the look at it
+            self._found = self.files.find()
+            gone &= self._gone()
         for file in self._found:
             if file.id:
                 position = self.checkpoint.positions.setdefault(file.id, Position(str(file.path)))
                 position.path = str(file.path)
                 position.size = max(position.size if file.zipped else file.size, position.offset)
+                if not file.zipped and position.size > position.offset:
+                    position.finished = False  # its writer was not told of the rotation, and goes on
         if not self.files.unreadable:
-            self._forget_others()
+            self._forget(gone)
+
+    def _gone(self) -> set[str]:
+        """Return the ids of the files with a position that were not found, and are not open."""
+        return self.checkpoint.positions.keys() - {file.id for file in self._found} - self._readers.keys()
 
     def sending(self, batch: Batch) -> None:
         """Note that a batch is on its way."""
@@ -174,7 +184,7 @@ class Follower:
 
         A program that was not told of the rotation still writes to the renamed file for a while.
         """
-        if time.time() - file.changed < _TORN_S:
+        if abs(time.time() - file.changed) < _TORN_S:  # a clock that was set back makes it negative
             return b""
         rest = reader.rest(position.offset)
         if not rest:
@@ -212,10 +222,9 @@ class Follower:
         if reader := self._readers.pop(file_id, None):
             reader.close()
 
-    def _forget_others(self) -> None:
-        """Forget the positions in files that are gone and not open. What of them was unread is lost."""
-        keep = {file.id for file in self._found} | self._readers.keys()
-        for file_id in [each for each in self.checkpoint.positions if each not in keep]:
+    def _forget(self, gone: Iterable[str]) -> None:
+        """Forget the positions in files that are gone. What of them was unread is lost."""
+        for file_id in gone:
             if not Path(self.checkpoint.positions[file_id].path).parent.is_dir():
                 continue  # its disk is not mounted yet
             position = self.checkpoint.positions.pop(file_id)
