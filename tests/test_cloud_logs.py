@@ -107,6 +107,44 @@ def test_a_record_of_a_storage_account_gives_its_line() -> None:
     assert cloud_logs.unwrapped(json.dumps(azure_record(LINE)).encode()) == Records([LINE.encode()])
 
 
+@pytest.mark.parametrize(
+    ("properties", "line_of"),
+    [
+        (json.dumps({"log": LINE}), LINE),
+        ({"log": {"kind": "Event", "auditID": "ä"}}, '{"kind":"Event","auditID":"ä"}'),
+        (json.dumps({"log": {"kind": "Event"}}), '{"kind":"Event"}'),
+        ("no JSON", ""),
+        ({"log": 7}, ""),
+        ([], ""),
+    ],
+)
+def test_properties_of_azure_may_have_other_forms(properties: object, line_of: str) -> None:
+    """Some exports have them as a string, or the event as an object. One without an event hides no other."""
+    odd = {"category": "kube-audit", "properties": properties}
+    found = cloud_logs.of_body(json.dumps({"records": [odd, azure_record(LINE)]}).encode())
+
+    assert found is not None
+    assert found.lines == [line_of.encode(), LINE.encode()]
+    assert found.cut == (not line_of)
+
+
+def test_a_hub_may_have_metrics_among_its_records() -> None:
+    """They have neither a category nor properties, and must not hide the audit records beside them."""
+    metric = {"count": 4, "metricName": "node_cpu", "resourceId": "/SUBSCRIPTIONS/1"}
+    found = cloud_logs.of_body(json.dumps({"records": [metric, azure_record(LINE)]}).encode())
+
+    assert found == Records([LINE.encode()], skipped=1)
+
+
+def test_bytes_that_are_not_utf_8_come_out_as_they_are() -> None:
+    """A user can put them into a header."""
+    raw = json.dumps({"records": [azure_record('{"kind":"Event","userAgent":"@"}')]}).encode().replace(b"@", b"\xff")
+    found = cloud_logs.of_body(raw)
+
+    assert found is not None
+    assert found.lines == [b'{"kind":"Event","userAgent":"\xff"}']
+
+
 def test_a_line_that_azure_cut_is_counted() -> None:
     """Azure cuts long lines. What is left is malformed, and is rejected with its bytes."""
     found = cloud_logs.unwrapped(json.dumps(azure_record(LINE[:40])).encode())
@@ -236,6 +274,13 @@ def test_firehose_gets_its_errors_in_its_own_form(headers: dict[str, str], body:
     assert answer.status == status
     assert set(parsed) == {"requestId", "timestamp", "errorMessage"}
     assert parsed["errorMessage"]
+
+
+def test_a_probe_with_a_header_of_firehose_is_no_fault() -> None:
+    """Its answer has no detail."""
+    function = receiver()
+    for path in ("/healthz", "/readyz", "/metrics", "/other"):
+        assert ask(function, b"", headers=FIREHOSE, method="GET", path=path).status in (200, 401, 403, 404, 503)
 
 
 def test_firehose_may_send_only_named_log_groups() -> None:

@@ -292,6 +292,21 @@ def test_rules_are_proposed_for_the_noise_of_components_alone() -> None:
     assert "# Noise: 50 events, 50.0 % of the bytes of the rest." in text
 
 
+@pytest.mark.parametrize("subresource", ["exec", "attach", "portforward", "proxy", "log"])
+def test_no_rule_is_proposed_for_ways_into_pods(subresource: str) -> None:
+    """Over WebSockets they are GETs, so an account that only reads would hide them."""
+    account = "system:serviceaccount:kube-system:tool"
+    into = event(
+        user={"username": account, "groups": ["system:serviceaccounts:kube-system"]},
+        verb="get",
+        level="Metadata",
+        objectRef={"resource": "pods", "subresource": subresource, "namespace": "x", "name": "y"},
+        requestURI=f"/api/v1/namespaces/x/pods/y/{subresource}",
+    )
+
+    assert noise.proposals(seen([into] * 50)) == []
+
+
 def test_init_proposes_rules_from_a_recording(tmp_path: Path) -> None:
     """The result is a policy without findings, in which the noise is not recorded."""
     recording = tmp_path / "list.json"

@@ -118,6 +118,17 @@ def test_misuse_exits_with_2_and_says_what_to_write(tmp_path: Path, arguments: l
     assert "Traceback" not in ran.stderr
 
 
+def test_once_without_the_file_exits_with_1(tmp_path: Path) -> None:
+    """A mistyped path must not look like a log that was shipped."""
+    program = str(Path(sys.executable).with_name("auditsplit"))
+    command = [program, "ship", "--checkpoint", str(tmp_path / "ship.json"), "--once", "none.log"]
+
+    ran = subprocess.run(command, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 1
+    assert "none.log: there is no such file yet" in ran.stderr
+
+
 def test_a_growing_log_gives_the_fluentd_recipes_hourly_files(tmp_path: Path) -> None:
     """The same files as splitting the whole log at once, with the same lines."""
     recorded = (ROOT / "tests" / "data" / "audit.log").read_bytes().splitlines(keepends=True)

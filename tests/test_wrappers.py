@@ -59,7 +59,13 @@ def test_streams_are_apart() -> None:
     """The parts of two streams may alternate."""
     out, err = parts(LOG[0], 200), parts(LOG[1], 300, b"stderr")
 
-    assert unwrapped([out[0], err[0], *out[1:], *err[1:]]) == LOG[:2]
+    assert unwrapped([out[0], err[0], *out[1:], *err[1:]]) == [LOG[0], *(part.rstrip() for part in err)]
+
+
+@pytest.mark.parametrize("text", [cri(LOG[0], b"stderr"), docker(LOG[0].decode() + "\n", "stderr")])
+def test_a_line_of_standard_error_is_never_an_event(text: bytes) -> None:
+    """A message of kube-apiserver's own may repeat what a user sent, after a line feed. That would forge an event."""
+    assert unwrapped([text]) == [text.rstrip(b"\n")]
 
 
 def test_a_line_in_parts_has_the_number_of_its_first_part() -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import click
 from auditsplit import auth
 from auditsplit.apiserver import rules
 from auditsplit.cli.support import findings
-from auditsplit.cli.support.contract import MISUSE, example, reason
+from auditsplit.cli.support.contract import FINDINGS, MISUSE, example, reason
 from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
 from auditsplit.cli.support.quantity import SIZE, TIME, TIME_OR_NONE
 from auditsplit.errors import SinkError
@@ -51,7 +52,7 @@ _log = logging.getLogger(__name__)
     show_default=True,
     help="Where to begin without a checkpoint.",
 )
-@click.option("--once", is_flag=True, help="Ship what is there now, and exit.")
+@click.option("--once", is_flag=True, help="Ship what is there now, and exit. With 1 if a file could not be read.")
 @click.option("--batch-max-size", type=SIZE, default="4MiB", show_default=True, help="The most bytes of a batch.")
 @click.option(
     "--batch-max-wait",
@@ -95,10 +96,13 @@ def ship(  # noqa: PLR0913 - an argument for each option
             follower = _follower(held, files, limits, observer, at_the_end=start == "end")
             shipper = Shipper(follower, held, delivery, observer, pace)
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: shipper.stop())
+                # In a thread, because the signal may interrupt the event's own methods, which hold its lock.
+                signal.signal(number, lambda *_: threading.Thread(target=shipper.stop).start())
             process.tune()
             shipper.run(once=once)
             follower.close()
+            if once and not files.complete:
+                sys.exit(FINDINGS)
     except CheckpointError as error:
         refuse([str(error)])
     except OSError as error:

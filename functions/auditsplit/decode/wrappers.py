@@ -5,13 +5,16 @@ own: CRI (containerd, CRI-O) as ``<time> stdout F <text>``, Docker as ``{"log":"
 divide a long line into parts. CRI marks all parts but the last with ``P``, and Docker ends only the last with a line
 feed.
 
-The text is taken out if it begins like a JSON object. Any other line stays as it is, so that it is rejected whole.
+The text is taken out if it is of standard output and begins like a JSON object. Any other line stays as it is, so that
+it is rejected whole. kube-apiserver's messages go to standard error. They can have text that a user chose, perhaps
+after a line feed, so a line of them is never an event.
 
 Records of managed clouds are wrappers too: see `auditsplit.decode.cloud_logs`.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -22,6 +25,7 @@ from auditsplit.decode import cloud_logs
 
 _CRI = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([FP])(?::[^ ]*+)? (.*)\Z", re.DOTALL)
 _CRI_START = re.compile(rb"\d{4}-\d\d-\d\dT")
+_STDOUT = "stdout"
 _DOCKER_START = b'{"log":"'
 
 
@@ -68,20 +72,24 @@ def unwrap(lines: Iterable[Line], skipped: Callable[[int], None] = lambda _: Non
 
 
 def end_of_whole_lines(text: bytes) -> int:
-    """Return the offset in ``text`` at which no line in parts is open. 0 if there is none.
+    """Return the last offset in ``text`` at which no line in parts is open. 0 if there is none.
 
     Args:
         text: Whole lines of a container's log, or of any other log.
     """
+    return max(ends_of_whole_lines(text), default=0) if is_wrapped(text) else len(text)
+
+
+def ends_of_whole_lines(text: bytes) -> Iterator[int]:
+    """Yield the offsets in ``text`` after a line, at which no line in parts is open."""
     open_parts: set[str] = set()
-    end = at = 0
-    for line in text.splitlines(keepends=True) if is_wrapped(text) else ():
+    at = 0
+    for line in io.BytesIO(text):
         at += len(line)
         if part := _part(Line(0, line)):
             (open_parts.discard if part.last else open_parts.add)(part.stream)
         if not open_parts:
-            end = at
-    return end if is_wrapped(text) else len(text)
+            yield at
 
 
 def is_wrapped(text: bytes) -> bool:
@@ -138,7 +146,8 @@ def _joined(parts: list[_Part]) -> Iterator[Line]:
     Where the end of an earlier line is missing, its parts stand before those of a whole line. They hide no event: the
     line begins at the first part from which on the text is a JSON value.
     """
-    starts = [index for index, part in enumerate(parts) if part.text.lstrip().startswith(b"{")]
+    is_log = parts[0].stream == _STDOUT
+    starts = [index for index, part in enumerate(parts) if is_log and part.text.lstrip().startswith(b"{")]
     if not starts:
         yield from (part.line for part in parts)
         return

@@ -121,12 +121,18 @@ def _groups(policy: Policy) -> Iterator[_Found]:
 
 
 def _subresources(policy: Policy) -> Iterator[_Found]:
-    """Yield rules on a resource alone, where nothing in the policy names one of its subresources."""
+    """Yield rules on a resource alone, where nothing in the policy names one of its subresources.
+
+    A rule of level None is left alone: to match the subresources too would hide more.
+    """
+    silent = tuple(f"rules[{index}]." for index, rule in enumerate(policy.rules) if rule.level == "None")
     named = [pattern for _, group in _group_resources(policy) for pattern in group.resources]
     for path, group in _group_resources(policy):
         for number, pattern in enumerate(group.resources):
             subresources = builtin.RESOURCES.get(group.group, {}).get(pattern, ())
             loud = [each for each in subresources if each not in ("status", "binding", "finalize")]
+            if path.startswith(silent):
+                continue
             if loud and not any(_names_subresource(each, pattern, subresources) for each in named):
                 examples = " or ".join(f"{pattern}/{each}" for each in loud[:3])
                 yield _Found(

@@ -29,6 +29,9 @@ _COMPONENTS = (
 _READS = ("get", "list", "watch")
 _HEARTBEATS = {("coordination.k8s.io", "leases", ""), ("", "events", ""), ("events.k8s.io", "events", "")}
 _STATUS = {("", "nodes", "status"), ("", "pods", "status")}
+_WAYS_IN = ("attach", "exec", "log", "portforward", "proxy")
+"""Subresources that a GET of a WebSocket uses too. They are ways into pods and nodes, not reads of objects."""
+
 _NEVER = ("rbac.authorization.k8s.io", "certificates.k8s.io", "admissionregistration.k8s.io")
 
 
@@ -64,7 +67,8 @@ def _rule(request: Request) -> Rule | None:
     """Return the rule that leaves out such requests. None if they are worth recording."""
     who = _who(request)
     target = (request.api_group, request.resource, request.subresource)
-    if who is None or not request.is_resource or request.api_group in _NEVER:
+    is_way_in = request.subresource.partition("/")[0] in _WAYS_IN
+    if who is None or not request.is_resource or is_way_in or request.api_group in _NEVER:
         return None
     users, groups = who
     resources = (GroupResources(request.api_group, ("/".join(filter(None, target[1:])),)),)

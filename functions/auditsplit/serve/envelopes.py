@@ -38,7 +38,7 @@ def answer(request: Request, response: Response) -> Response:
     """Return ``response`` in the form that Firehose expects. It tries again after any status but 200 and 413."""
     document = {"requestId": request.headers[_REQUEST_ID][:200], "timestamp": int(time.time() * 1000)}
     if response.status != HTTPStatus.OK:
-        document["errorMessage"] = msgspec.json.decode(response.body)["detail"][:4096]
+        document["errorMessage"] = msgspec.json.decode(response.body).get("detail", "not ready")[:4096]
     made = json_response(response.status, document)
     return made._replace(headers={**response.headers, **made.headers})
 

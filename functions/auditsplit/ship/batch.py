@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def batch_of(sending: Sending, path: Path, data: bytes, *, full: bool = True) ->
         return Batch(sending, path, data, full=full)
     skipped: list[int] = []
     texts: list[bytes] = []
-    for line in wrappers.unwrap((Line(0, text) for text in data.splitlines(keepends=True)), skipped.append):
+    for line in wrappers.unwrap((Line(0, text) for text in io.BytesIO(data)), skipped.append):
         if wrappers.is_wrapped(line.text):
             skipped.append(1)
         elif line.text.strip():

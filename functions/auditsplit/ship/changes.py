@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_told: set[str] = set()
 
 POLL_S = 1.0
 """How long to wait at most. A change is seen later than that only where the folder itself is new."""
@@ -30,4 +34,11 @@ def wait(folders: Iterable[Path], stop: threading.Event, timeout_s: float = POLL
         raise_interrupt=False,
         recursive=False,
     )
-    next(changed, None)
+    try:
+        next(changed, None)
+    except (OSError, RuntimeError) as error:  # a folder is gone, or the machine has no more inotify instances
+        reason = str(error)
+        if reason not in _told:
+            _told.add(reason)
+            _log.warning("changes of files are polled, because inotify failed: %s", reason[:200])
+        stop.wait(min(timeout_s, POLL_S / 4))

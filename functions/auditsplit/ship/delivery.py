@@ -22,6 +22,10 @@ from auditsplit.webhook.client import Credentials, Unreachable
 
 _TIMEOUT_S = 30.0  # as kube-apiserver's webhook client
 _PROGRAM_S = 60.0  # for which the credentials of an exec program are used again
+_LONGEST_RETRY_AFTER_S = 300.0
+_SMALL_BYTES = 16 * 1024
+"""A server that refuses a body of this size as too large is set up wrongly. Its events must not all be set aside."""
+
 _USER_AGENT = "auditsplit-ship"
 
 
@@ -101,19 +105,19 @@ class ToFunction:
             ).answer
         except (Unreachable, OSError, ValueError, ssl.SSLError) as error:
             raise NotDelivered(str(error)) from error
-        return self._outcome(answer)
+        return self._outcome(answer, len(body))
 
-    def _outcome(self, answer: Answer) -> Outcome:
+    def _outcome(self, answer: Answer, size: int) -> Outcome:
         receipt = answer.receipt
         if answer.status == HTTPStatus.OK and receipt is not None:
             return Outcome(receipt.events, receipt.rejected, receipt.events if receipt.already_stored else 0)
-        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and size > _SMALL_BYTES:
             raise TooLarge(answer.refusal())
         if answer.status == HTTPStatus.BAD_REQUEST and answer.code == Undecodable.code:
             return Outcome(0, 1)
         if answer.status == HTTPStatus.UNAUTHORIZED:
             self._program = None
-        raise NotDelivered(answer.refusal(), answer.retry_after_s)
+        raise NotDelivered(_reason(answer), min(answer.retry_after_s, _LONGEST_RETRY_AFTER_S))
 
     def _credentials(self) -> Credentials:
         """Return the user's credentials. Those of a program are used for a minute."""
@@ -123,3 +127,12 @@ class ToFunction:
         if self._program is None or time.monotonic() > self._program[0]:
             self._program = time.monotonic() + _PROGRAM_S, credentials.resolve(user, self._folder, _TIMEOUT_S)
         return self._program[1]
+
+
+def _reason(answer: Answer) -> str:
+    """Return why a batch with this answer is not delivered."""
+    if answer.status in range(200, 300):
+        return f"{answer.status}, but without a receipt of auditsplit. Another server answers at this URL"
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return f"413 for less than {_SMALL_BYTES} bytes. Raise the limit of that server, or of the proxy before it"
+    return answer.refusal()

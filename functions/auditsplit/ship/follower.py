@@ -6,7 +6,8 @@ A batch has lines of one file. Its bytes depend on the file and two offsets alon
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from auditsplit.decode import wrappers
@@ -17,6 +18,9 @@ from auditsplit.ship.reader import Reader
 
 _TORN_S = 10.0
 """How long a rotated file must be unchanged before its last line, which has no end, is shipped as it is."""
+
+_MOST_OPEN = 64
+"""How many files that were read to their end stay open."""
 
 
 class Limits(NamedTuple):
@@ -73,14 +77,34 @@ class Follower:
 
         Raises `OSError` if a file cannot be read.
         """
-        self._found = self.files.find()
-        self._forget_others()
+        self.look()
         if self.checkpoint.sending:
             again = self._again(self.checkpoint.sending)
             if again:
                 return again
             self.checkpoint.sending = None
         return next((batch for file in self._candidates() if (batch := self._of(file))), None)
+
+    def look(self) -> None:
+        """Find the files as they are now."""
+        self._found = self.files.find()
+        gone = self._gone()
+        if gone:  # one may have been renamed or compressed between the listing of its folder and the look at it
+            self._found = self.files.find()
+            gone &= self._gone()
+        for file in self._found:
+            if file.id:
+                position = self.checkpoint.positions.setdefault(file.id, Position(str(file.path)))
+                position.path = str(file.path)
+                position.size = max(position.size if file.zipped else file.size, position.offset)
+                if not file.zipped and position.size > position.offset:
+                    position.finished = False  # its writer was not told of the rotation, and goes on
+        if not self.files.unreadable:
+            self._forget(gone)
+
+    def _gone(self) -> set[str]:
+        """Return the ids of the files with a position that were not found, and are not open."""
+        return self.checkpoint.positions.keys() - {file.id for file in self._found} - self._readers.keys()
 
     def sending(self, batch: Batch) -> None:
         """Note that a batch is on its way."""
@@ -100,7 +124,9 @@ class Follower:
         now = time.monotonic()
         for file in self._found:
             position = self.checkpoint.positions.get(file.id or "")
-            behind = 0 if file.zipped else max(0, file.size - (position.offset if position else 0))
+            behind = max(0, file.size - (position.offset if position else 0))
+            if file.zipped and position:  # the size of its text is not known
+                behind = 0 if position.finished else file.size
             since = self._caught_up.setdefault(file.id or "", now)
             if not behind:
                 self._caught_up[file.id or ""] = since = now
@@ -122,7 +148,9 @@ class Follower:
         """Return the next batch of ``file``. None if it has no undelivered line."""
         file_id = file.id or ""
         position = self.checkpoint.positions.setdefault(file_id, Position(str(file.path)))
-        position.path, position.size = str(file.path), max(file.size, position.offset)
+        if file.active and not file.zipped and position.offset == file.size:
+            self._spare(file_id)
+            return None
         reader = None if position.finished else self._reader(file)
         if reader is None:
             return None
@@ -156,7 +184,7 @@ class Follower:
 
         A program that was not told of the rotation still writes to the renamed file for a while.
         """
-        if time.time() - file.changed < _TORN_S:
+        if abs(time.time() - file.changed) < _TORN_S:  # a clock that was set back makes it negative
             return b""
         rest = reader.rest(position.offset)
         if not rest:
@@ -171,8 +199,9 @@ class Follower:
         size = sending.end - sending.start
         if file is None or reader is None or size <= 0:
             return None
-        if size > self._limits.line:
-            return Batch(sending, file.path, reader.exactly(sending.start, sending.start + 1024), too_long=True)
+        begin = reader.exactly(sending.start, sending.start + min(size, self._limits.line + 1))
+        if len(begin) > self._limits.line and b"\n" not in begin:
+            return Batch(sending, file.path, begin[:1024], too_long=True)
         data = reader.exactly(sending.start, sending.end)
         return batch_of(sending, file.path, data) if len(data) == size else None
 
@@ -184,14 +213,20 @@ class Follower:
                 return None
         return self._readers[file.id or ""]
 
+    def _spare(self, file_id: str) -> None:
+        """Close a file that was read to its end, if many are open. Else it stays open, in case it is removed."""
+        if len(self._readers) > _MOST_OPEN:
+            self._close(file_id)
+
     def _close(self, file_id: str) -> None:
         if reader := self._readers.pop(file_id, None):
             reader.close()
 
-    def _forget_others(self) -> None:
-        """Forget the positions in files that are gone and not open. What of them was unread is lost."""
-        keep = {file.id for file in self._found} | self._readers.keys()
-        for file_id in [each for each in self.checkpoint.positions if each not in keep]:
+    def _forget(self, gone: Iterable[str]) -> None:
+        """Forget the positions in files that are gone. What of them was unread is lost."""
+        for file_id in gone:
+            if not Path(self.checkpoint.positions[file_id].path).parent.is_dir():
+                continue  # its disk is not mounted yet
             position = self.checkpoint.positions.pop(file_id)
             self._caught_up.pop(file_id, None)
             if position.size > position.offset and not position.finished:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 
@@ -50,7 +52,7 @@ class Metrics(Observer):
     def delivered(self, batch: Batch, outcome: Outcome) -> None:
         """Count a delivered batch."""
         self._progress = time.monotonic()
-        self._batches.inc()
+        self._batches.inc(bool(batch.body))
         self._events.inc(outcome.events)
         self._duplicates.inc(outcome.duplicates)
         self._rejected.inc(outcome.rejected)
@@ -76,12 +78,15 @@ class Metrics(Observer):
             self._progress = time.monotonic()
         for gauge in (self._lag, self._behind, self._inode):
             gauge.clear()
+        behind: dict[str, float] = {}
         for lag in lags:
             name = str(lag.file.path) if lag.file.active else "rotated"
             self._lag.labels(name).inc(lag.size_bytes)
-            self._behind.labels(name).set(lag.seconds)
+            behind[name] = max(behind.get(name, 0.0), lag.seconds)
             if lag.file.active:
                 self._inode.labels(name).set(lag.file.inode)
+        for name, seconds in behind.items():
+            self._behind.labels(name).set(seconds)
 
     def unready(self) -> str:
         """Return why the shipper is not ready. Empty if it is."""
@@ -109,7 +114,7 @@ def serve(metrics: Metrics, host: str, port: int) -> Callable[[], None]:
         start_response(f"{status.value} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")])
         return [f"{reason or status.phrase}\n".encode()]
 
-    server = make_server(host, port, route, handler_class=_Silent)
+    server = make_server(host, port, route, _ServerV6 if ":" in host else _Server, _Silent)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
 
@@ -119,6 +124,16 @@ def serve(metrics: Metrics, host: str, port: int) -> Callable[[], None]:
         thread.join()
 
     return end
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers each client in a thread of its own, so that a slow one does not delay the kubelet's probes."""
+
+    daemon_threads = True
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Silent(WSGIRequestHandler):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
-from auditsplit.ship.files import LogFile, identify, text_of
+from auditsplit.ship.files import BROKEN_GZIP, LogFile, identify, text_of
+
+_PIECE_BYTES = 4096
+_NOT_THERE: tuple[type[Exception], ...] = (EOFError, *BROKEN_GZIP)
+_log = logging.getLogger(__name__)
 
 
 class Reader:
@@ -18,8 +23,9 @@ class Reader:
         self.file = file
         self._raw = file.path.open("rb")
         self._text = text_of(self._raw, file.path)
-        self._at = 0
+        self._at = self._next = 0  # where the text that was read last begins and ends
         self._rest = b""
+        self._is_broken = False
 
     def close(self) -> None:
         """Close the file."""
@@ -78,9 +84,9 @@ class Reader:
 
     def end_of_line(self, start: int) -> int:
         """Return the offset after the line at ``start``. The end of the file, where that line has no end."""
-        end = start + len(self._from(start))
+        self._from(start)
         self._rest = b""
-        self._text.seek(start)
+        self._seek(start)
         end = start
         while block := self._read(1 << 20):
             found = block.find(b"\n")
@@ -88,7 +94,7 @@ class Reader:
                 end += found + 1
                 break
             end += len(block)
-        self._text.seek(start)
+        self._seek(start)
         return end
 
     def _from(self, start: int) -> bytes:
@@ -96,13 +102,40 @@ class Reader:
         if self._at <= start <= self._at + len(self._rest):
             self._rest = self._rest[start - self._at :]
         else:
-            self._text.seek(start)
+            self._seek(start)
             self._rest = b""
         self._at = start
         return self._rest
 
-    def _read(self, size: int) -> bytes:
+    def _seek(self, offset: int) -> None:
+        self._next = offset
         try:
-            return self._text.read(size)
-        except EOFError:  # a compressed file that is not complete yet
-            return b""
+            self._text.seek(offset)
+        except _NOT_THERE:  # nothing is there to read, which `_read` finds too
+            self._is_broken = True
+
+    def _read(self, size: int) -> bytes:
+        data = self._unzipped(size) if self.file.zipped else self._text.read(size)
+        self._next += len(data)
+        return data
+
+    def _unzipped(self, size: int) -> bytes:
+        """Return up to ``size`` bytes. Where the data ends too early or is broken, all but the last piece before."""
+        pieces: list[bytes] = []
+        while size > 0 and not self._is_broken:
+            try:
+                piece = self._text.read(min(size, _PIECE_BYTES))
+            except EOFError:  # not complete yet. What was decompressed of the piece is lost to this stream
+                self._raw.seek(0)
+                self._text = text_of(self._raw, self.file.path)
+                self._text.seek(self._next + sum(map(len, pieces)))
+                break
+            except BROKEN_GZIP as error:
+                self._is_broken = True
+                _log.error("%s: the gzip data is broken (%s). What comes after it is lost", self.file.path, error)
+                break
+            if not piece:
+                break
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)

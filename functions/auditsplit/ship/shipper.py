@@ -8,6 +8,8 @@ import threading
 import time
 from typing import NamedTuple
 
+from auditsplit.decode import wrappers
+from auditsplit.decode.eventlist import MAX_ITEMS
 from auditsplit.ship import changes
 from auditsplit.ship.batch import Batch, batch_of
 from auditsplit.ship.checkpoint import CheckpointFile, Sending
@@ -101,10 +103,17 @@ class Shipper:
         self._write()
         if batch.too_long:
             self._set_aside(batch, "longer than AUDIT_MAX_BODY_BYTES")
-        elif batch.body and not self._deliver(batch):
-            return  # stopped, or divided: what is on its way stays in the checkpoint
+        elif not batch.body:
+            self._observer.delivered(batch, Outcome(0))
+        elif not self._deliver(batch):
+            return  # stopped: what is on its way stays in the checkpoint
         self._follower.delivered(batch)
         self._unwritten = True
+
+    def _look(self) -> None:
+        """Let the observer see how the lag grows while a batch is not delivered."""
+        self._follower.look()
+        self._observer.looked(list(self._follower.lags()))
 
     def _write(self) -> None:
         self._checkpoint.write(self._follower.checkpoint)
@@ -112,6 +121,8 @@ class Shipper:
 
     def _deliver(self, batch: Batch) -> bool:
         """Deliver ``batch``, however long it takes. Return whether it was delivered before `stop`."""
+        if batch.body.count(b"\n") > MAX_ITEMS:
+            return self._divide(batch, f"more than {MAX_ITEMS} lines")
         pause_s, began = self._pace.first_retry_s, time.monotonic()
         while True:
             try:
@@ -120,6 +131,7 @@ class Shipper:
                 return self._divide(batch, str(error))
             except NotDelivered as error:
                 self._observer.retried()
+                self._look()
                 wait_s = max(error.retry_after_s, pause_s * random.uniform(1, 1 + _JITTER))  # noqa: S311 - no secret
                 _log.warning("not delivered, trying again in %.0f s: %s", wait_s, error)
                 if self._stop.wait(wait_s):
@@ -134,8 +146,8 @@ class Shipper:
         """Deliver the lines of a batch that is too large in halves. Return whether all are delivered."""
         start, end = batch.sending.start, batch.sending.end
         data = self._follower.read(batch.sending, start, end)
-        middle = data.rfind(b"\n", 0, len(data) // 2) + 1 or data.find(b"\n") + 1
-        if middle in (0, len(data)):
+        middle = _middle(data)
+        if not middle:
             self._set_aside(batch, reason)
             return True
         for first, last in ((start, start + middle), (start + middle, end)):
@@ -143,7 +155,7 @@ class Shipper:
             self._follower.sending(half)
             self._write()
             if half.body and not self._deliver(half):
-                return False
+                return False  # the half that is on its way stays in the checkpoint
             self._follower.delivered(half)
         return True
 
@@ -152,6 +164,16 @@ class Shipper:
         kept = set_aside(self._checkpoint.path, line)
         self._observer.set_aside()
         _log.error("a line of %d bytes in %s is set aside in %s: %s", len(line), batch.path, kept, reason)
+
+
+def _middle(data: bytes) -> int:
+    """Return the end of a line near the middle of ``data``. 0 if it is a single line, perhaps in parts."""
+    middle = 0
+    for end in wrappers.ends_of_whole_lines(data):
+        if end >= len(data) or (middle and 2 * end > len(data)):
+            break
+        middle = end
+    return middle
 
 
 def _report(batch: Batch, outcome: Outcome, seconds: float) -> None:

@@ -23,7 +23,7 @@ from auditsplit.webhook.answers import Answer, printable, retry_after_s
 from auditsplit.webhook.tls import context_for
 
 _HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
-_MAX_ANSWER_BYTES = 64 * 1024
+_MAX_ANSWER_BYTES = 256 * 1024  # a receipt names up to 100 malformed items and their places
 
 
 class Unreachable(Exception):

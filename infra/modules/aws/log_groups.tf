@@ -1,7 +1,7 @@
 # The audit logs of EKS clusters. CloudWatch Logs invokes the function without waiting for an answer, and Lambda retries
 # for up to 6 hours. What could not be stored then is in the dead-letter queue: requestPayload in a message is the event.
 locals {
-  log_groups  = toset([for entry in var.log_groups : element(split("=", entry), -1)])
+  log_groups  = toset([for entry in var.log_groups : reverse(split("=", entry))[0]])
   by_log      = length(local.log_groups) > 0
   log_arn     = "arn:${data.aws_partition.current.partition}:logs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:log-group"
   queue_count = local.by_log ? 1 : 0
@@ -11,6 +11,15 @@ locals {
     Effect   = "Allow"
     Action   = ["sqs:SendMessage"]
     Resource = aws_sqs_queue.dead_letters[*].arn
+  }
+
+  # SQS asks for it before it encrypts a message. By itself, the code decrypts nothing.
+  encrypt_dead_letters = {
+    Sid       = "LetSqsEncryptIt"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt"]
+    Resource  = var.kms_key_arn[*]
+    Condition = { StringEquals = { "kms:ViaService" = ["sqs.${data.aws_region.current.name}.amazonaws.com"] } }
   }
 }
 

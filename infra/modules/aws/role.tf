@@ -78,6 +78,7 @@ resource "aws_iam_role_policy" "this" {
       [local.put, local.log],
       [for statement in [local.encrypt] : statement if var.kms_key_arn != null],
       [for statement in [local.dead_letters] : statement if local.by_log],
+      [for statement in [local.encrypt_dead_letters] : statement if local.by_log && var.kms_key_arn != null],
       [for statement in local.network : statement if var.vpc != null],
     )
   })

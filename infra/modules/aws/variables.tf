@@ -62,7 +62,7 @@ variable "tokens" {
   }
 
   validation {
-    condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
+    condition     = length(distinct([for token in var.tokens : reverse(split("=", token))[0]])) == length(var.tokens)
     error_message = "tokens: a hash is listed twice. A token is for one cluster, so make a token for each cluster."
   }
 
@@ -83,7 +83,7 @@ variable "log_groups" {
   }
 
   validation {
-    condition     = length(distinct([for entry in var.log_groups : element(split("=", entry), -1)])) == length(var.log_groups)
+    condition     = length(distinct([for entry in var.log_groups : reverse(split("=", entry))[0]])) == length(var.log_groups)
     error_message = "log_groups: a log group is listed twice."
   }
 }

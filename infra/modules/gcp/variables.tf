@@ -54,7 +54,7 @@ variable "tokens" {
   }
 
   validation {
-    condition     = length(distinct([for token in var.tokens : element(split("=", token), -1)])) == length(var.tokens)
+    condition     = length(distinct([for token in var.tokens : reverse(split("=", token))[0]])) == length(var.tokens)
     error_message = "tokens: a hash is listed twice. A token is for one cluster, so make a token for each cluster."
   }
 }

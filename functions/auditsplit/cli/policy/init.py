@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.recordings import EVENTS, Recordings
 from auditsplit.errors import Undecodable
 from auditsplit.policy import noise_text
-from auditsplit.policy.explanation import explained
+from auditsplit.policy.explanation import Explained, explained
 from auditsplit.policy.load import load
 from auditsplit.policy.noise import proposals
 from auditsplit.policy.profiles import PROFILES, profile
@@ -82,12 +83,16 @@ def _with_proposals(text: str, events: tuple[Path, ...]) -> str:
     if policy is None:
         raise click.ClickException("this profile is not valid. Please report it")
     recordings = Recordings(events)
-    seen = [
-        each
-        for each in explained(recordings.events(), policy)
-        if not isinstance(each, Undecodable) and each.decision.rule == len(policy.rules) - 1
-    ]
-    found = proposals(seen)
+    total_bytes = 0
+
+    def rest() -> Iterator[Explained]:  # one after the other, because a recording may be larger than the memory
+        nonlocal total_bytes
+        for each in explained(recordings.events(), policy):
+            if not isinstance(each, Undecodable) and each.decision.rule == len(policy.rules) - 1:
+                total_bytes += len(each.event.raw) + 1
+                yield each
+
+    found = proposals(rest())
     recordings.report()
     click.echo(f"{len(found)} rules proposed for what the last rule of the profile would record", err=True)
-    return noise_text.inserted(text, found, sum(len(each.event.raw) + 1 for each in seen))
+    return noise_text.inserted(text, found, total_bytes)

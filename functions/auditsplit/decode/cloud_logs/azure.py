@@ -6,7 +6,9 @@ A record is ``{"category":"kube-audit","properties":{"log":…}}``. A storage ac
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import msgspec
 
@@ -18,13 +20,11 @@ CATEGORIES = ("kube-audit", "kube-audit-admin")
 _EVENT_HUBS = re.compile(rb'\s*\{\s*"records"\s*:')
 
 
-class _Properties(msgspec.Struct, gc=False):
-    log: str | None = None
+class _Record(msgspec.Struct):
+    """A record of any log. Metrics, which a hub may have too, have neither field."""
 
-
-class _Record(msgspec.Struct, gc=False):
-    category: str
-    properties: _Properties
+    category: Any = None
+    properties: Any = None
 
 
 class _Records(msgspec.Struct, gc=False):
@@ -45,9 +45,19 @@ def of_event_hubs(body: bytes) -> Records | None:
 def of_record(line: bytes) -> Records | None:
     """Return what a single record holds. None if ``line`` is not one."""
     found = decode(line, _Record)
-    return _of([found]) if found else None
+    return _of([found]) if found and isinstance(found.category, str) and found.properties is not None else None
 
 
 def _of(records: list[_Record]) -> Records:
     audit = [record for record in records if record.category in CATEGORIES]
-    return of_messages((record.properties.log or "" for record in audit), len(records) - len(audit))
+    return of_messages((_message(record.properties) for record in audit), len(records) - len(audit))
+
+
+def _message(properties: Any) -> str:
+    """Return the audit log's line in the ``properties`` of a record. Some exports have them, or the line, otherwise."""
+    if isinstance(properties, str):
+        properties = decode(properties.encode(errors="surrogatepass"), dict)
+    log = properties.get("log") if isinstance(properties, dict) else None
+    if isinstance(log, str):
+        return log
+    return json.dumps(log, separators=(",", ":"), ensure_ascii=False) if isinstance(log, dict) else ""

@@ -50,7 +50,7 @@ def decode(document: bytes, kind: type[T]) -> T | None:
         return msgspec.json.decode(document, type=kind)
     except msgspec.ValidationError:
         return None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return msgspec.convert(json.loads(document.decode(errors="surrogateescape")), kind)
@@ -61,4 +61,12 @@ def decode(document: bytes, kind: type[T]) -> T | None:
 def _lines(messages: Iterable[str]) -> Iterator[bytes]:
     """Yield each message as a line. An audit line has no line feed, so one within a message becomes a space."""
     for message in messages:
-        yield message.encode(errors="surrogatepass").strip().replace(b"\n", b" ")
+        yield _encoded(message).strip().replace(b"\n", b" ")
+
+
+def _encoded(message: str) -> bytes:
+    """Return the bytes of ``message``, also those that are not UTF-8 and lone surrogates that were escaped."""
+    try:
+        return message.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return message.encode(errors="surrogatepass")

@@ -303,6 +303,27 @@ run "a_log_group_names_a_valid_cluster" {
   expect_failures = [var.log_groups]
 }
 
+run "a_key_of_the_dead_letters_can_be_used" {
+  command = plan
+
+  variables {
+    tokens      = []
+    log_groups  = ["/aws/eks/prod/cluster"]
+    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1"
+  }
+
+  assert {
+    condition = jsonencode(local.encrypt_dead_letters) == jsonencode({
+      Sid       = "LetSqsEncryptIt"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = ["arn:aws:kms:eu-central-1:123456789012:key/1"]
+      Condition = { StringEquals = { "kms:ViaService" = ["sqs.eu-central-1.amazonaws.com"] } }
+    })
+    error_message = "Without kms:Decrypt, SQS refuses the dead letters, and they are lost."
+  }
+}
+
 run "every_mistake_is_named" {
   command = plan
 
