@@ -555,9 +555,10 @@ def test_a_fifo_is_left_alone(tmp_path: Path, name: str) -> None:
 
 
 def test_a_log_that_does_not_exist_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A newcomer may have mistyped it."""
-    files = Files([str(tmp_path / "none.log"), str(tmp_path / "none*.txt")])
-    assert (files.find(), files.find()) == ([], [])
+    """A newcomer may have mistyped it, beside a log that exists."""
+    (tmp_path / "audit.log").write_bytes(line(0))
+    files = Files([str(tmp_path / name) for name in ("none.log", "audit.log", "none*.txt")])
+    assert [len(files.find()), len(files.find())] == [1, 1]
 
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path / name}: there is no such file yet. The shipper waits for it" for name in ("none.log", "none*.txt")

@@ -87,20 +87,39 @@ class Files:
         ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]] = {}
         names: dict[Path, list[str]] = {}
         for pattern in self.patterns:
-            for path in _active(pattern):
-                for place in _places(path):
-                    if place.parent not in names:
-                        names[place.parent] = self._names(place.parent)
-                others = {each for place in _places(path) for each in _rotated(place, names[place.parent])}
-                rotated = [keyed for each in others if (keyed := self._file(each, ids, active=False))]
-                rotated.sort(key=lambda keyed: (keyed[1].changed, keyed[1].path))
-                active = self._file(path, ids, active=True)
-                found |= dict(rotated)
-                if active:
-                    found.setdefault(*active)
+            of_pattern = [keyed for path in _active(pattern) for keyed in self._of_log(path, ids, names)]
+            for key, file in of_pattern:
+                if key not in found or not file.active:
+                    found[key] = file
+            if not of_pattern:
+                missing = "there is no such file yet. The shipper waits for it"
+                self._problems.setdefault(Path(pattern), missing)
         self._ids = ids
-        self._report(found.values())
+        self._report()
         return list(found.values())
+
+    def _of_log(
+        self,
+        path: Path,
+        ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]],
+        names: dict[Path, list[str]],
+    ) -> list[tuple[tuple[int, int], LogFile]]:
+        """Return the files of the log at ``path`` with their devices and inodes, the active one last."""
+        for place in _places(path):
+            if place.parent not in names:
+                names[place.parent] = self._names(place.parent)
+        others = {each for place in _places(path) for each in _rotated(place, names[place.parent])}
+        rotated = [keyed for each in others if (keyed := self._file(each, ids, active=False))]
+        rotated.sort(key=lambda keyed: (keyed[1].changed, keyed[1].path))
+        active = self._file(path, ids, active=True)
+        return [*rotated, active] if active else rotated
+
+    def _report(self) -> None:
+        """Log what cannot be read, unless the last call did."""
+        for path, problem in self._problems.items():
+            if self._told.get(path) != problem:
+                _log.warning("%s: %s", path, problem)
+        self._told = self._problems
 
     def _names(self, folder: Path) -> list[str]:
         """Return the names in ``folder``, sorted."""
@@ -112,19 +131,6 @@ class Files:
             self._problems[folder] = f"{error.strerror}. Rotated files in it are not found"
             self.unreadable = True
             return []
-
-    def _report(self, found: Iterable[LogFile]) -> None:
-        """Log what cannot be read, and logs that do not exist, unless the last call did."""
-        folders = {file.path.parent for file in found}
-        problems = dict(self._problems)
-        for pattern in self.patterns:
-            there = any(_active(pattern)) if glob.has_magic(pattern) else os.path.lexists(pattern)
-            if not there and Path(pattern).parent not in folders:
-                problems[Path(pattern)] = "there is no such file yet. The shipper waits for it"
-        for path, problem in problems.items():
-            if self._told.get(path) != problem:
-                _log.warning("%s: %s", path, problem)
-        self._told = problems
 
     def _file(
         self, path: Path, ids: dict[tuple[int, int], tuple[tuple[int, int], str | None]], *, active: bool
