@@ -325,7 +325,7 @@ def test_the_static_pods_patch_adds_to_what_kubeadm_has() -> None:
     assert (after["command"], after["image"]) == (container["command"], container["image"])
     assert "--audit-webhook-mode=batch" in after["args"]
     assert {mount["mountPath"] for mount in after["volumeMounts"]} == {"/etc/kubernetes/pki", "/etc/kubernetes/audit"}
-    assert {volume["name"] for volume in patched["spec"]["volumes"]} == {"k8s-certs", "audit"}
+    assert {volume["name"] for volume in patched["spec"]["volumes"]} == {"k8s-certs", "auditsplit"}
     assert patch(patched, change) == patched
 
 
