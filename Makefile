@@ -60,7 +60,7 @@ wheels: .venv/ready ## prove that every locked package for serving has a wheel f
 	$(BIN)/uv pip install --dry-run --quiet --only-binary :all: --python-platform x86_64-apple-darwin --python-version 3.11 \
 	  --target .cache/wheels --require-hashes $(patsubst %,-r locks/%.lock,$(filter-out azure gcs,$(LOCKS)))
 
-faults: .venv/ready ## the matrix of docs/faults.md, every fault done for real; FAULT=disk takes those with that word
+faults: .venv/ready ## the matrix of docs/proofs/faults.md, every fault done for real; FAULT=disk takes those with that word
 	PYTHONPATH=tests $(BIN)/python -m faults.matrix $(FAULT)
 
 fuzz: .venv/ready .cache/bin/fuzz-judge ## 50,000 bodies through each decode path and Go's encoding/json, figures into docs/proofs/fuzz.md; BODIES=2000 for a quick look
@@ -124,8 +124,8 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
 
-load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/load.md; HOLD=60 for a quick look
-	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/load.md)
+load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/proofs/load.md; HOLD=60 for a quick look
+	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/proofs/load.md)
 
 lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the newest
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --all-extras --universal --python-version 3.11 --generate-hashes \

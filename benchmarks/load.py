@@ -2,7 +2,7 @@
 
 ``tests/e2e/buffered`` is the sender: k8s.io/apiserver's code, with recorded events. The function runs as ``make run``
 runs it, over plain HTTP without a token, with a file store on disk. What it prints is the second half of
-``docs/load.md``; ``--report FILE`` puts it there, below the marker.
+``docs/proofs/load.md``; ``--report FILE`` puts it there, below the marker.
 """
 
 from __future__ import annotations

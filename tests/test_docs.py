@@ -40,7 +40,7 @@ def links(page: Path) -> Iterator[tuple[Path, str]]:
         yield (page.parent / path).resolve() if path else page, fragment
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     """A renamed page or heading takes its links along."""
     broken = [

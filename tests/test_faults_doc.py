@@ -1,4 +1,4 @@
-"""docs/faults.md has a row for each fault that ``make faults`` does, and says when and on what machine it ran."""
+"""docs/proofs/faults.md has a row for each fault of ``make faults``, and says when and on what machine it ran."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faults.matrix import FAULTS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "faults.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "proofs" / "faults.md").read_text()
 _CELLS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("| ")]
 ROWS = _CELLS[2:]  # below the heading and its rule
 

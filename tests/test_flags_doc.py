@@ -1,4 +1,4 @@
-"""docs/apiserver-flags.md and docs/policy.md: their commands work and print what the pages show."""
+"""docs/cluster/flags.md and docs/policy.md: their commands work and print what the pages show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from auditsplit.policy.profiles import PROFILES
 
 DOCS = Path(__file__).parents[1] / "docs"
-FLAGS, POLICY = ((DOCS / name).read_text() for name in ("apiserver-flags.md", "policy.md"))
+FLAGS, POLICY = ((DOCS / name).read_text() for name in ("cluster/flags.md", "policy.md"))
 BLOCKS = [("", ""), *re.findall(r"^```(\w+)\n(.*?)^```$", FLAGS + POLICY, re.MULTILINE | re.DOTALL), ("", "")]
 COMMANDS = [
     (text, then if shows == "text" else None) for (kind, text), (shows, then) in pairwise(BLOCKS) if kind == "sh"

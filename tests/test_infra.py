@@ -1,4 +1,4 @@
-"""infra/, the Dockerfile and docs/deploy.md against the function, without Terraform."""
+"""infra/, the Dockerfile and docs/deploy/index.md against the function, without Terraform."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from auditsplit.telemetry import logs
 
 ROOT = Path(__file__).parents[1]
 MODULES = ROOT / "infra" / "modules"
-DOC = (ROOT / "docs" / "deploy.md").read_text()
+DOC = (ROOT / "docs" / "deploy" / "index.md").read_text()
 MANIFEST = list(yaml.safe_load_all((ROOT / "infra" / "kubernetes" / "auditsplit.yaml").read_text()))
 
 

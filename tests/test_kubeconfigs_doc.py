@@ -1,4 +1,4 @@
-"""docs/kubeconfigs.md: its commands and its list work, and its tables match the program."""
+"""docs/cluster/kubeconfigs.md: its commands and its list work, and its tables match the program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from auditsplit.apiserver.rules import ERROR, RULES
 from auditsplit.cli import main
 from auditsplit.cli.kubeconfig.create import create
 
-DOC = (Path(__file__).parents[1] / "docs" / "kubeconfigs.md").read_text()
+DOC = (Path(__file__).parents[1] / "docs" / "cluster" / "kubeconfigs.md").read_text()
 COMMANDS = re.findall(r"^\.venv/bin/auditsplit (.*)$", DOC, re.MULTILINE)
 
 

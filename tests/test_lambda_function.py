@@ -11,7 +11,7 @@ from auditsplit import auth
 
 ROOT = Path(__file__).parents[1]
 FUNCTIONS = ROOT / "functions"
-PAGE = (ROOT / "docs" / "lambda.md").read_text()
+PAGE = (ROOT / "docs" / "deploy" / "lambda.md").read_text()
 HASH = auth.new_token("prod")[1]
 
 

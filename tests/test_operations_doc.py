@@ -1,4 +1,4 @@
-"""docs/operations.md: its commands run, its alerts are the rules', and its log line has a line's fields."""
+"""docs/operate.md: its commands run, its alerts are the rules', and its log line has a line's fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from auditsplit.errors import AuditsplitError
 from auditsplit.telemetry import logs
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "operate.md").read_text()
 COMMANDS = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""docs/queries.md: its SQL is run, over what the layout makes of a real apiserver's events."""
+"""docs/investigate.md: its SQL is run, over what the layout makes of a real apiserver's events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from auditsplit.sinks.objects import layout
 from auditsplit.sinks.objects.options import layout_of
 
 ROOT = Path(__file__).parents[1]
-DOC = (ROOT / "docs" / "queries.md").read_text()
+DOC = (ROOT / "docs" / "investigate.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", DOC, re.MULTILINE | re.DOTALL))
 DEFINITIONS = [
     ("DuckDB", "duckdb/audit_events.sql"),

@@ -1,4 +1,4 @@
-"""docs/ship.md, docs/managed.md, the unit and the manifest: their commands are run, or at least understood."""
+"""docs/ship.md, docs/cluster/managed.md, the unit and the manifest: their commands are run, or at least understood."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_pages_commands_ship_a_log(tmp_path: Path, number: int) -> None:
 
 def test_a_storage_accounts_file_is_split(tmp_path: Path) -> None:
     """The command of the page on managed clusters."""
-    page = (ROOT / "docs" / "managed.md").read_text()
+    page = (ROOT / "docs" / "cluster" / "managed.md").read_text()
     [command] = re.findall(r"^  ```sh\n  auditsplit (.*?)\n  ```$", page, re.MULTILINE)
     (tmp_path / "PT1H.json").write_text(json.dumps(azure_record(line("alice").decode())) + "\n")
 

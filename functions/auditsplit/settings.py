@@ -64,7 +64,7 @@ NAMES: Mapping[str, Setting] = {
     ),
     "AUDIT_CLUSTER": Setting("the cluster of `POST /` when no token names a cluster", _CLUSTER),
     "AUDIT_LOG_GROUPS": Setting(
-        "the log groups of [EKS clusters](managed.md#eks) that CloudWatch Logs may send, with spaces between "
+        "the log groups of [EKS clusters](cluster/managed.md#eks) that CloudWatch Logs may send, with spaces between "
         "them: `/aws/eks/<cluster>/cluster`, or `<cluster>=<log group>` to choose the cluster's name"
     ),
     "AUDIT_DROP": Setting(
@@ -77,7 +77,7 @@ NAMES: Mapping[str, Setting] = {
     ),
     "AUDIT_MAX_BODY_BYTES": Setting("the largest body in bytes, as sent and decompressed", str(_MAX_BODY_BYTES)),
     "AUDIT_METRICS_TOKEN": Setting(
-        "`sha256:<hash>` of the token with which other machines can read the [metrics](operations.md#metrics)"
+        "`sha256:<hash>` of the token with which other machines can read the [metrics](operate.md#metrics)"
     ),
     "AUDIT_FILE_FSYNC": Setting("the option `fsync` of every [file sink](sinks.md#files)"),
     "AUDIT_FILE_MAXSIZE": Setting("the option `maxsize` of every file sink"),

@@ -140,7 +140,7 @@ CURVES = (
 
 ALERTS = Shown(
     "Alerts that fire",
-    "From infra/prometheus/auditsplit.rules.yaml. docs/operations.md says what to do.",
+    "From infra/prometheus/auditsplit.rules.yaml. docs/operate.md says what to do.",
     "short",
     {"": 'ALERTS{alertstate="firing", alertname=~"Auditsplit.+|ApiserverLosesEvents"}'},
 )

@@ -34,7 +34,7 @@ HELP: Mapping[str, str] = {
     "logger": "the module that wrote the line",
     "message": "the outcome, in words",
     "status": "the HTTP status of the answer",
-    "code": "the outcome as a [code](operations.md#codes), which stays the same over versions",
+    "code": "the outcome as a [code](reference/answers.md#codes), which stays the same over versions",
     "peer": "the sender's address",
     "cluster": "the cluster, empty until the sender is known",
     "batch": "the BLAKE3 hash of the cluster and the body, the same for each retry of a batch",

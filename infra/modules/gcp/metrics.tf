@@ -43,7 +43,7 @@ resource "google_logging_metric" "requests" {
     labels {
       key         = "code"
       value_type  = "STRING"
-      description = "The outcome. docs/operations.md lists the codes."
+      description = "The outcome. docs/operate.md lists the codes."
     }
 
     labels {
