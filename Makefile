@@ -7,6 +7,7 @@ BIN := .venv/bin
 RUN := .venv-run
 SINKS ?=
 DIST ?= dist
+PARALLEL := -n auto --dist loadfile
 RELEASE_PARTS ?= bundle image chart sbom
 EXTRAS := azure elasticsearch gcs s3 ship zstd
 LOCKS := run $(EXTRAS)
@@ -37,11 +38,11 @@ run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.
 	$(RUN)/bin/auditsplit serve --port $(PORT)
 
 quick: .venv/ready ## the tests that start no server, in under a minute
-	$(BIN)/pytest -m "not slow and not servers" --ignore=tests/live $(or $(TESTS),tests)
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not servers" --ignore=tests/live $(or $(TESTS),tests)
 
 test: .venv/ready ## the tests whose servers PyPI has: needs Python and make only
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not servers" $(TESTS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not servers" $(TESTS)
 
 test-servers: .venv/ready servers ## the tests of servers that need Go, Node.js or Java. Run it after make test: the coverage gate counts both
 	$(BIN)/coverage run -m pytest -m servers $(TESTS)
