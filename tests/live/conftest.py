@@ -16,7 +16,8 @@ _FILES = ("test_elastic", "test_fuzz", "test_kibana", "test_policy", "test_prome
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests whose servers and programs Go, Node.js or Java build, so that ``make test`` leaves them out.
 
-    A file is marked whole if nearly all of its tests need such a server or program. A place is named by its test's parameter.
+    A file is marked whole if nearly all of its tests need such a server or program. A place is named by its test's
+    parameter.
     """
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
