@@ -8,6 +8,7 @@ import itertools
 import json
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
