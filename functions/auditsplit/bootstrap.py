@@ -59,7 +59,7 @@ def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:
     for policy in (settings.policy, *(target.options.policy for target in settings.sinks)):
         for warning in policy.warnings:
             _log.warning("audit policy: %s", warning)
-    shared = [transform for transform in (settings.policy, settings.redaction) if transform]
+    shared = [transform for transform in (settings.policy, settings.redaction, settings.truncation) if transform]
     return Ingest(destinations(settings, environ), shared)
 
 

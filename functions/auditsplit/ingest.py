@@ -17,6 +17,7 @@ from auditsplit.event import Batch, Head, PolicyHead
 from auditsplit.policy import Transform
 from auditsplit.policy.applied import AppliedPolicy
 from auditsplit.policy.transforms import Transformed, transform
+from auditsplit.policy.truncation import Truncation
 from auditsplit.receipts import Recent
 from auditsplit.sinks import Remembers, Sink, Written
 from auditsplit.telemetry.figures import Figures
@@ -26,7 +27,7 @@ V = TypeVar("V")
 
 
 NOTHING_WRITTEN = Written(new=False, size_bytes=0)
-"""Of a sink whose events a policy dropped, all of them."""
+"""Of a sink whose events were all dropped, by policies or because they were too large."""
 
 
 class Destination(NamedTuple):
@@ -52,7 +53,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """The answer to a batch: the events that every sink now holds, and the malformed items.
 
     ``omitted`` is the number of events that ``AUDIT_POLICY`` dropped. ``omittedBySink`` has those that a sink's own
-    policy dropped after that. Without such a policy the answer has neither.
+    policy dropped after that. Without such a policy the answer has neither. ``tooLarge`` and ``tooLargeBySink`` are the
+    same for ``AUDIT_TRUNCATE_MAX_EVENT_SIZE`` and a sink's own limit.
     """
 
     cluster: str
@@ -63,6 +65,8 @@ class Receipt(msgspec.Struct, frozen=True):
     """Whether every sink had this very batch before."""
     omitted: int | UnsetType = UNSET
     omittedBySink: dict[str, int] | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
+    tooLarge: int | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
+    tooLargeBySink: dict[str, int] | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
 
     def to_dict(self) -> dict[str, Any]:
         """Return the receipt as the JSON answer has it."""
@@ -84,11 +88,11 @@ class Ingest:
     def __init__(self, destinations: Sequence[Destination], transforms: Sequence[Transform] = ()) -> None:
         """Keep the destinations, and the ``transforms`` that apply to all of them, in their order."""
         self.sinks = tuple(destination.sink for destination in destinations)
+        self._destinations = tuple(destinations)
         self._own_transforms = [destination.transforms for destination in destinations]
         self._transforms = tuple(transforms)
-        self._has_policy = _has_policy(self._transforms)
-        self._have_policies = [_has_policy(each.transforms) for each in destinations]
-        self._heads: type[Head] = PolicyHead if self._has_policy or any(self._have_policies) else Head
+        every = [*self._transforms, *(each for chain in self._own_transforms for each in chain)]
+        self._heads: type[Head] = PolicyHead if _has(AppliedPolicy, every) else Head
         self._remembering = [sink for sink in self.sinks if isinstance(sink, Remembers)]
         self._receipts: Recent[_Known] = Recent()
 
@@ -130,7 +134,7 @@ class Ingest:
         with figures.phase("transform"):
             transformed = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
         figures.decoded(transformed.batch)
-        self._note_omitted(transformed, figures)
+        self._note_dropped(transformed, figures)
         _expect_sender(deadline, "writing")
         receipt = self._deliver(transformed, body, deadline, figures)
         if not receipt.rejected:
@@ -147,15 +151,18 @@ class Ingest:
         figures.batch, figures.events, figures.duplicate = batch_id, known.receipt.events, True
         figures.users, figures.truncated = known.users, known.truncated
         figures.omitted, figures.omitted_by_sink = known.receipt.omitted or 0, known.receipt.omittedBySink or {}
+        figures.too_large, figures.too_large_by_sink = known.receipt.tooLarge or 0, known.receipt.tooLargeBySink or {}
         return msgspec.structs.replace(known.receipt, alreadyStored=True)
 
-    def _note_omitted(self, transformed: Transformed, figures: Figures) -> None:
-        """Note how many events the policies dropped."""
-        figures.omitted = transformed.omitted
-        events = len(transformed.batch.events)
-        for sink, own, has_policy in zip(self.sinks, transformed.of_sinks, self._have_policies, strict=True):
-            if has_policy:
-                figures.omitted_by_sink[sink.name] = events - len(own.events)
+    def _note_dropped(self, transformed: Transformed, figures: Figures) -> None:
+        """Note how many events the policies and the limits dropped."""
+        figures.omitted, figures.too_large = transformed.dropped
+        for destination, dropped in zip(self._destinations, transformed.dropped_by_sinks, strict=True):
+            name, transforms = destination.sink.name, destination.transforms
+            if _has(AppliedPolicy, transforms):
+                figures.omitted_by_sink[name] = dropped.omitted
+            if _has(Truncation, transforms):
+                figures.too_large_by_sink[name] = dropped.too_large
 
     def _deliver(self, transformed: Transformed, body: bytes, deadline: Deadline, figures: Figures) -> Receipt:
         """Return the receipt of a batch once every sink holds its own events, and the malformed items."""
@@ -166,8 +173,8 @@ class Ingest:
 
         def deliver(sink: Sink, own: Batch) -> tuple[Written, list[str]]:
             _expect_time(deadline, f"writing to {sink.name}")
-            omitted = not own.events and bool(figures.omitted or batch.events)
-            written = NOTHING_WRITTEN if omitted else sink.write(own, deadline)
+            all_dropped = not own.events and bool(figures.omitted or figures.too_large or batch.events)
+            written = NOTHING_WRITTEN if all_dropped else sink.write(own, deadline)
             figures.wrote(sink.name, written.size_bytes)
             return written, [_reject(sink, cluster, *each, deadline) for each in bad]
 
@@ -181,8 +188,10 @@ class Ingest:
             len(batch.events),
             _rejected(batch, places),
             alreadyStored=figures.duplicate,
-            omitted=figures.omitted if self._has_policy else UNSET,
+            omitted=figures.omitted if _has(AppliedPolicy, self._transforms) else UNSET,
             omittedBySink=figures.omitted_by_sink or UNSET,
+            tooLarge=figures.too_large if _has(Truncation, self._transforms) else UNSET,
+            tooLargeBySink=figures.too_large_by_sink or UNSET,
         )
 
     def reject(
@@ -211,8 +220,8 @@ class Ingest:
         return results
 
 
-def _has_policy(transforms: Sequence[Transform]) -> bool:
-    return any(isinstance(each, AppliedPolicy) for each in transforms)
+def _has(kind: type[Transform], transforms: Sequence[Transform]) -> bool:
+    return any(isinstance(each, kind) for each in transforms)
 
 
 def _expect_sender(deadline: Deadline, before: str) -> None:
