@@ -8,9 +8,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from auditsplit.apiserver.kubeconfig import credentials
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
-from auditsplit.apiserver.probe import endpoint_of
 from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode.batch import Form
 from auditsplit.errors import Busy, SinkError, Undecodable
@@ -19,6 +16,8 @@ from auditsplit.telemetry.figures import Figures
 from auditsplit.webhook import client
 from auditsplit.webhook.answers import Answer
 from auditsplit.webhook.client import Credentials, Unreachable
+from auditsplit.webhook.kubeconfig import credentials
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 
 _TIMEOUT_S = 30.0  # as kube-apiserver's webhook client
 _PROGRAM_S = 60.0  # for which the credentials of an exec program are used again
@@ -94,7 +93,7 @@ class ToFunction:
     def deliver(self, body: bytes) -> Outcome:
         """Post the lines; see `Delivery`. A redirect is not followed."""
         try:
-            endpoint = endpoint_of(self._document.cluster, self._folder)
+            endpoint = credentials.endpoint_of(self._document.cluster, self._folder)
             answer = client.post(
                 endpoint,
                 self._credentials(),

@@ -12,9 +12,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from auditsplit.apiserver.kubeconfig import files
-from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION, Exec, User, Variable
-from auditsplit.webhook.client import Credentials
+from auditsplit.webhook.client import Credentials, Endpoint
+from auditsplit.webhook.kubeconfig import files
+from auditsplit.webhook.kubeconfig.schema import EXEC_API_VERSION, Cluster, Exec, User, Variable
 
 _EXEC_INFO = "KUBERNETES_EXEC_INFO"
 
@@ -74,6 +74,17 @@ def resolve(user: User, folder: Path, timeout_s: float) -> Credentials:
         password=user.password,
         certificate_pem=_pem(user.client_certificate_data, user.client_certificate, folder),
         key_pem=_pem(user.client_key_data, user.client_key, folder),
+    )
+
+
+def endpoint_of(cluster: Cluster, folder: Path) -> Endpoint:
+    """Return where the kubeconfig's ``cluster`` is posted to. ``ValueError`` if its CAs cannot be read."""
+    return Endpoint(
+        url=cluster.server,
+        ca_pem=ca_pem(cluster.certificate_authority_data, cluster.certificate_authority, folder),
+        tls_server_name=cluster.tls_server_name,
+        insecure_skip_tls_verify=cluster.insecure_skip_tls_verify,
+        proxy_url=cluster.proxy_url,
     )
 
 
