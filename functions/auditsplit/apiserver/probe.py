@@ -6,7 +6,8 @@ from pathlib import Path
 
 from auditsplit.webhook import client
 from auditsplit.webhook.answers import Answer
-from auditsplit.webhook.client import NotTrusted, Reply, TimedOut, TlsFailed, Unreachable
+from auditsplit.webhook.client import Reply
+from auditsplit.webhook.failures import NotTrusted, TimedOut, TlsFailed, Unreachable
 from auditsplit.webhook.kubeconfig import credentials
 from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 from auditsplit.webhook.rules.subject import ERROR, WARNING, Finding

@@ -9,48 +9,22 @@ from __future__ import annotations
 
 import base64
 import posixpath
-import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import (
-    HTTPError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ProxyError,
-    SSLError,
-)
-from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
-from auditsplit.webhook.answers import Answer, printable, retry_after_s
+from auditsplit.webhook.answers import Answer, retry_after_s
 from auditsplit.webhook.connections import HttpPool, HttpsPool, Watch
+from auditsplit.webhook.failures import Stale, Unreachable, failures
 from auditsplit.webhook.tls import context_for
 
 _HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
 _CONNECTIONS = 16  # that are kept for other requests
 _MAX_ANSWER_BYTES = 256 * 1024  # a receipt names up to 100 malformed items and their places
-
-
-class Unreachable(Exception):
-    """No answer came. The message says why."""
-
-
-class NotTrusted(Unreachable):
-    """The server's certificate, or its name, is not trusted."""
-
-
-class TlsFailed(Unreachable):
-    """TLS failed for another reason."""
-
-
-class TimedOut(Unreachable):
-    """No complete answer came in time."""
 
 
 class Endpoint(NamedTuple):
@@ -134,7 +108,7 @@ class Client:
         more = {**self._headers, "Content-Type": content_type, **headers}
         try:
             return self._exchange(body, more, timeout_s)
-        except _Stale as error:  # the server had closed the kept connection
+        except Stale as error:  # the server had closed the kept connection
             return self._exchange(body, more, timeout_s - error.after_s)
 
     def close(self) -> None:
@@ -142,7 +116,7 @@ class Client:
         self._pool.close()
 
     def _exchange(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
-        with Watch(timeout_s) as watch, _failures(self._url, watch):
+        with Watch(timeout_s) as watch, failures(self._url, watch):
             response = self._pool.urlopen(
                 "POST",
                 self._target,
@@ -219,44 +193,6 @@ def _pool(endpoint: Endpoint, url: SplitResult, credentials: Credentials) -> HTT
         manager = urllib3.PoolManager(maxsize=_CONNECTIONS)
     manager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
     return manager.connection_from_host(url.hostname, url.port, url.scheme, tls)
-
-
-class _Stale(Exception):
-    """A kept connection turned out to be closed, after some seconds."""
-
-    def __init__(self, after_s: float) -> None:
-        super().__init__()
-        self.after_s = after_s
-
-
-@contextmanager
-def _failures(url: SplitResult, watch: Watch) -> Iterator[None]:
-    """Turn every error that prevents an answer into `Unreachable`."""
-    try:
-        yield
-    except (HTTPError, OSError) as error:
-        if watch.is_over or (isinstance(error, HTTPTimeoutError) and not isinstance(error, NewConnectionError)):
-            raise TimedOut(f"no answer within {watch.timeout_s:g} s") from error
-        if watch.is_reused and isinstance(error, ProtocolError):
-            raise _Stale(watch.elapsed_s()) from error
-        raise _explained(error, url) from error
-
-
-def _explained(error: Exception, url: SplitResult) -> Unreachable:
-    """Return the reason why no answer came, by the error beneath urllib3's."""
-    inner = error.original_error if isinstance(error, ProxyError) else error
-    if isinstance(inner, NameResolutionError):
-        return Unreachable(f"the name {url.hostname} does not resolve here ({_strerror(inner.__cause__)})")
-    beneath = inner.__cause__ if isinstance(inner, NewConnectionError) else next(iter(reversed(inner.args)), inner)
-    if isinstance(inner, SSLError):
-        if isinstance(beneath, ssl.SSLCertVerificationError):
-            return NotTrusted(f"TLS: the server's certificate is not trusted: {beneath.verify_message}")
-        return TlsFailed(f"TLS: {getattr(beneath, 'reason', None) or beneath}")
-    return Unreachable(f"{printable(_strerror(beneath) or type(inner).__name__)}, at {url.netloc}")
-
-
-def _strerror(error: object) -> str:
-    return getattr(error, "strerror", None) or str(error or "")
 
 
 def _authorization(credentials: Credentials) -> dict[str, str]:

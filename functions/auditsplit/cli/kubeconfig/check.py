@@ -14,7 +14,7 @@ from auditsplit.cli.support.contract import FINDINGS, example, output_option, pr
 from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import FiniteRange
 from auditsplit.webhook import rules
-from auditsplit.webhook.client import Unreachable
+from auditsplit.webhook.failures import Unreachable
 from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 
 

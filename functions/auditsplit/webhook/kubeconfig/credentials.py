@@ -64,12 +64,10 @@ def resolve(user: User, folder: Path, timeout_s: float) -> Credentials:
         ValueError: A file cannot be read, or the program fails. The message names the file, or the program with the
             end of its standard error. It holds no token of the kubeconfig.
     """
-    if user.token_file:
-        return Credentials(token=_read(user.token_file, folder).decode("latin-1").strip())
-    if user.exec and not (user.token or user.username or user.has_certificate):
+    if user.exec and not (user.token_file or user.token or user.username or user.has_certificate):
         return _run(user.exec, folder, timeout_s)
     return Credentials(
-        token=user.token,
+        token=_read(user.token_file, folder).decode("latin-1").strip() if user.token_file else user.token,
         username=user.username,
         password=user.password,
         certificate_pem=_pem(user.client_certificate_data, user.client_certificate, folder),
