@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from auditsplit.event import Event, Head, Origin
 from auditsplit.routing.fields import EXTRA, FIELDS, Field, WhichUser, field
 
-RESERVED = ("_rejected", ".auditsplit")
+RESERVED = ("_rejected", "_joined", ".auditsplit")
 """The sinks' own places. No key begins with them."""
 
 MAX_SEGMENT_BYTES = 225
@@ -123,7 +123,7 @@ def _mistakes(text: str) -> Iterable[str]:
             known = " ".join(f"{{{known}}}" for known in (*FIELDS, f"{EXTRA}KEY"))
             yield f"{text!r}: {{{name}}} is not a field. Fields are {known}"
     if text.startswith((".", "_")):
-        yield f"{text!r}: {' and '.join(RESERVED)} are the sinks' own. Begin with another character than . and _"
+        yield f"{text!r}: {', '.join(RESERVED)} are the sinks' own. Begin with another character than . and _"
     for segment in _SLASH.split(text):
         yield from _segment_mistakes(segment)
 
