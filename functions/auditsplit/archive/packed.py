@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
-from auditsplit.decode import compression
-from auditsplit.errors import Undecodable
+from auditsplit.decode import compression, zstd
 
 
 @contextlib.contextmanager
@@ -17,22 +16,6 @@ def opened(stream: BinaryIO, name: str) -> Iterator[BinaryIO]:
         with compression.gzip_errors():
             yield compression.unzipped(stream)
     elif name.endswith(".zst"):
-        with _unframed(stream) as lines:
-            yield lines
+        yield zstd.decompressed(stream)
     else:
         yield stream
-
-
-@contextlib.contextmanager
-def _unframed(stream: BinaryIO) -> Iterator[BinaryIO]:
-    try:
-        import zstandard  # noqa: PLC0415 - the package of an extra
-    except ModuleNotFoundError as error:
-        raise Undecodable(
-            "the data is compressed with zstd, which requires the package zstandard. Install auditsplit with the extra "
-            "'zstd'"
-        ) from error
-    try:
-        yield cast("BinaryIO", zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
-    except zstandard.ZstdError as error:
-        raise Undecodable(f"the zstd data is broken: {error}") from error

@@ -74,4 +74,4 @@ def _compact(target: Target[ObjectOptions], older_than: timedelta, max_bytes: in
 def _report(counts: Counter[str]) -> str:
     if counts["locked"]:
         return "left alone, because the bucket locks its objects"
-    return f"{counts['hours']} hours are one object each now, and {counts['deleted']} objects were deleted"
+    return f"{counts['hours']} places and hours became one object each, {counts['deleted']} objects were deleted"
