@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 from collections import Counter
@@ -27,6 +28,7 @@ from auditsplit.archive.reader import Everything
 from auditsplit.archive.stores import Store
 from auditsplit.decode import batch as batches
 from auditsplit.event import Batch
+from auditsplit.sinks import Sink
 from auditsplit.sinks.objects.options import ObjectOptions
 from auditsplit.sinks.options import Target
 
@@ -41,7 +43,7 @@ def place(request: pytest.FixtureRequest) -> ObjectPlace:
     """Return a place on S3 with some batches of alice within an hour."""
     place = s3_place(request)
     for number in range(BATCHES):
-        write(place.sink(), batch_of(number))
+        write(sink_of(place), batch_of(number))
     return place
 
 
@@ -52,6 +54,13 @@ def batch_of(number: int, *users: str) -> Batch:
     return batches.read(eventlist(items), "default")
 
 
+@functools.cache
+def sink_of(place: ObjectPlace) -> Sink:
+    """Return the sink of a place. A client of its own for each write would take most of the time."""
+    return place.sink()
+
+
+@functools.cache
 def store_of(place: ObjectPlace) -> Store:
     """Return the store of a place."""
     return stores.open_store(_target(place), os.environ)
@@ -110,7 +119,7 @@ def again(place: ObjectPlace) -> Counter[bytes]:
     for key in list(place.raw()):
         store.delete(place.prefix + key)
     for number in range(BATCHES):
-        write(place.sink(), batch_of(number))
+        write(sink_of(place), batch_of(number))
     return read(place)
 
 
@@ -160,16 +169,16 @@ def test_two_runs_at_once_make_one_object(place: ObjectPlace) -> None:
 
 def test_late_objects_join_at_the_next_run(place: ObjectPlace) -> None:
     """A batch of the hour that comes between any two steps, with another run after it."""
-    write(place.sink(), batch_of(BATCHES))
+    write(sink_of(place), batch_of(BATCHES))
     expected = read(place)
     again(place)
 
     def arrive() -> None:
-        write(place.sink(), batch_of(BATCHES))
+        write(sink_of(place), batch_of(BATCHES))
         compacted(place)
 
     for _ in interrupted(place, lambda store: compacted(place, store), arrive):
-        write(place.sink(), batch_of(BATCHES))
+        write(sink_of(place), batch_of(BATCHES))
         assert read(place) == expected
         expect_whole(place, expected)
         again(place)
@@ -191,7 +200,7 @@ def test_a_reader_in_the_middle_reads_each_line_once(place: ObjectPlace) -> None
 
     def run() -> None:
         compacted(place)
-        write(place.sink(), batch_of(0))
+        write(sink_of(place), batch_of(0))
         compacted(place)
 
     found: list[Counter[bytes]] = []
@@ -205,7 +214,7 @@ def test_a_reader_follows_an_object_that_was_joined_anew(place: ObjectPlace) -> 
     compacted(place)
     expected = read(place)
     sources = list(ObjectReader("place", store_of(place), _target(place)).sources(Everything()))
-    write(place.sink(), batch_of(BATCHES))
+    write(sink_of(place), batch_of(BATCHES))
     compacted(place)
 
     found: Counter[bytes] = Counter()
@@ -271,7 +280,7 @@ def test_other_packings_are_joined_too(compress: str, request: pytest.FixtureReq
     """Plain lines and zstd frames."""
     place = s3_place(request, compress=compress)
     for number in range(BATCHES):
-        write(place.sink(), batch_of(number))
+        write(sink_of(place), batch_of(number))
     expected = read(place)
 
     compacted(place)
@@ -286,7 +295,7 @@ def test_each_store_is_compacted(scheme: str, request: pytest.FixtureRequest) ->
     """On each store's own server."""
     place = PLACES[scheme](request)
     for number in range(BATCHES):
-        write(place.sink(), batch_of(number))
+        write(sink_of(place), batch_of(number))
     expected = read(place)
 
     assert not store_of(place).is_locked()
@@ -352,12 +361,12 @@ def data_keys(place: ObjectPlace) -> list[str]:
 def write_bobs(place: ObjectPlace) -> None:
     """Write batches of bob too."""
     for number in range(BATCHES):
-        write(place.sink(), batch_of(number, "bob"))
+        write(sink_of(place), batch_of(number, "bob"))
 
 
 def retry(place: ObjectPlace) -> None:
     """Send the first batch again, to another process."""
-    write(place.sink(), batch_of(0))
+    write(sink_of(place), batch_of(0))
 
 
 def _run(place: ObjectPlace) -> None:

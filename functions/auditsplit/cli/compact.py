@@ -64,7 +64,7 @@ def _compact(target: Target[ObjectOptions], older_than: timedelta, max_bytes: in
     counts: Counter[str] = Counter()
     hours = Hours(store, layout_of(target).prefix)
     for outcome in compacted(hours, older_than, max_bytes, at_once, datetime.now(UTC)):
-        counts.update(hours=bool(outcome.deleted), parts=outcome.parts, deleted=outcome.deleted)
+        counts.update(hours=int(outcome.deleted > 0), parts=outcome.parts, deleted=outcome.deleted)
         if outcome.problem:
             counts["problems"] += 1
             click.echo(f"error: {outcome.hour.place}, hour {outcome.hour.hour}: {outcome.problem}", err=True)
