@@ -292,10 +292,11 @@ def overload_table(phases: Sequence[tuple[float, float]], run: Run) -> Iterator[
     took = run.answer["seconds"]
     yield (
         f"{run.offered:,} events were offered. The sender dropped or gave up {run.lost():,}. {run.stored:,} were "
-        f"stored once, {max(0, run.missing()):,} missing, {max(0, -run.missing()):,} stored though given up, {run.twice:,} "
-        f"twice. The last batch was done {took - sum(seconds for seconds, _ in phases):.0f} s after the load's end. At "
-        f"the peak {run.answer['most_open']:,} requests were open, the worker's RSS was {run.rss_bytes // _MIB:,} MiB, "
-        f"and the sender's {run.sender_rss_bytes // _MIB:,} MiB. The function kept {run.cpu_s / took:.2f} cores busy."
+        f"stored once, {max(0, run.missing()):,} missing, {max(0, -run.missing()):,} stored though given up, "
+        f"{run.twice:,} twice. The last batch was done {took - sum(seconds for seconds, _ in phases):.0f} s after the "
+        f"load's end. At the peak {run.answer['most_open']:,} requests were open, the worker's RSS was "
+        f"{run.rss_bytes // _MIB:,} MiB, and the sender's {run.sender_rss_bytes // _MIB:,} MiB. The function kept "
+        f"{run.cpu_s / took:.2f} cores busy."
     )
 
 
