@@ -200,7 +200,7 @@ class Ingest:
         """Write a malformed ``body`` to every sink; return the ``error`` with the places in its words."""
         digest = batches.digest(body, cluster)
         places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
-        return Undecodable(f"{eventlist.explain(error)}; it is written to {', '.join(places)}", error.position)
+        return Undecodable(f"{eventlist.explain(error)}. It is written to {', '.join(places)}", error.position)
 
     def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
         """Return what ``act`` returns for each sink and its value. `SinkError` once all were tried and any failed."""
@@ -244,5 +244,7 @@ def _rejected(batch: Batch, places: list[list[str]]) -> list[Rejected]:
     """Return the receipt's entries; ``places`` has those of each bad item, and of the body where there are more."""
     entries = [Rejected(item.index, item.reason, kept) for item, kept in zip(batch.bad, places, strict=False)]
     if batch.more_bad:
-        entries.append(Rejected(None, "more items are malformed; the whole body is kept", places[-1], batch.more_bad))
+        entries.append(
+            Rejected(None, "more items are malformed, so the whole body is stored", places[-1], batch.more_bad)
+        )
     return entries
