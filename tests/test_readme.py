@@ -53,7 +53,9 @@ def test_the_first_screen_is_what_happens(checkout: Checkout) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS[4:])
 def test_every_other_command_succeeds(checkout: Checkout, command: str) -> None:
-    """What the README shows can be typed."""
+    """What the README shows can be typed, after the list was posted."""
+    checkout.run(COMMANDS[2])
+
     assert checkout.run(command) is not None
 
 
