@@ -91,7 +91,7 @@ def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destina
         opened.append(Destination(sink, target.options.transforms))
     if mistakes:
         raise SettingsError(*mistakes)
-    return opened
+    return sorted(opened, key=lambda destination: not destination.sink.required)  # those that may be slow go last
 
 
 def _mixed(target: Target[Options], clusters: list[str]) -> Iterator[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
@@ -18,7 +18,7 @@ from auditsplit.policy import Transform
 from auditsplit.policy.applied import AppliedPolicy
 from auditsplit.policy.transforms import Transformed, transform
 from auditsplit.policy.truncation import Truncation
-from auditsplit.receipts import Recent
+from auditsplit.receipts import Receipt, Recent, Rejected
 from auditsplit.sinks import Remembers, Sink, Written
 from auditsplit.telemetry.figures import Figures
 
@@ -35,43 +35,6 @@ class Destination(NamedTuple):
 
     sink: Sink
     transforms: Sequence[Transform] = ()
-
-
-class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A malformed item: its index, why it is malformed, and where each sink has it.
-
-    ``index`` is None where the entry stands for several ``items``.
-    """
-
-    index: int | None
-    reason: str
-    kept: list[str]
-    items: int = 1
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """The answer to a batch: the events that every sink now holds, and the malformed items.
-
-    ``omitted`` is the number of events that ``AUDIT_POLICY`` dropped. ``omittedBySink`` has those that a sink's own
-    policy dropped after that. Without such a policy the answer has neither. ``tooLarge`` and ``tooLargeBySink`` are the
-    same for ``AUDIT_TRUNCATE_MAX_EVENT_SIZE`` and a sink's own limit.
-    """
-
-    cluster: str
-    batch: str
-    events: int
-    rejected: list[Rejected]
-    alreadyStored: bool  # noqa: N815 - the JSON answer's name
-    """Whether every sink had this very batch before."""
-    omitted: int | UnsetType = UNSET
-    omittedBySink: dict[str, int] | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
-    tooLarge: int | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
-    tooLargeBySink: dict[str, int] | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the receipt as the JSON answer has it."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
 
 
 class _Known(NamedTuple):
@@ -137,7 +100,7 @@ class Ingest:
         self._note_dropped(transformed, figures)
         _expect_sender(deadline, "writing")
         receipt = self._deliver(transformed, body, deadline, figures)
-        if not receipt.rejected:
+        if not receipt.rejected and not receipt.undelivered:
             self._receipts.add((batch_id, form), _Known(receipt, figures.users, figures.truncated))
         return receipt
 
@@ -176,10 +139,11 @@ class Ingest:
             all_dropped = not own.events and bool(figures.omitted or figures.too_large or batch.events)
             written = NOTHING_WRITTEN if all_dropped else sink.write(own, deadline)
             figures.wrote(sink.name, written.size_bytes)
+            figures.undelivered.update(written.undelivered)
             return written, [_reject(sink, cluster, *each, deadline) for each in bad]
 
         delivered = self._everywhere(deliver, transformed.of_sinks, figures)
-        places = [list(of_one) for of_one in zip(*[places for _, places in delivered], strict=True)]
+        places = [list(filter(None, of_one)) for of_one in zip(*[places for _, places in delivered], strict=True)]
         writes = [written for written, _ in delivered if written is not NOTHING_WRITTEN]
         figures.duplicate = bool(writes) and not any(written.new for written in writes)
         return Receipt(
@@ -192,6 +156,7 @@ class Ingest:
             omittedBySink=figures.omitted_by_sink or UNSET,
             tooLarge=figures.too_large if _has(Truncation, self._transforms) else UNSET,
             tooLargeBySink=figures.too_large_by_sink or UNSET,
+            undelivered=figures.undelivered or UNSET,
         )
 
     def reject(
@@ -200,7 +165,10 @@ class Ingest:
         """Write a malformed ``body`` to every sink; return the ``error`` with the places in its words."""
         digest = batches.digest(body, cluster)
         places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
-        return Undecodable(f"{eventlist.explain(error)}. It is written to {', '.join(places)}", error.position)
+        kept = ", ".join(filter(None, places))
+        return Undecodable(
+            f"{eventlist.explain(error)}. {f'It is written to {kept}' if kept else 'No sink stores it'}", error.position
+        )
 
     def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
         """Return what ``act`` returns for each sink and its value. `SinkError` once all were tried and any failed."""
@@ -237,7 +205,8 @@ def _expect_time(deadline: Deadline, before: str) -> None:
 
 
 def _reject(sink: Sink, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
-    return f"{sink.name.rstrip('/')}/{sink.reject(cluster, digest, body, deadline)}"
+    place = sink.reject(cluster, digest, body, deadline)
+    return place and f"{sink.name.rstrip('/')}/{place}"
 
 
 def _rejected(batch: Batch, places: list[list[str]]) -> list[Rejected]:

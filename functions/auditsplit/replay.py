@@ -12,7 +12,8 @@ from auditsplit.decode import cloud_logs, compression, layout, wrappers
 from auditsplit.decode.batch import Form
 from auditsplit.decode.wrappers import Line
 from auditsplit.errors import BodyTooLarge, Undecodable
-from auditsplit.ingest import Ingest, Rejected
+from auditsplit.ingest import Ingest
+from auditsplit.receipts import Rejected
 from auditsplit.telemetry.figures import Figures
 
 _PIECE_BYTES = 4 * 1024 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ class Written(NamedTuple):
     """Whether the sink stored anything that it had not stored before."""
     size_bytes: int
     """What the sink was given, in bytes, after compression."""
+    undelivered: Mapping[str, int] = MappingProxyType({})
+    """By sink that is not required: the events that it did not get, and will not get."""
 
 
 class Sink(Protocol):
@@ -32,12 +34,17 @@ class Sink(Protocol):
 
     name: str
     """What logs and answers call it: its URL without options."""
+    required: bool
+    """Whether a batch is acknowledged only once the sink holds it."""
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """Return once the batch's events are durable."""
 
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
-        """Write a malformed body under its ``digest`` and return its location. Writing it twice leaves one copy."""
+        """Write a malformed body under its ``digest`` and return its location. Writing it twice leaves one copy.
+
+        The location is empty if the sink keeps no malformed bodies.
+        """
 
     def recover(self) -> None:
         """Finish what a killed process left unfinished. Called once, at the start."""
@@ -54,13 +61,23 @@ class Remembers(Protocol):
         """Return whether `Sink.write` of the batch would find it stored. False where the sink is not sure."""
 
 
+@runtime_checkable
+class Composed(Protocol):
+    """A sink of other sinks."""
+
+    def parts(self) -> Sequence[Sink]:
+        """Return the other sinks as they are now."""
+
+
 class _Kind(NamedTuple):
     module: str
     extra: str = ""
 
 
 _ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
+_WEBHOOK = _Kind("auditsplit.sinks.webhook.sink")
 _KINDS: Mapping[str, _Kind] = {
+    "auditsink": _Kind("auditsplit.sinks.auditsink.sink"),
     "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
     "elasticsearch+http": _ELASTICSEARCH,
     "elasticsearch+https": _ELASTICSEARCH,
@@ -69,6 +86,9 @@ _KINDS: Mapping[str, _Kind] = {
     "memory": _Kind("auditsplit.sinks.memory"),
     "s3": _Kind("auditsplit.sinks.objects.s3", "s3"),
     "stdout": _Kind("auditsplit.sinks.stdout"),
+    "webhook": _WEBHOOK,
+    "webhook+http": _WEBHOOK,
+    "webhook+https": _WEBHOOK,
 }
 SCHEMES = tuple(_KINDS)
 """The schemes of all sinks' URLs."""

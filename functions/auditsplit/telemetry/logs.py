@@ -47,6 +47,7 @@ HELP: Mapping[str, str] = {
     "omittedBySink": "of each sink with a policy of its own, the events among `events` that this policy dropped",
     "tooLarge": "events that `AUDIT_TRUNCATE_MAX_EVENT_SIZE` dropped. They are not among `events`",
     "tooLargeBySink": "of each sink with a limit of its own, the events among `events` that this limit dropped",
+    "undelivered": "of each sink with `required=0`, the events among `events` that it did not get",
     "skipped": "records of other logs, such as the scheduler's, in a cloud's envelope",
     "duplicates": "events of a batch that every sink had before: a retry",
     "bytesIn": "bytes of the body as sent",

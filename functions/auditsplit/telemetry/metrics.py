@@ -53,6 +53,11 @@ _too_large = Counter(
     "is empty for `AUDIT_TRUNCATE_MAX_EVENT_SIZE`, which is for all sinks.",
     ["cluster", "sink"],
 )
+_undelivered = Counter(
+    "auditsplit_events_undelivered",
+    "Events of acknowledged batches that a sink with `required=0` did not get.",
+    ["cluster", "sink"],
+)
 _skipped = Counter("auditsplit_records_skipped", "Records of other logs in a cloud's envelope.", ["cluster"])
 _bytes_in = Counter("auditsplit_received_bytes", "Bytes of bodies, as sent.", ["cluster"])
 _bytes_out = Counter("auditsplit_written_bytes", "Bytes that sinks were given.", ["cluster", "sink"])
@@ -86,6 +91,9 @@ def count(figures: Figures, status: int, clusters: Collection[str]) -> None:
     if stored:
         (_duplicate if figures.duplicate else _stored).labels(cluster).inc(figures.events)
         _rejected.labels(cluster).inc(figures.rejected)
+    if stored:
+        for sink, undelivered in figures.undelivered.items():
+            _undelivered.labels(cluster, sink).inc(undelivered)
     if stored and not figures.duplicate:
         for sink, omitted in {"": figures.omitted, **figures.omitted_by_sink}.items():
             _omitted.labels(cluster, sink).inc(omitted)
