@@ -21,7 +21,7 @@ class Written(NamedTuple):
     new: bool
     """Whether the sink stored anything that it had not stored before."""
     size_bytes: int
-    """What the sink was given, in bytes; compressed, where it compresses."""
+    """What the sink was given, in bytes, after compression."""
     undelivered: Mapping[str, int] = MappingProxyType({})
     """By sink that is not required: the events that it did not get, and will not get."""
 
@@ -115,7 +115,7 @@ class SinkModule(Protocol):
 def module_of(scheme: str) -> SinkModule:
     """Return the sink's module. ``ValueError`` says which package is missing, or which schemes there are."""
     if scheme not in _KINDS:
-        raise ValueError(f"no sink has the scheme {scheme!r}; write one of {', '.join(SCHEMES)}")
+        raise ValueError(f"no sink has the scheme {scheme!r}. Write one of {', '.join(SCHEMES)}")
     kind = _KINDS[scheme]
     try:
         return cast("SinkModule", importlib.import_module(kind.module))
