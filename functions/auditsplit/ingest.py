@@ -156,7 +156,7 @@ class Ingest:
             omittedBySink=figures.omitted_by_sink or UNSET,
             tooLarge=figures.too_large if _has(Truncation, self._transforms) else UNSET,
             tooLargeBySink=figures.too_large_by_sink or UNSET,
-            undelivered=figures.undelivered or UNSET,
+            undelivered={name: count for name, count in figures.undelivered.items() if count} or UNSET,
         )
 
     def reject(

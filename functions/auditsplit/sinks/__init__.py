@@ -23,7 +23,7 @@ class Written(NamedTuple):
     size_bytes: int
     """What the sink was given, in bytes, after compression."""
     undelivered: Mapping[str, int] = MappingProxyType({})
-    """By sink that is not required: the events that it did not get, and will not get."""
+    """By sink that is not required: the events that it did not get, and will not get. 0 if it got all."""
 
 
 class Sink(Protocol):

@@ -94,7 +94,7 @@ class WebhookSink:
             self._breaker.failed()
             return self._lost(batch, str(error), error.size_bytes)
         self._breaker.succeeded()
-        return written
+        return written._replace(undelivered={self.name: 0})
 
     def _noted(self, batch: Batch, deadline: Deadline) -> Written:
         """Deliver the batch, and note the outcome."""
@@ -134,7 +134,7 @@ class WebhookSink:
         deadline = deadline.within(self._downstream.timeout_s)
         new, size_bytes = False, 0
         for events in self._pieces(batch.events):
-            body = _BEGIN + b",".join([event.raw for event in events]) + _END
+            body = b"".join((_BEGIN, b",".join([event.raw for event in events]), _END))
             key = f"{batch.id}-{blake3(body).hexdigest(16)}"
             if self._delivered.get(key) is None:
                 size_bytes += len(body)
