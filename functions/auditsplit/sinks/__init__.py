@@ -78,6 +78,7 @@ _ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
 _WEBHOOK = _Kind("auditsplit.sinks.webhook.sink")
 _KINDS: Mapping[str, _Kind] = {
     "auditsink": _Kind("auditsplit.sinks.auditsink.sink"),
+    "auditsink+kubernetes": _Kind("auditsplit.sinks.auditsink.cluster", "kubernetes"),
     "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
     "elasticsearch+http": _ELASTICSEARCH,
     "elasticsearch+https": _ELASTICSEARCH,
