@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -19,13 +20,13 @@ from support.server import Server
 
 def configuration(port: int, out: Path) -> str:
     """Return Benthos' configuration."""
+    processors = [{"mapping": "root = this.items"}, {"unarchive": {"format": "json_array"}}]
     document = {
         "http": {"enabled": False},
         "input": {"http_server": {"address": f"127.0.0.1:{port}", "path": "/audit"}},
-        "pipeline": {"processors": [{"unarchive": {"format": "json_array"}}], "threads": 1},
+        "pipeline": {"processors": processors, "threads": 1},
         "output": {"file": {"path": str(out), "codec": "lines"}},
     }
-    document["pipeline"]["processors"].insert(0, {"mapping": "root = this.items"})
     return yaml.safe_dump(document)
 
 
@@ -36,9 +37,9 @@ def test_benthos_takes_what_is_forwarded(serve: Callable[..., Server], tmp_path:
     lists = sorted(DATA.glob("eventlist-*.json"))[:8]
 
     def ready() -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-        connection.request("GET", "/none")
-        return connection.getresponse().status == http.HTTPStatus.NOT_FOUND
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection:
+            connection.request("GET", "/none")
+            return connection.getresponse().status == http.HTTPStatus.NOT_FOUND
 
     with running([BIN / "benthos", "run", file], tmp_path / "benthos.log", ready):
         server = serve(AUDIT_SINKS=f"webhook+http://127.0.0.1:{port}/audit file:var/log", AUDIT_DROP="none")
