@@ -125,6 +125,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/parts.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/objects.py
+	$(BIN)/python benchmarks/compact.py
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
