@@ -25,12 +25,20 @@ from auditsplit.cli import main
 from auditsplit.policy.profiles import profile
 
 PROGRAM = Path(sys.executable).parent / "auditsplit"
-NEEDS_A_SERVER = {"elasticsearch setup", "elasticsearch key", "ship", "serve"}
+NEEDS_A_SERVER = {"compact", "elasticsearch setup", "elasticsearch key", "ship", "serve"}
 """Commands whose examples talk to a server, or run until they are stopped. Their own tests run them."""
 
 REPORTING = {
-    *("check", "completeness counters", "completeness lines", "flags check", "flags size", "kubeconfig check"),
-    *("policy check", "policy explain", "policy try", "split", "token"),
+    *(
+        "check",
+        "compact",
+        "completeness counters",
+        "completeness lines",
+        "flags check",
+        "flags size",
+        "kubeconfig check",
+    ),
+    *("kubeconfig check", "policy check", "policy explain", "policy try", "split", "token"),
 }
 """Commands that had ``--output json`` when this was written. They must keep it."""
 

@@ -23,7 +23,7 @@ from auditsplit import sinks
 from auditsplit.archive import stores
 from auditsplit.archive.compact import Outcome, compact
 from auditsplit.archive.joined import MANIFESTS, is_joined
-from auditsplit.archive.objects import Hours, ObjectReader
+from auditsplit.archive.objects import Hours, NoManifest, ObjectReader
 from auditsplit.archive.reader import Everything
 from auditsplit.archive.stores import Store
 from auditsplit.decode import batch as batches
@@ -257,6 +257,21 @@ def test_a_damaged_object_keeps_its_hour_as_it_is(place: ObjectPlace) -> None:
 
     assert sorted((outcome.deleted, key in outcome.problem) for outcome in outcomes) == [(0, True), (BATCHES, False)]
     assert len([key for key in data_keys(place) if "user=alice/" in key]) == BATCHES
+
+
+def test_a_joined_object_without_its_manifest_is_named(place: ObjectPlace) -> None:
+    """Nobody can tell which objects it holds, so nothing is read or deleted beside it."""
+    compacted(place)
+    manifest = next(key for key in place.raw() if key.startswith(f"{MANIFESTS}/"))
+    store_of(place).delete(place.prefix + manifest)
+    write(sink_of(place), batch_of(BATCHES))
+
+    (outcome,) = compacted(place)
+
+    assert manifest in outcome.problem
+    assert len(data_keys(place)) == 2
+    with pytest.raises(NoManifest):
+        read(place)
 
 
 def test_a_joined_object_with_other_lines_deletes_nothing(place: ObjectPlace) -> None:

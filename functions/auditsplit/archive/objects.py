@@ -13,10 +13,19 @@ from auditsplit.archive import joined, packed
 from auditsplit.archive.joined import Manifest, Span, by_hour, cover, holders, hour_of, manifest_key
 from auditsplit.archive.reader import Choice, Source
 from auditsplit.archive.stores import Gone, Store
+from auditsplit.errors import SinkError
 from auditsplit.sinks.objects.options import ObjectOptions, layout_of
 from auditsplit.sinks.options import Target
 
 _TRIES = 5  # runs of the compaction that may join an hour anew while it is read
+
+
+class NoManifest(SinkError):
+    """A joined object has no manifest, so nobody can tell which of the objects beside it it holds."""
+
+    def __init__(self, key: str) -> None:
+        """Name the object."""
+        super().__init__(f"{key} has no manifest {manifest_key(key)}. Restore the manifest, or move the object away")
 
 
 class ObjectSource:
@@ -93,8 +102,11 @@ class Hours:
                 yield key
 
     def manifest(self, key: str) -> Manifest:
-        """Return the manifest of a joined object."""
-        return msgspec.json.decode(self.store.get(self.prefix + manifest_key(key)), type=Manifest)
+        """Return the manifest of a joined object. `NoManifest` if somebody deleted it."""
+        try:
+            return msgspec.json.decode(self.store.get(self.prefix + manifest_key(key)), type=Manifest)
+        except Gone as error:
+            raise NoManifest(key) from error
 
     def read(self, span: Span) -> bytes:
         """Return the bytes of a span. If its object was joined to others meanwhile, they come from there."""
