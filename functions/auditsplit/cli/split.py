@@ -15,6 +15,7 @@ from auditsplit import auth, replay
 from auditsplit.archive.tree import log_files
 from auditsplit.cli.support.contract import FINDINGS, Refused, example, output_option, print_json, reason
 from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
+from auditsplit.decode import pieces
 from auditsplit.errors import AuditsplitError, Undecodable
 from auditsplit.ingest import Ingest
 from auditsplit.routing.template import RESERVED
@@ -123,7 +124,7 @@ def _files(sources: tuple[Path, ...]) -> Iterator[Path]:
 def _expect_log(source: Path, settings: Settings) -> None:
     """Raise `Undecodable` if ``source`` is an archive, or a file that splitting it would write to."""
     if source.name.endswith(_TAR_NAMES):
-        raise Undecodable(replay.TAR)
+        raise Undecodable(pieces.TAR)
     for target in settings.sinks:
         root = Path(target.path).resolve()
         if target.scheme == "file" and source.resolve().is_relative_to(root):
