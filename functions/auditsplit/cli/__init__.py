@@ -11,6 +11,7 @@ from auditsplit import __version__
 from auditsplit.cli.check import check
 from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
+from auditsplit.cli.find import find
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
@@ -40,6 +41,7 @@ for command in (
     check,
     completeness,
     elasticsearch,
+    find,
     flags,
     kubeconfig,
     policy,
