@@ -7,6 +7,7 @@ BIN := .venv/bin
 RUN := .venv-run
 SINKS ?=
 DIST ?= dist
+PARALLEL := -n auto --dist loadfile
 RELEASE_PARTS ?= bundle image chart sbom
 EXTRAS := azure elasticsearch gcs s3 ship zstd
 LOCKS := run $(EXTRAS)
@@ -24,23 +25,24 @@ VERSION_OF := -X k8s.io/component-base/version
 PROMETHEUS := $(shell sed -n 's:^.github.com.prometheus.prometheus v\([^ ]*\).*:\1:p' tests/live/prometheus/go.mod)
 ELASTICSEARCH := $(shell sed -n 's:.*<elasticsearch.version>\(.*\)</.*:\1:p' tests/live/elasticsearch/pom.xml)
 SCANNERS := .cache/scanners
+SITE := .cache/site
 HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/programs/helm/go.mod)
 PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator.prometheus-operator v::p' tests/e2e/programs/prometheus-operator/go.mod)
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 BASE := $(shell sha256sum infra/image/base.sh | cut -c 1-12)# of the cached bases: a checkout's times say nothing
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e servers check docs audit lock upload bundle bench load clean
 
 run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
 	$(RUN)/bin/auditsplit serve --port $(PORT)
 
 quick: .venv/ready ## the tests that start no server, in under a minute
-	$(BIN)/pytest -m "not slow and not servers" --ignore=tests/live $(or $(TESTS),tests)
+	$(BIN)/pytest $(PARALLEL) -m "not slow and not servers" --ignore=tests/live $(or $(TESTS),tests)
 
 test: .venv/ready ## the tests whose servers PyPI has: needs Python and make only
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not servers" $(TESTS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) -m "not servers" $(TESTS)
 
 test-servers: .venv/ready servers ## the tests of servers that need Go, Node.js or Java. Run it after make test: the coverage gate counts both
 	$(BIN)/coverage run -m pytest -m servers $(TESTS)
@@ -109,6 +111,9 @@ check: .venv/ready ## lint, format, types, and that the upload's requirements ar
 docs: .venv/ready ## the generated tables in README.md and docs/, written again
 	$(BIN)/python docs/generate.py
 
+site: $(SITE)/ready ## dist/site/: all pages as a site. A link that leads nowhere ends the build
+	$(SITE)/bin/python docs/site.py
+
 audit: .venv/ready ## known vulnerabilities of the locked packages, as far as the registry tells
 	$(BIN)/python .ci/audit.py
 
@@ -132,6 +137,8 @@ lock: .venv/ready ## resolve the dependencies anew; UPGRADE=--upgrade takes the 
 	  --no-emit-index-url --no-header $(UPGRADE) -o requirements.lock
 	$(BIN)/uv pip compile -q infra/scanners.in --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate $(UPGRADE) -o infra/scanners.lock
+	$(BIN)/uv pip compile -q docs/site.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate $(UPGRADE) -o docs/site.lock
 	for lock in $(LOCKS); do \
 	  if [ $$lock = run ]; then chosen="--extra serve --extra metrics --group build"; else chosen="--extra $$lock"; fi; \
 	  $(BIN)/uv pip compile -q pyproject.toml $$chosen --universal --python-version 3.11 --generate-hashes \
@@ -187,6 +194,11 @@ $(RUN)/ready: locks/run.lock pyproject.toml
 $(SCANNERS)/ready: infra/scanners.lock | .venv/ready
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SCANNERS)
 	$(BIN)/uv pip install --quiet --python $(SCANNERS)/bin/python --require-hashes -r infra/scanners.lock
+	touch $@
+
+$(SITE)/ready: docs/site.lock | .venv/ready
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(SITE)
+	$(BIN)/uv pip install --quiet --python $(SITE)/bin/python --require-hashes -r docs/site.lock
 	touch $@
 
 $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):

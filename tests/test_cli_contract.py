@@ -104,7 +104,7 @@ def test_no_command_lost_its_json() -> None:
     assert {name for name in REPORTING if not has_json(LEAVES[name])} == set()
 
 
-@pytest.mark.parametrize("name", LEAVES.keys() - NEEDS_A_SERVER)
+@pytest.mark.parametrize("name", sorted(LEAVES.keys() - NEEDS_A_SERVER))
 def test_the_examples_run(name: str, tmp_path: Path) -> None:
     """In an empty folder with the files that they read, without misuse and faults."""
     prepare(tmp_path)
@@ -115,7 +115,7 @@ def test_the_examples_run(name: str, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", {name for name in LEAVES if has_json(LEAVES[name])} - NEEDS_A_SERVER)
+@pytest.mark.parametrize("name", sorted({name for name in LEAVES if has_json(LEAVES[name])} - NEEDS_A_SERVER))
 def test_json_is_the_only_text_on_standard_output(name: str, tmp_path: Path) -> None:
     """With the last example and ``--output json``."""
     prepare(tmp_path)

@@ -268,7 +268,18 @@ def test_a_reset_while_dropping_a_body_changes_no_answer() -> None:
 # 401, 403.
 
 
-@pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer \ud800"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer wrong",
+        pytest.param(f"Basic {TOKEN}", id="basic"),
+        pytest.param(TOKEN, id="bare"),
+        "Bearer \ud800",
+    ],
+)
 @pytest.mark.parametrize("path", ["/", "/clusters/prod", "/clusters/other"])
 def test_an_unknown_sender_is_refused(header: str | None, path: str) -> None:
     """401 with how to authenticate; nothing of the body is read for a store."""
@@ -322,7 +333,7 @@ def test_without_tokens_others_are_refused_with_what_to_set(caplog: pytest.LogCa
     assert sink_of(here).objects == {}
 
 
-@pytest.mark.parametrize("sent", [TOKEN, "wrong-but-secret"])
+@pytest.mark.parametrize("sent", [pytest.param(TOKEN, id="known"), "wrong-but-secret"])
 @pytest.mark.parametrize("path", ["/", "/clusters/other", "/nowhere"])
 def test_no_token_in_answers_or_logs(sent: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever becomes of a request, its token is nowhere to be read."""

@@ -10,13 +10,14 @@ from support import elastic_corpus, elastic_server, servers
 
 _FIXTURES = {"audited", "azure_url", "elastic", "gcs_url", "secured_elastic"}
 _PLACES = {"az", "elasticsearch", "gs"}
-_FILES = ("test_elastic", "test_kibana", "test_prometheus")
+_FILES = ("test_elastic", "test_fuzz", "test_kibana", "test_policy", "test_prometheus")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests whose servers Go, Node.js or Java build, so that ``make test`` leaves them out.
+    """Mark the tests whose servers and programs Go, Node.js or Java build, so that ``make test`` leaves them out.
 
-    A file is marked whole if nearly all of its tests need such a server. A place is named by its test's parameter.
+    A file is marked whole if nearly all of its tests need such a server or program. A place is named by its test's
+    parameter.
     """
     for item in items:
         if isinstance(item, pytest.Function) and item.path.parent == Path(__file__).parent:
