@@ -35,8 +35,8 @@ def split(sources: tuple[Path, ...], cluster: str | None, *, as_json: bool) -> N
     """Split recorded EventLists or audit log files into the configured sinks.
 
     PATH is a file or a folder. A file has an EventList or an Event in JSON, or one on each line, like kube-apiserver's
-    audit log. It may be compressed with gzip. The lines may also be those of a container's log (CRI or Docker). Of a
-    folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
+    audit log. It may be compressed with gzip or zstd. The lines may also be those of a container's log (CRI or Docker).
+    Of a folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
 
     Exits with 1 if an item was malformed, and so is now below _rejected/, or if a file could not be split to its end.
     The other files are split all the same.

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from auditsplit.decode import cloud_logs, compression, layout, wrappers
+from auditsplit.decode import cloud_logs, compression, layout, wrappers, zstd
 from auditsplit.decode.wrappers import Line
 from auditsplit.errors import BodyTooLarge, Undecodable
 
@@ -19,6 +19,7 @@ _TAR_MAGIC, _TAR_MAGIC_AT = b"ustar", 257  # in the first header, so in the firs
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a slow pipe may give no more
+_ZSTD_MAGIC = b"\x28"  # of four bytes, the first; it is a bracket with which no JSON begins
 
 
 class Piece(NamedTuple):
@@ -32,8 +33,11 @@ class Piece(NamedTuple):
 
 
 def decompressed(stream: io.BufferedReader[Any]) -> BinaryIO:
-    """Return the stream's text, decompressed where it is gzip."""
-    return compression.unzipped(stream) if stream.peek(1)[:1] == _GZIP_MAGIC else stream
+    """Return the stream's text, decompressed where it is gzip or zstd."""
+    start = stream.peek(1)[:1]
+    if start == _GZIP_MAGIC:
+        return compression.unzipped(stream)
+    return zstd.decompressed(stream) if start == _ZSTD_MAGIC else stream
 
 
 def pieces(stream: BinaryIO, max_bytes: int, skipped: Callable[[int], None]) -> Iterator[Piece]:

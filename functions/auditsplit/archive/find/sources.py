@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
-from auditsplit.archive.tree import log_files
+from auditsplit.archive.find.places import Places
+from auditsplit.archive.tree import live_key, log_files
 from auditsplit.decode import pieces
 
 PIPE = Path("-")
@@ -27,7 +28,7 @@ class Source(Protocol):
 
 
 class File(NamedTuple):
-    """A file, perhaps compressed with gzip, or standard input."""
+    """A file, perhaps compressed with gzip or zstd, or standard input."""
 
     path: Path
 
@@ -50,3 +51,10 @@ def files(path: Path) -> Iterator[File]:
         yield from map(File, log_files(path))
     else:
         yield File(path)
+
+
+def of_sink(root: Path, places: Places) -> Iterator[File]:
+    """Yield the files of a file sink below ``root`` that may hold matching events, rotated files too."""
+    for path in log_files(root):
+        if places.may_hold(live_key(path.relative_to(root).as_posix())):
+            yield File(path)
