@@ -110,7 +110,7 @@ class Search:
                 yield from self._in_text(text, [number], seen, document=False)
                 continue
             if self._matches(head):
-                yield Found(Event(head, memoryview(text)), head, number)
+                yield Found(Event(head, memoryview(text)[:-1]), head, number)  # without the line feed
 
     def _in_other_layouts(self, chunks: Iterable[_Chunk], seen: Seen) -> Iterator[Found]:
         lines = (line for chunk in chunks for line in _lines(chunk))
