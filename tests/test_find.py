@@ -24,7 +24,6 @@ from support.recording import DATA
 from auditsplit.archive.find.criteria import Criteria, Resource
 from auditsplit.archive.find.places import Places
 from auditsplit.archive.find.search import MAX_LINE_BYTES, Search, Seen
-from auditsplit.archive.tree import live_key
 from auditsplit.cli import main
 from auditsplit.routing.template import KeyTemplate
 
@@ -230,26 +229,12 @@ def test_a_key_by_impersonated_user_is_not_skipped_by_authenticated_user() -> No
 
 
 @pytest.mark.parametrize(
-    ("key", "live"),
-    [
-        ("a/audit~2026-11-23T11-29-49.380", "a/audit"),
-        ("a/audit~2026-11-23T11-29-49.380.log.gz", "a/audit.log.gz"),
-        ("a/audit", "a/audit"),
-        ("a~2026-11-23T11-29-49.380/audit", "a~2026-11-23T11-29-49.380/audit"),
-    ],
-)
-def test_a_rotated_file_has_the_key_of_its_live_file(key: str, live: str) -> None:
-    """The stamp goes, and the ending stays."""
-    assert live_key(key) == live
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nowhere"], "there is no such file or folder"),
         (["file:nowhere"], "there is no such folder"),
-        (["memory:"], "cannot read this sink"),
-        (["file:.?format=logstash"], "reads the format log"),
+        (["memory:"], "cannot be read back"),
+        (["file:.?format=logstash"], "in the format log only"),
         (["--code", "9"], "not a valid code"),
         (["--source-ip", "x"], "not a valid address"),
         (["--since", "soon"], "not a valid time"),

@@ -111,7 +111,7 @@ def put_options(url: str) -> dict[str, Any]:
     """Return what goes with every put, for a URL."""
     target = sinks.read_target(url, {}, "authenticated")
     assert isinstance(target.options, s3.Options)
-    return s3._put_options(target.options)
+    return s3.put_options(target.options)
 
 
 def test_options_go_with_every_put() -> None:

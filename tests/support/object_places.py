@@ -28,7 +28,7 @@ class ObjectPlace:
         """Put this place's prefix into the sinks' URLs, instead of ``PREFIX``."""
         self.prefix = f"place-{uuid.uuid4()}/"
         self.url = url.replace("PREFIX", self.prefix)
-        self._dead_url = dead_url.replace("PREFIX", self.prefix)
+        self.dead_url = dead_url.replace("PREFIX", self.prefix)
         self._fetch = fetch
 
     def sink(self) -> ObjectSink:
@@ -44,7 +44,7 @@ class ObjectPlace:
 
     def dead(self) -> Sink:
         """See `Place.dead`."""
-        return sinks.from_url(self._dead_url)
+        return sinks.from_url(self.dead_url)
 
     def held(self) -> dict[str, bytes]:
         """See `Place.held`."""

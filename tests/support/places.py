@@ -42,10 +42,11 @@ class FilePlace:
     def __init__(self, folder: Path) -> None:
         """Take the folder, which need not be there."""
         self._folder = folder
+        self.url = f"file://{folder}/log?fsync=0"
 
     def sink(self) -> Sink:
         """See `Place.sink`."""
-        return _sink(f"file://{self._folder}/log?fsync=0")
+        return _sink(self.url)
 
     def dying(self, puts: int) -> Sink:
         """See `Place.dying`."""

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from auditsplit.routing.template import RESERVED
-
-_ROTATED = re.compile(r"~\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}(?=[^/~]*\Z)")
-
-
-def live_key(key: str) -> str:
-    """Return the key that a file had before it was rotated. The key of a live file stays as it is."""
-    return _ROTATED.sub("", key)
 
 
 def log_files(folder: Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from auditsplit.event import Event, Head, Origin
 from auditsplit.routing.fields import EXTRA, FIELDS, Field, WhichUser, field
 
-RESERVED = ("_rejected", ".auditsplit")
+RESERVED = ("_rejected", "_joined", ".auditsplit")
 """The sinks' own places. No key begins with them."""
 
 MAX_SEGMENT_BYTES = 225
@@ -80,6 +80,16 @@ class KeyTemplate:
         match = self._pattern.fullmatch(key)
         return list(zip(self._field_names, match.groups(), strict=True)) if match else None
 
+    def beginnings(self) -> list[KeyTemplate]:
+        """Return the templates of the first segment of a key, of the first two, and so on."""
+        segments = _SLASH.split(self.text)
+        return [KeyTemplate("/".join(segments[:count]), user=self.user) for count in range(1, len(segments) + 1)]
+
+    @property
+    def last_fields(self) -> set[str]:
+        """The names of the fields in the last segment."""
+        return {name for _, name in _parse(_SLASH.split(self.text)[-1]) if name}
+
     @property
     def max_bytes(self) -> int:
         """The length of the longest key."""
@@ -137,7 +147,7 @@ def _mistakes(text: str) -> Iterable[str]:
             known = " ".join(f"{{{known}}}" for known in (*FIELDS, f"{EXTRA}KEY"))
             yield f"{text!r}: {{{name}}} is not a field. Fields are {known}"
     if text.startswith((".", "_")):
-        yield f"{text!r}: {' and '.join(RESERVED)} are the sinks' own. Begin with another character than . and _"
+        yield f"{text!r}: {', '.join(RESERVED)} are the sinks' own. Begin with another character than . and _"
     for segment in _SLASH.split(text):
         yield from _segment_mistakes(segment)
 

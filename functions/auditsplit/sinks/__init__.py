@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
@@ -61,6 +61,14 @@ class Remembers(Protocol):
         """Return whether `Sink.write` of the batch would find it stored. False where the sink is not sure."""
 
 
+@runtime_checkable
+class Composed(Protocol):
+    """A sink of other sinks."""
+
+    def parts(self) -> Sequence[Sink]:
+        """Return the other sinks as they are now."""
+
+
 class _Kind(NamedTuple):
     module: str
     extra: str = ""
@@ -69,6 +77,7 @@ class _Kind(NamedTuple):
 _ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
 _WEBHOOK = _Kind("auditsplit.sinks.webhook.sink")
 _KINDS: Mapping[str, _Kind] = {
+    "auditsink": _Kind("auditsplit.sinks.auditsink.sink"),
     "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
     "elasticsearch+http": _ELASTICSEARCH,
     "elasticsearch+https": _ELASTICSEARCH,

@@ -12,6 +12,7 @@ from auditsplit.routing.fields import field
 from auditsplit.routing.template import KeyTemplate
 
 _LAST_MONTH = 12
+_TIMES = {"date", "year", "month", "day", "hour"}
 
 
 class Interval(NamedTuple):
@@ -41,9 +42,22 @@ class Places:
         }
         self._allowed = {name: _names(name, template, of) for name, of in values.items() if of}
 
-    def may_hold(self, key: str) -> bool:
-        """Return whether an event with ``key`` may match."""
-        names = self._template.names_in(key)
+        deciding = set(self._allowed) | (_TIMES if self._since or self._until else set())
+        self._beginnings = template.beginnings()
+        decisive = [count for count, part in enumerate(self._beginnings, 1) if part.last_fields & deciding]
+        self.depth = max(decisive, default=0)
+
+    def may_lead(self, folder: str) -> bool:
+        """See `auditsplit.archive.reader.Choice.may_lead`."""
+        template = self._beginnings[min(folder.count("/"), len(self._beginnings) - 1)]
+        return self._may_have(template.names_in(folder))
+
+    def may_hold(self, place: str) -> bool:
+        """Return whether an event with the key ``place``, perhaps without ``.gz`` at its end, may match."""
+        return self._may_have(self._template.names_in(place) or self._template.names_in(f"{place}.gz"))
+
+    def _may_have(self, names: Sequence[tuple[str, str]] | None) -> bool:
+        """Return whether a key whose fields have these names may hold a match."""
         if names is None:
             return True
         if any(name in self._allowed and value not in self._allowed[name] for name, value in names):

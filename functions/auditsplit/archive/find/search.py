@@ -210,5 +210,8 @@ def _chunk(text: memoryview, number: int) -> _Chunk:
 
 
 def _read_into(stream: BinaryIO, buffer: memoryview) -> int:
+    """Read what the stream has. ``readinto1`` would wait for a pipe's next bytes though there are some."""
     with compression.gzip_errors():
-        return stream.readinto1(buffer)  # type: ignore[attr-defined,no-any-return]  # of every buffered stream
+        text: bytes = stream.read1(len(buffer))  # type: ignore[attr-defined]  # of every buffered stream
+    buffer[: len(text)] = text
+    return len(text)

@@ -1,4 +1,4 @@
-"""Sources: what is searched, each with a name and a stream of its lines."""
+"""Files that are named one by one, outside of any sink. Their bytes tell how they are compressed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,13 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
-from auditsplit.archive.find.places import Places
-from auditsplit.archive.tree import live_key, log_files
+from auditsplit.archive.tree import log_files
 from auditsplit.decode import pieces
 
 PIPE = Path("-")
 """The path that stands for standard input."""
-
-
-class Source(Protocol):
-    """A file or an object."""
-
-    @property
-    def name(self) -> str:
-        """The path or key, as results show it."""
-
-    def open(self) -> contextlib.AbstractContextManager[BinaryIO]:
-        """Return the lines as a stream, decompressed. ``OSError`` or `AuditsplitError` where that fails."""
 
 
 class File(NamedTuple):
@@ -37,9 +25,14 @@ class File(NamedTuple):
         """The path."""
         return str(self.path)
 
+    @property
+    def place(self) -> str:
+        """The path too, since no template gave it."""
+        return str(self.path)
+
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Return the lines: see `Source.open`."""
+        """Return the lines: see `auditsplit.archive.reader.Source.open`."""
         raw = io.FileIO(0, closefd=False) if self.path == PIPE else io.FileIO(self.path)
         with raw, io.BufferedReader(raw) as stream:
             yield pieces.decompressed(stream)
@@ -51,10 +44,3 @@ def files(path: Path) -> Iterator[File]:
         yield from map(File, log_files(path))
     else:
         yield File(path)
-
-
-def of_sink(root: Path, places: Places) -> Iterator[File]:
-    """Yield the files of a file sink below ``root`` that may hold matching events, rotated files too."""
-    for path in log_files(root):
-        if places.may_hold(live_key(path.relative_to(root).as_posix())):
-            yield File(path)

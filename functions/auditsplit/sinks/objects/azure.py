@@ -96,20 +96,24 @@ def mistakes(target: Target[Options]) -> Iterator[str]:
 
 def build(target: Target[Options], environ: Mapping[str, str]) -> Sink:
     """Return the sink for an ``az:`` URL."""
+    return sink.build(target, lambda puts: AzureContainer(client(target, environ, puts), put_options(target.options)))
+
+
+def client(target: Target[Options], environ: Mapping[str, str], connections: int) -> ContainerClient:
+    """Return azure-storage-blob's client of the container, for so many connections at once."""
     chosen = target.options
     endpoint = chosen.endpoint_url or f"https://{chosen.account}.blob.core.windows.net"
-    put_options = {
+    return _client(endpoint, target.host, _credential(chosen.account, environ), connections)
+
+
+def put_options(chosen: Options) -> dict[str, Any]:
+    """Return what goes with every put, by the library's names."""
+    named = {
         "encryption_scope": chosen.encryption_scope,
         "standard_blob_tier": chosen.tier,
         "tags": dict(chosen.tags.pairs),
     }
-    put_options = {name: value for name, value in put_options.items() if value}
-
-    def connect(puts: int) -> AzureContainer:
-        client = _client(endpoint, target.host, _credential(chosen.account, environ), puts)
-        return AzureContainer(client, put_options)
-
-    return sink.build(target, connect)
+    return {name: value for name, value in named.items() if value}
 
 
 def classify(status: int, code: str, message: str = "") -> Failure:

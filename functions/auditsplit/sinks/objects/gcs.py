@@ -126,14 +126,18 @@ def mistakes(target: Target[Options]) -> Iterator[str]:
 def build(target: Target[Options], environ: Mapping[str, str]) -> Sink:
     """Return the sink for a ``gs:`` URL. With ``STORAGE_EMULATOR_HOST``, Google's own name, it sends no credentials."""
     chosen = target.options
-    emulator = environ.get("STORAGE_EMULATOR_HOST", "")
 
     def connect(puts: int) -> GcsBucket:
-        client = _client(chosen.endpoint_url or emulator, puts, anonymous=bool(emulator))
-        bucket = client.bucket(target.host, user_project=chosen.user_project or None)
-        return GcsBucket(bucket, kms_key=chosen.kms_key, storage_class=chosen.storage_class)
+        return GcsBucket(bucket(target, environ, puts), kms_key=chosen.kms_key, storage_class=chosen.storage_class)
 
     return sink.build(target, connect)
+
+
+def bucket(target: Target[Options], environ: Mapping[str, str], connections: int) -> Any:
+    """Return google-cloud-storage's bucket, for so many connections at once. Google's own chain finds credentials."""
+    emulator = environ.get("STORAGE_EMULATOR_HOST", "")
+    client = _client(target.options.endpoint_url or emulator, connections, anonymous=bool(emulator))
+    return client.bucket(target.host, user_project=target.options.user_project or None)
 
 
 def classify(status: int, reason: str) -> Failure:

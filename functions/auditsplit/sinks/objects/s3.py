@@ -116,15 +116,14 @@ def mistakes(target: Target[Options]) -> Iterator[str]:
 
 def build(target: Target[Options], _: Mapping[str, str]) -> Sink:
     """Return the sink for an ``s3:`` URL. boto3's own chain finds the credentials."""
+    return sink.build(target, lambda puts: S3Bucket(client(target, puts), target.host, put_options(target.options)))
+
+
+def client(target: Target[Options], connections: int) -> Any:
+    """Return boto3's client for so many connections at once. boto3's own chain finds the credentials."""
     chosen = target.options
     path_style = chosen.path_style == "1" or (not chosen.path_style and bool(chosen.endpoint_url))
-    put_options = _put_options(chosen)
-
-    def connect(puts: int) -> S3Bucket:
-        client = _client(chosen.region, chosen.endpoint_url, path_style=path_style, puts=puts)
-        return S3Bucket(client, target.host, put_options)
-
-    return sink.build(target, connect)
+    return _client(chosen.region, chosen.endpoint_url, path_style=path_style, puts=connections)
 
 
 def classify(status: int, code: str) -> Failure:
@@ -132,7 +131,7 @@ def classify(status: int, code: str) -> Failure:
     return _BY_CODE.get(code) or by_status(status, _BY_STATUS)
 
 
-def _put_options(chosen: Options) -> dict[str, Any]:
+def put_options(chosen: Options) -> dict[str, Any]:
     """Return what goes with every put, by boto3's names."""
     named = {
         "ServerSideEncryption": chosen.sse or ("aws:kms" if chosen.kms_key else ""),

@@ -116,10 +116,6 @@ class WebhookSink:
         """See `Sink.check`. Posts an empty list."""
         self._post(_EMPTY, {}, deadline.within(self._downstream.timeout_s))
 
-    def close(self) -> None:
-        """Close the connections. A request that is on its way ends as usual."""
-        self._sender.close()
-
     def _deliver(self, batch: Batch, deadline: Deadline) -> Written:
         if self.remembers(batch.id, deadline):
             return Written(new=False, size_bytes=0)
