@@ -43,9 +43,9 @@ def written(way: Way) -> int:
     """Run the backfill of the apiserver's log, and return how many events it wrote."""
     sink = f"file:{way.function.root}?key={{cluster}}/{{user}}/audit"
     log = way.apiserver.audit_log_path
-    settings = {"AUDIT_SINKS": sink, "AUDIT_DROP": "none"}
     options = ("--only-missing", "--cluster", "prod", "--settle", str(SETTLE_S), "--output", "json")
-    [counts] = json.loads(commands.auditsplit("split", *options, log, **settings).out)["sinks"].values()
+    said = commands.auditsplit("split", *options, log, AUDIT_SINKS=sink, AUDIT_DROP="none")
+    [counts] = json.loads(said.out)["sinks"].values()
     assert counts["written"] == counts["missing"]
     return int(counts["written"])
 
