@@ -128,6 +128,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
+	$(BIN)/python benchmarks/find.py
 
 load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/proofs/load.md; HOLD=60 for a quick look
 	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/proofs/load.md)
