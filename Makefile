@@ -9,7 +9,7 @@ SINKS ?=
 DIST ?= dist
 PARALLEL := -n auto --dist loadfile
 RELEASE_PARTS ?= bundle image chart sbom
-EXTRAS := azure elasticsearch gcs s3 ship zstd
+EXTRAS := azure elasticsearch gcs kubernetes s3 ship zstd
 LOCKS := run $(EXTRAS)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/__init__.py)
@@ -98,7 +98,7 @@ chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVE
 systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
 	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge .cache/bin/find-judge ## the programs of the tests that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge .cache/bin/find-judge .cache/bin/benthos ## the programs of the tests that no Python package has
 
 e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
@@ -129,6 +129,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
 	$(BIN)/python benchmarks/find.py
+	$(BIN)/python benchmarks/forward.py
 
 load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/proofs/load.md; HOLD=60 for a quick look
 	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/proofs/load.md)
@@ -218,6 +219,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 .cache/bin/installers: $(wildcard tests/e2e/installers/*) # the types of kOps, kind and Talos, for tests/e2e/test_installers.py
 	cd tests/e2e/installers && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+
+.cache/bin/benthos: $(wildcard tests/live/benthos/*) # a consumer of what the webhook sink posts, for tests/live/test_forward.py
+	cd tests/live/benthos && $(GO_BUILD) -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 .cache/bin/fuzz-judge: $(wildcard tests/fuzz/judge/*) # Go's encoding/json, with which the fuzzer compares decoding
 	cd tests/fuzz/judge && $(GO_BUILD) -o $(CURDIR)/$@ .

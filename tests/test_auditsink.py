@@ -10,10 +10,13 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import httpx2
 import pytest
 from click.testing import CliRunner
-from support import receiver
+from lightkube import Client
+from support import kubernetes, receiver
 from support.eventlists import event, eventlist
 from support.pki import Pki
 from support.processes import wait_for
@@ -21,13 +24,13 @@ from support.receiver import Receiver, Reply
 from support.requests import BODY
 from support.server import Server
 
-from auditsplit import bootstrap
+from auditsplit import bootstrap, sinks
 from auditsplit.cli import main
 from auditsplit.deadline import Deadline
 from auditsplit.errors import SettingsError, SinkError
-from auditsplit.ingest import Ingest
+from auditsplit.ingest import Destination, Ingest
 from auditsplit.settings import Settings
-from auditsplit.sinks.auditsink import manifest
+from auditsplit.sinks.auditsink import cluster, manifest
 from auditsplit.sinks.auditsink import sink as auditsinks
 from auditsplit.telemetry.figures import Figures
 
@@ -290,3 +293,114 @@ def test_check_probes_each_downstream(downstream: Receiver, monkeypatch: pytest.
     assert result.exit_code == 1
     assert "auditsink:good: accepts events" in result.stdout
     assert "error: auditsink:bad: " in result.stderr
+
+
+# Of a cluster.
+
+
+class Objects:
+    """A client of a cluster with these AuditSinks, which keeps what is patched."""
+
+    def __init__(self, *documents: str) -> None:
+        """Keep the objects."""
+        self.objects = [json.loads(document) for document in documents]
+        self.patched: list[tuple[str, dict[str, Any]]] = []
+        self.error: Exception | None = None
+
+    def list(self, _: object) -> list[dict[str, Any]]:
+        """Return the objects, or raise the error."""
+        if self.error:
+            raise self.error
+        return self.objects
+
+    def patch(self, _: object, name: str, status: dict[str, Any], **__: object) -> None:
+        """Keep the condition, also in the object, or raise the error."""
+        if self.error:
+            raise self.error
+        [condition] = status["status"]["conditions"]
+        self.patched.append((name, condition))
+        next(each for each in self.objects if each["metadata"]["name"] == name)["status"] = status["status"]
+
+
+def of_cluster(objects: Objects) -> Ingest:
+    """Return the use case with the AuditSinks of a cluster."""
+    source = cluster.Cluster(cast("Client", objects))
+    return Ingest([Destination(auditsinks.AuditSinks("auditsink+kubernetes:", source, auditsinks.Options()))])
+
+
+def test_objects_have_a_status(downstream: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the last batch was delivered. It is written when it changes."""
+    monkeypatch.setattr(auditsinks, "LOOK_S", 0.0)
+    downstream.answering = lambda posted: Reply(400 if "bad" in posted.target else 200)
+    objects = Objects(
+        text("good", f"{downstream.url}/good"), text("bad", f"{downstream.url}/bad"), text("x", "ftp://x")
+    )
+    here = of_cluster(objects)
+
+    for number in range(3):
+        here.receive(eventlist([event(auditID=str(number))]), "prod", Deadline.after(20), Figures())
+
+    reported = {name: (condition["status"], condition["reason"]) for name, condition in objects.patched}
+    assert reported == {"good": ("True", "Delivered"), "bad": ("False", "NotDelivered"), "x": ("False", "Invalid")}
+    assert len(objects.patched) == 3
+    messages = {name: condition["message"] for name, condition in objects.patched}
+    assert "400" in messages["bad"]
+    assert messages["x"].startswith("spec.webhook.clientConfig.url: must begin with https://")
+
+
+def test_a_malformed_object_keeps_its_last_version(
+    downstream: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So do all objects while the cluster cannot be asked, or its status cannot be written."""
+    monkeypatch.setattr(auditsinks, "LOOK_S", 0.0)
+    objects = Objects(text("a", downstream.url))
+    here = of_cluster(objects)
+    numbers = iter(range(10))
+
+    def receive() -> None:
+        here.receive(eventlist([event(auditID=str(next(numbers)))]), "prod", Deadline.after(20), Figures())
+
+    receive()
+    objects.objects[0]["spec"]["policy"]["level"] = "All"
+    receive()
+    objects.error = httpx2.ConnectError("away")
+    receive()
+    objects.error = None
+    monkeypatch.setattr(objects, "patch", lambda *_, **__: (_ for _ in ()).throw(OSError("away")))
+    objects.objects[0]["spec"]["policy"]["level"] = "Metadata"
+    receive()
+    objects.objects.clear()
+    receive()
+
+    assert len(downstream.posts) == 4
+    assert "the AuditSinks cannot be listed: away. They stay as they were" in caplog.text
+    assert "the status of the AuditSink a cannot be written: away" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "mistake"),
+    [
+        ("auditsink+kubernetes:/x", "write auditsink\\+kubernetes: without a place"),
+        ("auditsink+kubernetes:", "no access to a cluster: .* Run in a pod with a service account, or set KUBECONFIG"),
+    ],
+)
+def test_access_to_a_cluster_is_required(
+    url: str, mistake: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The function does not start without it."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    with pytest.raises(SettingsError, match=mistake):
+        Settings.read({"AUDIT_SINKS": url})
+
+
+def test_a_kubeconfig_gives_access(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The cluster is not asked before the first batch."""
+    file = tmp_path / "kubeconfig"
+    file.write_text(kubernetes.kubeconfig(1, Pki(tmp_path / "pki").ca))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+
+    sink = sinks.from_url("auditsink+kubernetes:")
+
+    assert sink.name == "auditsink+kubernetes:"

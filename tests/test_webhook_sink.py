@@ -464,7 +464,7 @@ def test_a_webhook_keeps_no_malformed_items(downstream: Receiver) -> None:
     receipt = forward(downstream.url, eventlist([event(), b"7"]))
 
     assert [(rejected.index, rejected.kept) for rejected in receipt.rejected] == [(1, [])]
-    with pytest.raises(Undecodable, match="no sink keeps it"):
+    with pytest.raises(Undecodable, match="No sink stores it"):
         forward(downstream.url, b"[]")
 
 

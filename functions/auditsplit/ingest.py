@@ -144,8 +144,8 @@ class Ingest:
 
         delivered = self._everywhere(deliver, transformed.of_sinks, figures)
         places = [list(filter(None, of_one)) for of_one in zip(*[places for _, places in delivered], strict=True)]
-        writes = [written for written, _ in delivered if written is not NOTHING_WRITTEN]
-        figures.duplicate = bool(writes) and not any(written.new for written in writes)
+        tells = [written.new for written, _ in delivered if written is not NOTHING_WRITTEN]
+        figures.duplicate = False in tells and True not in tells
         return Receipt(
             cluster,
             batch.id,
@@ -156,7 +156,7 @@ class Ingest:
             omittedBySink=figures.omitted_by_sink or UNSET,
             tooLarge=figures.too_large if _has(Truncation, self._transforms) else UNSET,
             tooLargeBySink=figures.too_large_by_sink or UNSET,
-            undelivered=figures.undelivered or UNSET,
+            undelivered={name: count for name, count in figures.undelivered.items() if count} or UNSET,
         )
 
     def reject(
@@ -167,7 +167,7 @@ class Ingest:
         places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
         kept = ", ".join(filter(None, places))
         return Undecodable(
-            f"{eventlist.explain(error)}; {f'it is written to {kept}' if kept else 'no sink keeps it'}", error.position
+            f"{eventlist.explain(error)}. {f'It is written to {kept}' if kept else 'No sink stores it'}", error.position
         )
 
     def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
@@ -213,5 +213,7 @@ def _rejected(batch: Batch, places: list[list[str]]) -> list[Rejected]:
     """Return the receipt's entries; ``places`` has those of each bad item, and of the body where there are more."""
     entries = [Rejected(item.index, item.reason, kept) for item, kept in zip(batch.bad, places, strict=False)]
     if batch.more_bad:
-        entries.append(Rejected(None, "more items are malformed; the whole body is kept", places[-1], batch.more_bad))
+        entries.append(
+            Rejected(None, "more items are malformed, so the whole body is stored", places[-1], batch.more_bad)
+        )
     return entries

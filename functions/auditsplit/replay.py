@@ -50,7 +50,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
             yield Delivered({"rejected": 1}, [f"line {piece.numbers[0]}: {error.detail}"])
             continue
         complaints = [
-            f"{_position(item, piece)}: {item.reason}; written to {', '.join(item.kept)}" for item in receipt.rejected
+            f"{_position(item, piece)}: {item.reason}. Written to {', '.join(item.kept)}" for item in receipt.rejected
         ]
         counts = {
             "events": receipt.events,

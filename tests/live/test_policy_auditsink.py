@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from support import receiver
@@ -134,7 +135,7 @@ class Given:
         """Keep them."""
         self._sinks = {each.name: each for each in sinks}
 
-    def read(self) -> dict[str, AuditSink]:
+    def read(self, _: Mapping[str, str]) -> dict[str, AuditSink]:
         """Return them by name."""
         return self._sinks
 

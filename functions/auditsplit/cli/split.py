@@ -57,7 +57,7 @@ def split(
 
     PATH is a file or a folder. A file has an EventList or an Event in JSON, or one on each line, like kube-apiserver's
     audit log. It may be compressed with gzip or zstd. The lines may also be those of a container's log (CRI or Docker).
-    Of a folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
+    In a folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
 
     With --only-missing, the sinks are read first (file, s3, gs and az, with credentials that may read), and only events
     are written whose lines they do not hold: after an outage of the webhook, from kube-apiserver's log. So a second run

@@ -106,5 +106,5 @@ def _line(stream: BinaryIO, max_bytes: int) -> bytes:
     with compression.gzip_errors():
         line = stream.readline(max_bytes + 1)
     if len(line) > max_bytes:
-        raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
+        raise BodyTooLarge(f"a line of over {max_bytes} bytes. Raise AUDIT_MAX_BODY_BYTES")
     return line

@@ -18,12 +18,12 @@ from auditsplit.sinks.options import Options, Target, parse_target
 class Written(NamedTuple):
     """What one `Sink.write` did."""
 
-    new: bool
-    """Whether the sink stored anything that it had not stored before."""
+    new: bool | None
+    """Whether the sink stored anything that it had not stored before. None if it cannot tell."""
     size_bytes: int
-    """What the sink was given, in bytes; compressed, where it compresses."""
+    """What the sink was given, in bytes, after compression."""
     undelivered: Mapping[str, int] = MappingProxyType({})
-    """By sink that is not required: the events that it did not get, and will not get."""
+    """By sink that is not required: the events that it did not get, and will not get. 0 if it got all."""
 
 
 class Sink(Protocol):
@@ -78,6 +78,7 @@ _ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
 _WEBHOOK = _Kind("auditsplit.sinks.webhook.sink")
 _KINDS: Mapping[str, _Kind] = {
     "auditsink": _Kind("auditsplit.sinks.auditsink.sink"),
+    "auditsink+kubernetes": _Kind("auditsplit.sinks.auditsink.cluster", "kubernetes"),
     "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
     "elasticsearch+http": _ELASTICSEARCH,
     "elasticsearch+https": _ELASTICSEARCH,
@@ -114,7 +115,7 @@ class SinkModule(Protocol):
 def module_of(scheme: str) -> SinkModule:
     """Return the sink's module. ``ValueError`` says which package is missing, or which schemes there are."""
     if scheme not in _KINDS:
-        raise ValueError(f"no sink has the scheme {scheme!r}; write one of {', '.join(SCHEMES)}")
+        raise ValueError(f"no sink has the scheme {scheme!r}. Write one of {', '.join(SCHEMES)}")
     kind = _KINDS[scheme]
     try:
         return cast("SinkModule", importlib.import_module(kind.module))

@@ -39,8 +39,8 @@ class Folder:
                 yield f"{path}: {error.strerror}"
         yield from _twice((path, sink) for path in files for sink in _sinks_now(path))
 
-    def read(self) -> Mapping[str, AuditSink]:
-        """Return the AuditSinks by name. Only files that changed are read. Problems are logged once."""
+    def read(self, _: Mapping[str, str]) -> Mapping[str, AuditSink]:
+        """See `Source.read`. Only files that changed are read. Problems are logged once."""
         paths = self._paths()
         before, self._files = self._files, {}
         for path in paths:

@@ -31,7 +31,7 @@ from auditsplit.sinks.webhook.sink import WebhookSink
 from auditsplit.webhook.kubeconfig import schema
 from auditsplit.webhook.kubeconfig.schema import Cluster
 
-LOOK_S = 1.0
+LOOK_S = 2.0
 """Seconds after which the AuditSinks are looked at again."""
 
 _MOST_AT_ONCE = 32
@@ -56,8 +56,12 @@ class Options(options.Options, frozen=True, kw_only=True):
 class Source(Protocol):
     """Where AuditSinks are from."""
 
-    def read(self) -> Mapping[str, AuditSink]:
-        """Return the AuditSinks by name, as they are now."""
+    def read(self, outcomes: Mapping[str, str], /) -> Mapping[str, AuditSink]:
+        """Return the AuditSinks by name, as they are now. What cannot be read is logged, and stays as it was.
+
+        Args:
+            outcomes: Of each AuditSink that got a batch, why the last batch was not delivered. Empty if it was.
+        """
 
 
 def mistakes(target: Target[Options]) -> Iterable[str]:
@@ -110,7 +114,7 @@ class AuditSinks:
         def deliver(each: _Running) -> Written | SinkError:
             left = each.policy.apply(events) if each.policy else batch.events
             if not left:
-                return Written(new=False, size_bytes=0)
+                return Written(new=None, size_bytes=0)
             try:
                 return each.sink.write(msgspec.structs.replace(batch, events=left), deadline)
             except SinkError as error:
@@ -153,7 +157,8 @@ class AuditSinks:
             return list(self._running.values())
 
     def _specs(self) -> Mapping[str, AuditSink]:
-        specs = self._source.read()
+        outcomes = {name: each.sink.outcome for name, each in self._running.items() if each.sink.outcome is not None}
+        specs = self._source.read(outcomes)
         for name, what in _changes({name: each.spec for name, each in self._running.items()}, specs):
             _log.info("%s: the AuditSink %s was %s", self.name, name, what)
         return specs
@@ -203,4 +208,5 @@ def _joined(outcomes: Sequence[Written | SinkError]) -> Written:
         error.size_bytes = size_bytes
         raise error
     undelivered = {name: count for each in written for name, count in each.undelivered.items()}
-    return Written(any(each.new for each in written), size_bytes, undelivered)
+    tells = [each.new for each in written if each.new is not None]
+    return Written(any(tells) if tells else None, size_bytes, undelivered)

@@ -73,6 +73,8 @@ class WebhookSink:
     def __init__(self, to: Downstream) -> None:
         """Touch nothing yet."""
         self.name, self.required = to.name, to.required
+        self.outcome: str | None = None
+        """Why the last batch was not delivered. Empty if it was. None before the first batch."""
         self._downstream = to
         self._sender = Sender(to.kubeconfig, to.folder, user_agent=_USER_AGENT)
         self._throttle = Throttle(to.qps, to.burst)
@@ -82,23 +84,33 @@ class WebhookSink:
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """See `Sink.write`. If the downstream is not required, no error is raised: the result has the lost events."""
         if self.required:
-            return self._deliver(batch, deadline)
+            return self._noted(batch, deadline)
         pause_s = self._breaker.pause_s()
         if pause_s:
             return self._lost(batch, f"it failed before, and is tried again in {pause_s:.1f} s")
         try:
-            written = self._deliver(batch, deadline)
+            written = self._noted(batch, deadline)
         except SinkFailure as error:
             self._breaker.failed()
             return self._lost(batch, str(error), error.size_bytes)
         self._breaker.succeeded()
+        return written._replace(undelivered={self.name: 0})
+
+    def _noted(self, batch: Batch, deadline: Deadline) -> Written:
+        """Deliver the batch, and note the outcome."""
+        try:
+            written = self._deliver(batch, deadline)
+        except SinkFailure as error:
+            self.outcome = str(error)
+            raise
+        self.outcome = ""
         return written
 
     def _lost(self, batch: Batch, reason: str, size_bytes: int = 0) -> Written:
         """Log that the downstream does not get the batch, and return what `write` returns then."""
         count = len(batch.events)
         _log.warning("%s: batch %s with %d events was not delivered: %s", self.name, batch.id, count, reason)
-        return Written(new=False, size_bytes=size_bytes, undelivered={self.name: count})
+        return Written(new=None, size_bytes=size_bytes, undelivered={self.name: count})
 
     def remembers(self, batch_id: str, _: Deadline) -> bool:
         """See `auditsplit.sinks.Remembers`: whether this process delivered the batch."""
@@ -120,9 +132,10 @@ class WebhookSink:
         if self.remembers(batch.id, deadline):
             return Written(new=False, size_bytes=0)
         deadline = deadline.within(self._downstream.timeout_s)
-        new, size_bytes = False, 0
+        size_bytes = 0
+        new: bool | None = False
         for events in self._pieces(batch.events):
-            body = _BEGIN + b",".join([event.raw for event in events]) + _END
+            body = b"".join((_BEGIN, b",".join([event.raw for event in events]), _END))
             key = f"{batch.id}-{blake3(body).hexdigest(16)}"
             if self._delivered.get(key) is None:
                 size_bytes += len(body)
@@ -132,7 +145,7 @@ class WebhookSink:
                     error.size_bytes = size_bytes
                     raise
                 self._delivered.add(key, value=True)
-                new |= answer.receipt is None or not answer.receipt.already_stored
+                new = new or (None if answer.receipt is None else not answer.receipt.already_stored)
         self._delivered.add(batch.id, value=True)
         return Written(new, size_bytes)
 
