@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ import duckdb
 import pytest
 from support.environment import plain_environment
 from support.eventlists import HOSTILE, eventlist
+from support.folder_store import FolderStore
 from support.pages import blocks
 
 from auditsplit import sinks
+from auditsplit.archive.compact import compact
+from auditsplit.archive.objects import Hours
 from auditsplit.decode import batch as batches
 from auditsplit.sinks.objects import layout
 from auditsplit.sinks.objects.options import layout_of
@@ -90,6 +94,23 @@ def duck(folder: Path) -> duckdb.DuckDBPyConnection:
 def test_the_definitions_are_the_files(engine: str, file: str) -> None:
     """What the page shows is what infra/ has."""
     assert (ROOT / "infra" / file).read_text() in statements(engine)
+
+
+def test_the_view_and_the_tables_read_compacted_objects(tmp_path: Path, recorded: list[bytes]) -> None:
+    """They find the same lines in one object for each place and hour. Manifests are not below their partitions."""
+    write(tmp_path, recorded)
+    every = 'SELECT count(*), count(DISTINCT json), min("time"), max("time") FROM audit_events'
+    before = duck(tmp_path).execute(every).fetchall()
+    hours = Hours(FolderStore(tmp_path), "audit/")
+
+    outcomes = list(compact(hours, timedelta(hours=2), 10**8, 1, datetime.now(UTC)))
+
+    assert outcomes
+    assert not [outcome.problem for outcome in outcomes if outcome.problem]
+    keys = list(hours.keys("cluster="))
+    assert len(keys) == len({key.rpartition("/")[0] for key in keys})
+    assert duck(tmp_path).execute(every).fetchall() == before
+    assert not list((tmp_path / "audit").glob("cluster=*/**/*.json"))
 
 
 def test_duckdb_tells_who_read_secrets(stored: Path) -> None:

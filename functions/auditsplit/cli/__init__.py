@@ -9,6 +9,7 @@ import click
 
 from auditsplit import __version__
 from auditsplit.cli.check import check
+from auditsplit.cli.compact import compact
 from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
 from auditsplit.cli.find import find
@@ -39,6 +40,7 @@ def main() -> None:
 
 for command in (
     check,
+    compact,
     completeness,
     elasticsearch,
     find,
