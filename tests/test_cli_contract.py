@@ -25,7 +25,7 @@ from auditsplit.cli import main
 from auditsplit.policy.profiles import profile
 
 PROGRAM = Path(sys.executable).parent / "auditsplit"
-NEEDS_A_SERVER = {"elasticsearch setup", "elasticsearch key", "ship", "serve"}
+NEEDS_A_SERVER = {"compact", "elasticsearch setup", "elasticsearch key", "ship", "serve"}
 """Commands whose examples talk to a server, or run until they are stopped. Their own tests run them."""
 
 REPORTING = {
