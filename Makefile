@@ -98,7 +98,7 @@ chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVE
 systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
 	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge .cache/bin/benthos ## the programs of the tests that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge .cache/bin/find-judge .cache/bin/benthos ## the programs of the tests that no Python package has
 
 e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
@@ -129,6 +129,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
+	$(BIN)/python benchmarks/find.py
 	$(BIN)/python benchmarks/forward.py
 
 load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/proofs/load.md; HOLD=60 for a quick look
@@ -225,6 +226,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 .cache/bin/fuzz-judge: $(wildcard tests/fuzz/judge/*) # Go's encoding/json, with which the fuzzer compares decoding
 	cd tests/fuzz/judge && $(GO_BUILD) -o $(CURDIR)/$@ .
+
+.cache/bin/find-judge: $(wildcard tests/find/judge/*) # the types of audit.k8s.io/v1, with which the tests compare what find finds
+	cd tests/find/judge && $(GO_BUILD) -o $(CURDIR)/$@ .
 
 $(SERVERS)/azurite-$(AZURITE):
 	npm install --prefix .cache/azurite --no-save --no-fund --no-audit --ignore-scripts --loglevel=error azurite@$(AZURITE)

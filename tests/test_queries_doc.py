@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from support.environment import plain_environment
 from support.eventlists import HOSTILE, eventlist
 from support.folder_store import FolderStore
+from support.pages import blocks
 
 from auditsplit import sinks
 from auditsplit.archive.compact import compact
@@ -25,12 +31,14 @@ DOC = (ROOT / "docs" / "investigate.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", DOC, re.MULTILINE | re.DOTALL))
 DEFINITIONS = [
     ("DuckDB", "duckdb/audit_events.sql"),
+    ("DuckDB", "duckdb/audit_files.sql"),
     ("Athena", "athena/audit_events.sql"),
     ("Athena", "athena/audit_events_by_user.sql"),
     ("BigQuery", "bigquery/audit_events.sql"),
 ]
 BIGQUERY_KEY = "cluster={cluster}/username={user}/dt={date}/hour={hour}"
-SECRETS, DELETED, DENIED = 0, 1, 2
+SECRETS, DELETED, DENIED, DEPLOYMENT = 0, 1, 2, 3
+PROGRAMS = Path(sys.executable).parent
 
 
 def statements(engine: str) -> list[str]:
@@ -147,6 +155,70 @@ def test_a_user_cant_break_the_query_for_all(tmp_path: Path, recorded: list[byte
     assert connection.execute("SELECT count(json) FROM audit_events").fetchall() == [(count - left_out[-1],)]
 
 
+def test_duckdb_tells_who_deleted_a_deployment(stored: Path) -> None:
+    """Without knowing the culprit."""
+    found = duck(stored).execute(queries("DuckDB")[DEPLOYMENT]).fetchall()
+
+    assert [row[1:4] for row in found] == [("admin", 200, "127.0.0.1")]
+
+
+@pytest.fixture
+def split_files(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a folder with the recorded log, and with its events in the default layout below var/log."""
+    request.getfixturevalue("workspace")
+    shutil.copy(ROOT / "tests" / "data" / "audit.log", tmp_path / "audit.log")
+    settings = plain_environment() | {"AUDIT_SINKS": "file:var/log"}
+    subprocess.run([PROGRAMS / "auditsplit", "split", "audit.log"], env=settings, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_the_view_of_files_has_the_same_answers(stored: Path, split_files: Path) -> None:
+    """Over the default layout, to all questions but the last."""
+    asked = queries("DuckDB")[:-1]
+    expected = [duck(stored).execute(query).fetchall() for query in asked]
+    connection = duckdb.connect()
+    connection.execute(statements("DuckDB")[1].replace("var/log", str(split_files / "var/log")))
+
+    found = [
+        connection.execute(query.replace("audit_events", "audit_files").replace("'prod'", "'default'")).fetchall()
+        for query in asked
+    ]
+
+    assert found == expected
+
+
+def commands_of_files() -> list[str]:
+    """Return the command lines of the section about files."""
+    return [text for block in blocks("investigate.md", "Files") for text in block.splitlines()]
+
+
+def test_the_commands_about_files_run(split_files: Path) -> None:
+    """Each finds something, and the backfill finds nothing missing."""
+    lines = [text for text in commands_of_files() if text.startswith("auditsplit find")]
+    environ = plain_environment() | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    for text in (*lines, "auditsplit split --only-missing audit.log"):
+        script = f"export AUDIT_SINKS=file:var/log\n{text}"
+        done = subprocess.run(["sh", "-c", script], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{text}: {done.stderr}"
+        assert done.stdout or "0 were missing, 0 written" in done.stderr
+    assert len(lines) == 11
+    assert split_files.joinpath("var/log/kube-audit-admin/audit").is_file()
+
+
+def test_the_gap_is_filled_as_the_page_shows(split_files: Path) -> None:
+    """After a user's file was lost, the events come back from the log."""
+    lost = split_files / "var/log/kube-audit-admin/audit"
+    before = sorted(lost.read_bytes().splitlines())
+    lost.unlink()
+    [first, second] = [text for text in commands_of_files() if "find" not in text and "export" not in text]
+    environ = plain_environment() | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "AUDIT_SINKS": "file:var/log"}
+    subprocess.run(["sh", "-c", first], env=environ, check=True, capture_output=True)
+    report = subprocess.run(["sh", "-c", second], env=environ, capture_output=True, text=True, check=False)
+
+    assert sorted(lost.read_bytes().splitlines()) == before
+    assert "duplicates: 0\n" in report.stdout
+
+
 def columns(definition: str) -> dict[str, Any]:
     """Return the types of a CREATE TABLE's columns by name, as DuckDB's json_transform wants them."""
     (text,) = re.findall(r"EXTERNAL TABLE [\w.]+ \(\n(.*?)^\)", definition, re.MULTILINE | re.DOTALL)
@@ -197,11 +269,12 @@ def test_athenas_questions_have_the_same_answers(stored: Path, recorded: list[by
     connection.execute(table("Athena", 0, stored, names, "cluster"))
     connection.execute(table("Athena", 1, stored, names, 'cluster, "user", dt::VARCHAR AS dt, hour::VARCHAR AS hour'))
 
-    found = [connection.execute(query).fetchall() for query in queries("Athena")[:3]]
+    found = [connection.execute(query).fetchall() for query in queries("Athena")[:4]]
 
     assert [row[:5] for row in found[SECRETS]] == [row[:5] for row in expected[SECRETS]]
     assert [row[1:] for row in found[DELETED]] == [row[1:] for row in expected[DELETED]]
     assert [row[:4] for row in found[DENIED]] == [row[:4] for row in expected[DENIED]]
+    assert [row[1:] for row in found[DEPLOYMENT]] == [row[1:] for row in expected[DEPLOYMENT]]
 
 
 def test_bigquerys_questions_have_the_same_answers(tmp_path: Path, stored: Path, recorded: list[bytes]) -> None:
@@ -217,6 +290,7 @@ def test_bigquerys_questions_have_the_same_answers(tmp_path: Path, stored: Path,
     assert [row[:5] for row in found[SECRETS]] == [row[:5] for row in expected[SECRETS]]
     assert found[DELETED] == expected[DELETED]
     assert found[DENIED] == expected[DENIED]
+    assert found[DEPLOYMENT] == expected[DEPLOYMENT]
 
 
 def test_the_tables_have_the_layouts_folders() -> None:

@@ -17,6 +17,7 @@ from support.recording import DATA
 from support.requests import ingest_into
 
 from auditsplit import replay
+from auditsplit.decode import pieces
 from auditsplit.errors import BodyTooLarge, SinkError, Undecodable
 from auditsplit.policy.redaction import Redaction
 from auditsplit.replay import Delivered
@@ -81,7 +82,7 @@ def test_an_audit_log(end: bytes, last: bytes) -> None:
 @pytest.mark.parametrize("piece_bytes", [1, 1000, 64_000])
 def test_a_big_log_is_delivered_in_pieces(piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The recorded audit log, cut into pieces of any size, comes out whole, every user's lines in their order."""
-    monkeypatch.setattr(replay, "_PIECE_BYTES", piece_bytes)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", piece_bytes)
     log = (DATA / "audit.log").read_bytes()
     sink = store()
 
@@ -105,7 +106,7 @@ def test_pieces_lose_nothing(lines: list[bytes], piece_bytes: int) -> None:
     sink = store()
     events = [*LOG, event("alice")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replay, "_PIECE_BYTES", piece_bytes)
+        patch.setattr(pieces, "_PIECE_BYTES", piece_bytes)
         done = split(b"\n".join([LOG[3], *lines]), sink)
 
     good = [one for one in [LOG[3], *lines] if one in events]
@@ -283,7 +284,7 @@ def test_a_line_too_large_is_refused(packed: bool) -> None:  # noqa: FBT001
 
 def test_a_file_may_be_larger_than_a_body(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is on a line or document, not on a log."""
-    monkeypatch.setattr(replay, "_PIECE_BYTES", 2000)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 2000)
     sink = store()
 
     done = split(b"\n".join(LOG), sink, 1000)
@@ -293,7 +294,7 @@ def test_a_file_may_be_larger_than_a_body(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_same_file_again_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is split again is counted as stored before, and is not stored twice."""
-    monkeypatch.setattr(replay, "_PIECE_BYTES", 2000)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 2000)
     sink = store()
     split(b"\n".join(LOG), sink)
 
@@ -305,13 +306,13 @@ def test_the_same_file_again_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_after_a_stores_trouble_the_file_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was yielded is stored; split again, the file goes on where the store failed."""
-    monkeypatch.setattr(replay, "_PIECE_BYTES", 2000)
+    monkeypatch.setattr(pieces, "_PIECE_BYTES", 2000)
     sink = store()
-    pieces = replay.split(io.BufferedReader(io.BytesIO(b"\n".join(LOG))), "prod", ingest_into([sink]), 1_000_000)
-    first = next(pieces)
+    delivered = replay.split(io.BufferedReader(io.BytesIO(b"\n".join(LOG))), "prod", ingest_into([sink]), 1_000_000)
+    first = next(delivered)
     sink.failure = SinkError("the disk is full")
     with pytest.raises(SinkError):
-        list(pieces)
+        list(delivered)
     assert len(stored(sink)) == first.counts["events"] < 50
     sink.failure = None
 

@@ -19,6 +19,7 @@ from auditsplit.telemetry import logs
 
 if TYPE_CHECKING:  # imported by those functions alone that need it
     from auditsplit.ingest import Destination, Ingest
+    from auditsplit.policy import Transform
     from auditsplit.serve.counting import Metrics
     from auditsplit.serve.receiver import Receiver
     from auditsplit.settings import Settings
@@ -59,8 +60,12 @@ def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:
     for policy in (settings.policy, *(target.options.policy for target in settings.sinks)):
         for warning in policy.warnings:
             _log.warning("audit policy: %s", warning)
-    shared = [transform for transform in (settings.policy, settings.redaction, settings.truncation) if transform]
-    return Ingest(destinations(settings, environ), shared)
+    return Ingest(destinations(settings, environ), shared_transforms(settings))
+
+
+def shared_transforms(settings: Settings) -> list[Transform]:
+    """Return the transforms for all sinks, in their order."""
+    return [transform for transform in (settings.policy, settings.redaction, settings.truncation) if transform]
 
 
 def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destination]:

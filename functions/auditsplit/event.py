@@ -98,6 +98,23 @@ class NamedHead(Head, gc=False):
     requestURI: str | None = None  # noqa: N815 - the API's own name
 
 
+class ResponseStatus(msgspec.Struct, gc=False, frozen=True):
+    """The field of ``responseStatus`` that searches need."""
+
+    code: int | None = None
+
+
+class FoundHead(Head, gc=False):
+    """The fields of an ``Event`` by which events are found, and which are shown of them."""
+
+    auditID: str | None = None  # noqa: N815 - the API's own name
+    requestURI: str | None = None  # noqa: N815
+    objectRef: NamedReference | None = None  # noqa: N815
+    responseStatus: ResponseStatus | None = None  # noqa: N815
+    sourceIPs: tuple[str, ...] | None = None  # noqa: N815
+    userAgent: str | None = None  # noqa: N815
+
+
 class Event(msgspec.Struct, gc=False, frozen=True):
     """One audit event: its decoded head, and its own bytes as they arrived, on one line.
 

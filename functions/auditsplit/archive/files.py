@@ -47,13 +47,13 @@ class FileReader:
     def sources(self, choice: Choice) -> Iterator[Source]:
         """See `Reader.sources`. A file that is gone by then was rotated away, or is an older file now."""
         for path in log_files(self._root):
-            place = _place(path.relative_to(self._root).as_posix())
+            place = place_of(path.relative_to(self._root).as_posix())
             if choice.may_hold(place):
                 yield FileSource(path, place)
 
 
-def _place(key: str) -> str:
-    """Return the key that the template gave, without what rotation and compression added."""
+def place_of(key: str) -> str:
+    """Return the key that the template gave, or gives, without what rotation and compression added."""
     for ending in _ENDINGS:
         key = key.removesuffix(ending)
     return _ROTATED.sub("", key)

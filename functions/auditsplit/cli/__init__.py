@@ -12,6 +12,7 @@ from auditsplit.cli.check import check
 from auditsplit.cli.compact import compact
 from auditsplit.cli.completeness import completeness
 from auditsplit.cli.elasticsearch import elasticsearch
+from auditsplit.cli.find import find
 from auditsplit.cli.flags import flags
 from auditsplit.cli.kubeconfig import kubeconfig
 from auditsplit.cli.policy import policy
@@ -42,6 +43,7 @@ for command in (
     compact,
     completeness,
     elasticsearch,
+    find,
     flags,
     kubeconfig,
     policy,

@@ -11,11 +11,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from auditsplit import auth, replay
+from auditsplit import auth
 from auditsplit.archive.completeness import Balance, Inspection, balance, inspect
 from auditsplit.archive.tree import log_files
 from auditsplit.cli.support.contract import FINDINGS, Group, example, output_option, print_json
-from auditsplit.decode import compression
+from auditsplit.decode import compression, pieces
 from auditsplit.errors import Undecodable
 
 _METRICS_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -126,4 +126,4 @@ def _lines(stored: tuple[Path, ...]) -> Iterator[bytes]:
     for path in stored:
         for file in log_files(path) if path.is_dir() else [path]:
             with file.open("rb") as stream, compression.gzip_errors():
-                yield from replay.decompressed(stream)
+                yield from pieces.decompressed(stream)

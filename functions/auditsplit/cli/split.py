@@ -8,13 +8,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from auditsplit import auth, replay
 from auditsplit.archive.tree import log_files
+from auditsplit.cli.support.backfilling import Chosen, backfill
 from auditsplit.cli.support.contract import FINDINGS, Refused, example, output_option, print_json, reason
 from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
+from auditsplit.cli.support.moments import MOMENT
+from auditsplit.decode import pieces
 from auditsplit.errors import AuditsplitError, Undecodable
 from auditsplit.ingest import Ingest
 from auditsplit.routing.template import RESERVED
@@ -29,13 +33,35 @@ _PIPE = Path("-")
 @click.command(epilog=example("AUDIT_SINKS=file:audit auditsplit split audit.log"))
 @click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_SOURCE)
 @click.option("--cluster", help="The cluster that the events come from.  [default: AUDIT_CLUSTER, or default]")
+@click.option("--only-missing", is_flag=True, help="Write only those events that the sinks do not hold.")
+@click.option("--since", metavar="TIME", type=MOMENT, help="With --only-missing: events from this time on.")
+@click.option("--until", metavar="TIME", type=MOMENT, help="With --only-missing: events before this time.")
+@click.option(
+    "--settle",
+    metavar="SECONDS",
+    type=click.IntRange(min=0),
+    default=300,
+    show_default=True,
+    help="With --only-missing: leave out younger events, which the webhook may still deliver.",
+)
 @output_option
-def split(sources: tuple[Path, ...], cluster: str | None, *, as_json: bool) -> None:
+def split(
+    sources: tuple[Path, ...],
+    cluster: str | None,
+    *,
+    only_missing: bool,
+    as_json: bool,
+    **window: Any,
+) -> None:
     """Split recorded EventLists or audit log files into the configured sinks.
 
     PATH is a file or a folder. A file has an EventList or an Event in JSON, or one on each line, like kube-apiserver's
-    audit log. It may be compressed with gzip. The lines may also be those of a container's log (CRI or Docker). In a
-    folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
+    audit log. It may be compressed with gzip or zstd. The lines may also be those of a container's log (CRI or Docker).
+    In a folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
+
+    With --only-missing, the sinks are read first (file, s3, gs and az, with credentials that may read), and only events
+    are written whose lines they do not hold: after an outage of the webhook, from kube-apiserver's log. So a second run
+    writes nothing.
 
     Exits with 1 if an item was malformed, and so is now below _rejected/, or if a file could not be split to its end.
     The other files are split all the same.
@@ -43,13 +69,13 @@ def split(sources: tuple[Path, ...], cluster: str | None, *, as_json: bool) -> N
     settings = read_settings()
     if as_json and any(target.scheme == "stdout" for target in settings.sinks):
         refuse(["--output: must be text with the sink stdout:, because its lines go to standard output too"])
+    cluster = _checked(cluster or settings.cluster)
+    if only_missing:
+        whole = backfill(_files(sources), cluster, settings, Chosen(**window), as_json=as_json)
+        sys.exit(0 if whole else FINDINGS)
+    if window["since"] or window["until"]:
+        raise click.UsageError("--since and --until require --only-missing")
     ingest = open_ingest(settings)
-    if cluster is not None:
-        try:
-            auth.check_cluster(cluster)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--cluster") from error
-    cluster = cluster or settings.cluster
     _warn_of_mixing(cluster, ingest)
     counts: Counter[str] = Counter()
     failed = False
@@ -73,6 +99,15 @@ def split(sources: tuple[Path, ...], cluster: str | None, *, as_json: bool) -> N
     else:
         click.echo(_sentence(names, _summary(counts)), err=True)
     sys.exit(FINDINGS if counts["rejected"] or failed else 0)
+
+
+def _checked(cluster: str) -> str:
+    """Return the name of a cluster. Exit if it is not valid."""
+    try:
+        auth.check_cluster(cluster)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--cluster") from error
+    return cluster
 
 
 def _summary(counts: Counter[str]) -> dict[str, int]:
@@ -125,7 +160,7 @@ def _files(sources: tuple[Path, ...]) -> Iterator[Path]:
 def _expect_log(source: Path, settings: Settings) -> None:
     """Raise `Undecodable` if ``source`` is an archive, or a file that splitting it would write to."""
     if source.name.endswith(_TAR_NAMES):
-        raise Undecodable(replay.TAR)
+        raise Undecodable(pieces.TAR)
     for target in settings.sinks:
         root = Path(target.path).resolve()
         if target.scheme == "file" and source.resolve().is_relative_to(root):

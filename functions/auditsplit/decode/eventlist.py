@@ -30,7 +30,7 @@ from auditsplit.decode.envelope import (
 )
 from auditsplit.decode.outline import REFUSALS, SURROGATE
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, BadItem, Event, Head, NamedHead, PolicyHead
+from auditsplit.event import API_VERSION, BadItem, Event, FoundHead, Head, NamedHead, PolicyHead
 
 MAX_ITEMS = 100_000
 """The most items of one body. It bounds memory. kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
@@ -49,7 +49,7 @@ bodies are smaller."""
 _SEARCH_WINDOW_BYTES = 1024 * 1024
 """The bytes that are searched for items at a time. Each match takes memory."""
 
-decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead)}
+decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead, FoundHead)}
 """The decoder of each kind of head."""
 
 _LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()

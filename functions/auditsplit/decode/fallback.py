@@ -19,13 +19,15 @@ from auditsplit.decode.envelope import ONCE, Envelope, Items, shown
 from auditsplit.decode.jsonscan import Scan, Span
 from auditsplit.decode.outline import REFUSALS, Outline, adds_up, decode_object, harmless, spans_of
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, Event, Head, NamedReference
+from auditsplit.event import API_VERSION, Event, FoundHead, Head, NamedReference
 
 _MAX_REASON_CHARACTERS = 60
 _SPACE = b" \t\r\n"
 _OBJECT = re.compile(rb"[ \t\r\n]*+\{")
+_WHOLE_NUMBER = re.compile(rb"-?[0-9]{1,10}")
 _STRING = str
 _STRINGS = list
+_NUMBER = int
 _USER = {"username": _STRING}
 _HEAD_SHAPE: dict[str, Any] = {
     **dict.fromkeys(Head.__struct_fields__, _STRING),
@@ -40,6 +42,13 @@ _POLICY_SHAPE = {
     "requestURI": _STRING,
     "user": {**_USER, "groups": _STRINGS},
     "objectRef": _REFERENCE,
+}
+_FOUND_SHAPE = {
+    **_HEAD_SHAPE,
+    **dict.fromkeys(("auditID", "requestURI", "userAgent"), _STRING),
+    "objectRef": _REFERENCE,
+    "responseStatus": {"code": _NUMBER},
+    "sourceIPs": _STRINGS,
 }
 
 
@@ -114,7 +123,7 @@ def _parsed(text: bytes, safe: memoryview | None) -> dict[str, msgspec.Raw] | No
 
 
 def _read_head(outline: Outline, heads: type[Head]) -> Head:
-    shape = _HEAD_SHAPE if heads is Head else _POLICY_SHAPE
+    shape = {Head: _HEAD_SHAPE, FoundHead: _FOUND_SHAPE}.get(heads, _POLICY_SHAPE)
     fields = _read_fields(outline, Span(0, len(outline.text)), shape)
     kind, version = fields.get("kind", "Event"), fields.get("apiVersion", API_VERSION)
     if kind != "Event" or version != API_VERSION:
@@ -131,6 +140,8 @@ def _read_fields(outline: Outline, span: Span, shape: dict[str, Any]) -> dict[st
             fields[name] = _nullable_string(name, text, value)
         elif inner is _STRINGS:
             fields[name] = _strings(name, text, value)
+        elif inner is _NUMBER:
+            fields[name] = _number(name, text, value)
         elif inner:
             fields[name] = _read_fields(outline, value, inner)
     return fields
@@ -153,6 +164,13 @@ def _strings(name: str, text: bytes, span: Span) -> list[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise Undecodable(f"{name}: expected a list of strings", span.start)
     return values
+
+
+def _number(name: str, text: bytes, span: Span) -> int:
+    token = text[span.start : span.end]
+    if not _WHOLE_NUMBER.fullmatch(token):
+        raise Undecodable(f"{name}: expected a whole number", span.start)
+    return int(token)
 
 
 def _name(token: bytes) -> str:

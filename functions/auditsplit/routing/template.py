@@ -45,6 +45,8 @@ class KeyTemplate:
         self.user = user
         self._parts = [(literal, field(name, user) if name else None) for literal, name in _parse(text)]
         self._fields = [part for _, part in self._parts if part]
+        self._field_names = [name for _, name in _parse(text) if name]
+        self._pattern = re.compile("".join(re.escape(literal) + _pattern(part) for literal, part in self._parts))
         self._getters = list(dict.fromkeys((part.value, part.of_event) for part in self._fields))
 
     def __str__(self) -> str:
@@ -73,6 +75,21 @@ class KeyTemplate:
             group.append(event)
         return groups
 
+    def names_in(self, key: str) -> list[tuple[str, str]] | None:
+        """Return the fields of a key and the name of each, in their order. None if the key is not of this template."""
+        match = self._pattern.fullmatch(key)
+        return list(zip(self._field_names, match.groups(), strict=True)) if match else None
+
+    def beginnings(self) -> list[KeyTemplate]:
+        """Return the templates of the first segment of a key, of the first two, and so on."""
+        segments = _SLASH.split(self.text)
+        return [KeyTemplate("/".join(segments[:count]), user=self.user) for count in range(1, len(segments) + 1)]
+
+    @property
+    def last_fields(self) -> set[str]:
+        """The names of the fields in the last segment."""
+        return {name for _, name in _parse(_SLASH.split(self.text)[-1]) if name}
+
     @property
     def max_bytes(self) -> int:
         """The length of the longest key."""
@@ -99,6 +116,13 @@ class KeyTemplate:
     def _render(self, values: Iterable[Any]) -> str:
         by_getter = {getter: value for (getter, _), value in zip(self._getters, values, strict=True)}
         return "".join(literal + (part.name(by_getter[part.value]) if part else "") for literal, part in self._parts)
+
+
+def _pattern(part: Field | None) -> str:
+    """Return what matches every name of a field. A segment has one field without a fixed length at most."""
+    if part is None:
+        return ""
+    return f"([^/]{{{part.fixed_bytes}}})" if part.fixed_bytes else "([^/]+)"
 
 
 def _parse(text: str) -> list[tuple[str, str | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 from auditsplit import bootstrap
@@ -14,10 +14,10 @@ from auditsplit.ingest import Ingest
 from auditsplit.settings import Settings, parse_tokens
 
 
-def read_settings() -> Settings:
-    """Return the settings. If any is wrong, report the mistakes and exit."""
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings in ``environ``. If any is wrong, report the mistakes and exit."""
     try:
-        return Settings.read(os.environ)
+        return Settings.read(environ)
     except SettingsError as error:
         refuse(error.mistakes)
 

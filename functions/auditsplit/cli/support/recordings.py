@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from auditsplit import replay
 from auditsplit.archive.tree import log_files
 from auditsplit.decode import batch as batches
+from auditsplit.decode import pieces
 from auditsplit.decode.batch import Form
 from auditsplit.errors import AuditsplitError, Undecodable
 from auditsplit.event import Event, PolicyHead
@@ -42,7 +42,7 @@ class Recordings:
     def _of(self, path: Path) -> Iterator[Event]:
         raw = io.FileIO(0, closefd=False) if path == _PIPE else io.FileIO(path)
         with raw, io.BufferedReader(raw) as stream:
-            for piece in replay.pieces(replay.decompressed(stream), _MAX_BYTES, lambda _: None):
+            for piece in pieces.pieces(pieces.decompressed(stream), _MAX_BYTES, lambda _: None):
                 form = Form(lines=not piece.document, recorded=True)
                 try:
                     batch = batches.read(piece.text, "recording", form, "0", PolicyHead)

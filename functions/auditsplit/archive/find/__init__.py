@@ -1,0 +1,1 @@
+"""Find: search stored events without decoding those that cannot match."""
