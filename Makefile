@@ -9,7 +9,7 @@ SINKS ?=
 DIST ?= dist
 PARALLEL := -n auto --dist loadfile
 RELEASE_PARTS ?= bundle image chart sbom
-EXTRAS := azure elasticsearch gcs s3 ship zstd
+EXTRAS := azure elasticsearch gcs metrics-api s3 ship zstd
 LOCKS := run $(EXTRAS)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/__init__.py)
