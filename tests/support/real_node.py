@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -59,38 +61,41 @@ class RealNode:
     """A node whose name and address is ``name``, an address of the loopback network."""
 
     def __init__(self, folder: Path, name: str, pki: Pki, apiserver: int) -> None:
-        """Write its files below ``folder``. Nothing runs yet.
+        """Write its files. Nothing runs yet.
 
         Args:
-            folder: where everything of this node is.
+            folder: where its logs are.
             name: an address as 127.0.0.1.
             pki: the authority of the kubelet's certificate and of its clients'.
             apiserver: the port of kube-apiserver on 127.0.0.1.
         """
-        self.name, self.port, self.folder, self.log = name, free_port(), folder, folder / "kubelet.log"
+        self.name, self.port, self.logs = name, free_port(), folder
+        folder.mkdir()
+        self.folder = Path(tempfile.mkdtemp(prefix="node-"))  # a socket's path has at most 107 characters
         self._cgroup = f"auditsplit-{os.getpid()}-{name}"
         self._pki = pki
         self._init: subprocess.Popen[bytes] | None = None
+        self._runtime: subprocess.Popen[bytes] | None = None
         self._kubelet: subprocess.Popen[bytes] | None = None
         for part in ("static", "cni", "kubelet", "pod-logs", "volume-plugins"):
-            (folder / part).mkdir(parents=True)
+            (self.folder / part).mkdir()
         # A node is not ready without the configuration of a network plugin, though no pod uses it.
         network = {"cniVersion": "0.3.1", "name": "none", "plugins": [{"type": "loopback"}]}
-        (folder / "cni" / "10-none.conflist").write_text(json.dumps(network))
-        (folder / "containerd.toml").write_text(_CONTAINERD.format(folder=folder, socket=_SOCKET))
+        (self.folder / "cni" / "10-none.conflist").write_text(json.dumps(network))
+        (self.folder / "containerd.toml").write_text(_CONTAINERD.format(folder=self.folder, socket=_SOCKET))
         self.serving = pki.issue(f"kubelet-{name}", name)
         user = pki.issue(f"node-{name}", common_name=f"system:node:{name}", organization="system:nodes")
-        (folder / "kubeconfig").write_text(json.dumps(client_config(apiserver, pki, user)))
+        (self.folder / "kubeconfig").write_text(json.dumps(client_config(apiserver, pki, user)))
 
     def start(self) -> None:
         """Start the runtime, import the image and start the kubelet."""
         self._make_cgroups()
         flags = "--mount --pid --fork --kill-child --mount-proc --propagation private".split()
         command = ["/usr/bin/unshare", *flags, "/bin/sh", "-c", _INIT, self.folder, *_PRIVATE]
-        self._init = spawn(command, self.folder / "init.log", {})
+        self._init = spawn(command, self.logs / "init.log", {})
         wait_for("the node's namespaces", (self.folder / "mounted").exists)
         environ = {"PATH": f"{BIN}:{os.environ['PATH']}"}
-        self._inside("containerd", "--config", self.folder / "containerd.toml", **environ)
+        self._runtime = self._inside("containerd", "--config", self.folder / "containerd.toml", **environ)
         control = [*self._enter(), BIN / "ctr", "--address", _SOCKET]
         wait_for("containerd", lambda: subprocess.run([*control, "version"], capture_output=True).returncode == 0)  # noqa: PLW1510 - it is looked at
         for name, said in (("busybox", ["/bin/sh"]), ("pause", ["/bin/sleep", "2147483647"])):
@@ -119,13 +124,15 @@ class RealNode:
 
     def kill(self) -> None:
         """End every process of the node, and remove its control groups."""
-        if self._init is not None:
-            kill(self._init)  # the kernel ends all processes of a namespace with its first
+        for process in (self._init, self._runtime, self._kubelet):  # all processes of a namespace end with its first
+            if process is not None:
+                kill(process)
         for folder in [_CGROUPS / self._cgroup, *(one / self._cgroup for one in _CGROUPS.iterdir())]:
             wait_for(f"{folder} is removed", lambda folder=folder: _removed(folder))  # type: ignore[misc]
         for path in _PRIVATE:
             with contextlib.suppress(OSError):
                 Path(path).rmdir()
+        shutil.rmtree(self.folder)
 
     def _enter(self) -> list[str | Path]:
         if self._init is None:
@@ -134,7 +141,7 @@ class RealNode:
         return ["/usr/bin/nsenter", "--target", str(inside.pid), "--mount", "--pid", "--"]
 
     def _inside(self, program: str, *arguments: str | Path, **environ: str) -> subprocess.Popen[bytes]:
-        return spawn([*self._enter(), BIN / program, *arguments], self.folder / f"{program}.log", environ)
+        return spawn([*self._enter(), BIN / program, *arguments], self.logs / f"{program}.log", environ)
 
     def _cgroup_folders(self) -> list[Path]:
         if (_CGROUPS / "cgroup.controllers").exists():
