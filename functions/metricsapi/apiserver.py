@@ -72,11 +72,11 @@ class Pod(msgspec.Struct, frozen=True):
 
 
 class _Nodes(msgspec.Struct):
-    items: list[Node] = []
+    items: list[Node] | None = None
 
 
 class _Pods(msgspec.Struct):
-    items: list[Pod] = []
+    items: list[Pod] | None = None
 
 
 class _Status(msgspec.Struct):
@@ -100,7 +100,7 @@ class Apiserver:
         """Return the nodes, those that a label selector selects, or the one of that name."""
         query = {"labelSelector": labels, "fieldSelector": name and f"metadata.name={name}"}
         found: _Nodes = await self._list("/api/v1/nodes", query, _NODES)
-        return found.items
+        return found.items or []  # the metadata of nothing is null
 
     async def pods(self, namespace: str, labels: str, name: str) -> list[Pod]:
         """Return the running pods of a namespace, or of all of them where it is empty.
@@ -113,7 +113,7 @@ class Apiserver:
         headers = {} if namespace else {"Accept": _PARTIAL}
         query = {"labelSelector": labels, "fieldSelector": fields}
         found: _Pods = await self._list(path, query, _PODS, headers)
-        return found.items
+        return found.items or []  # the metadata of nothing is null
 
     async def review(self, kind: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Return the status of a TokenReview or SubjectAccessReview with this ``spec``."""
