@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from support import live_metrics, metrics_contract
 from support.live_metrics import Live
-from support.metrics_apis import Server, containers
+from support.metrics_apis import Server, containers, cores
 from support.processes import wait_for
 
 COMMANDS = (
@@ -34,8 +34,6 @@ DIFFERENT = {
 """Where the function's answer is deliberately another one, and why."""
 
 _FIGURE = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z|\b\d[\d.]*(?:m|n|u|%|Ki|Mi|s|h\d*m?\d*s?)?\b")
-_CPU = re.compile(r"(\d+)(n|u|m|)")
-_NANOCORES = {"n": 1, "u": 1_000, "m": 1_000_000, "": 1_000_000_000}
 _HOUSEKEEPING_S = (9.5, 19.9)
 """A window of metrics-server between these is of two successive samples of cadvisor, as the kubelet's own rate is."""
 
@@ -88,8 +86,8 @@ class Compared(NamedTuple):
     @property
     def ratio(self) -> float:
         """The function's CPU in metrics-server's."""
-        theirs, ours = (int(found[1]) * _NANOCORES[found[2]] for text in self.cpu if (found := _CPU.fullmatch(text)))
-        return ours / theirs
+        theirs, ours = self.cpu
+        return cores(ours) / cores(theirs)
 
 
 def compare(live: Live, compared: list[Compared]) -> bool:

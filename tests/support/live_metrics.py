@@ -11,7 +11,7 @@ from typing import Any
 from support import kubernetes
 from support.aggregating_cluster import Cluster
 from support.kubernetes import token
-from support.metrics_apis import API, Function, MetricsServer, Server, manifest
+from support.metrics_apis import API, Function, MetricsServer, Server, containers, cores, manifest
 from support.pki import Pki
 from support.processes import wait_for
 
@@ -22,14 +22,18 @@ WORKLOAD = {("default", "busy"), ("default", "two"), ("other", "memory")}
 """The pods of workload.yaml that have figures. The pod ``done`` ended at once."""
 
 _FILES = Path(__file__).parents[1] / "metrics_live"
-_ADMIN = {"Authorization": f"Bearer {token('admin')}", "Accept": "application/json"}
+ADMIN = {"Authorization": f"Bearer {token('admin')}", "Accept": "application/json"}
+"""The headers of the administrator's requests without the aggregator."""
 
 
 class Live:
     """The cluster and its two servers of the Metrics API."""
 
-    def __init__(self, cluster: Cluster, metrics_server: MetricsServer, function: Function) -> None:
-        """Keep them."""
+    def __init__(
+        self, cluster: Cluster, metrics_server: MetricsServer, function: Function, timeout_s: float = 60
+    ) -> None:
+        """Keep them. A request to a server that takes longer than ``timeout_s`` seconds fails."""
+        self.timeout_s = timeout_s
         self.cluster, self.metrics_server, self.function = cluster, metrics_server, function
 
     def apply(self, name: str, node: str = NODE, **texts: str) -> None:
@@ -39,9 +43,9 @@ class Live:
             manifest_ = manifest_.replace(key, text)
         self.cluster.apply(manifest_)
 
-    def list(self, server: Server, resource: str, timeout_s: float = 60) -> Any:
+    def list(self, server: Server, resource: str) -> Any:
         """Return the list of ``nodes`` or ``pods`` that a server answers itself."""
-        answer = server.get(f"{API}/{resource}", _ADMIN, timeout_s)
+        answer = server.get(f"{API}/{resource}", ADMIN, self.timeout_s)
         if answer.status != 200:  # noqa: PLR2004
             raise AssertionError(answer)
         return json.loads(answer.body)
@@ -54,6 +58,30 @@ class Live:
     def nodes(self, server: Server) -> set[str]:
         """Return the nodes of which a server has figures."""
         return {node["metadata"]["name"] for node in self.list(server, "nodes")["items"]}
+
+    def pods_now(self) -> set[tuple[str, str]]:
+        """Return the pods of which the function has figures."""
+        return self.pods(self.function)
+
+    def nodes_now(self) -> set[str]:
+        """Return the nodes of which the function has figures."""
+        return self.nodes(self.function)
+
+    def cores_of(self, name: str) -> list[float]:
+        """Return how many cores each container of a pod in the namespace default uses, by the function's figures."""
+        found = containers(self.list(self.function, "pods"))
+        return [cores(usage["cpu"]) for key, usage in found.items() if key[:2] == ("default", name)]
+
+    def phase(self, name: str) -> str:
+        """Return the phase of a pod in the namespace default."""
+        phase: str = self.cluster.json(f"/api/v1/namespaces/default/pods/{name}")["status"]["phase"]
+        return phase
+
+    def restarts(self, name: str) -> int:
+        """Return how often the container of a pod in the namespace default was restarted."""
+        pod = self.cluster.json(f"/api/v1/namespaces/default/pods/{name}")
+        count: int = pod["status"]["containerStatuses"][0]["restartCount"]
+        return count
 
     def wait_for_pods(self, server: Server) -> None:
         """Wait until a server has figures of all pods of the workload."""
@@ -75,7 +103,7 @@ def live(folder: Path, **environ: str) -> Iterator[Live]:
         for server in servers:
             stack.callback(server.kill)
             server.start()
-        made = Live(cluster, *servers)
+        made = Live(cluster, *servers, float(environ.get("METRICSAPI_REQUEST_TIMEOUT_SECONDS", "60")))
         made.apply("workload.yaml")
         for server in servers:
             made.wait_for_pods(server)

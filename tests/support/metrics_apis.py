@@ -159,3 +159,9 @@ def containers(pods: Any) -> dict[tuple[str, str, str], dict[str, str]]:
         for pod in pods["items"]
         for container in pod["containers"]
     }
+
+
+def cores(quantity: str) -> float:
+    """Return a quantity of CPU in cores."""
+    number, unit = quantity.rstrip("num"), quantity.lstrip("0123456789")
+    return int(number) / {"": 1, "m": 1e3, "u": 1e6, "n": 1e9}[unit]

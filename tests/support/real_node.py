@@ -101,7 +101,9 @@ class RealNode:
         for name, said in (("busybox", ["/bin/sh"]), ("pause", ["/bin/sleep", "2147483647"])):
             archive = self.folder / f"{name}.tar"
             busybox_image.write(archive, f"localhost/{name}:1", said)
-            subprocess.run([*control, "--namespace", "k8s.io", "images", "import", archive], check=True, capture_output=True)
+            subprocess.run(
+                [*control, "--namespace", "k8s.io", "images", "import", archive], check=True, capture_output=True
+            )
         self.start_kubelet()
 
     def start_kubelet(self, serving: Pair | None = None) -> None:
