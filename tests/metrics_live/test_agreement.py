@@ -105,8 +105,8 @@ def compare(live: Live, compared: list[Compared]) -> bool:
 
 def usages(live: Live, server: Server) -> dict[tuple[str, ...], dict[str, str]]:
     """Return the usage of each node and container with its time and window."""
-    found: dict[tuple[str, ...], dict[str, str]] = dict(containers(live.list(server, "pods")))
-    for node in live.list(server, "nodes")["items"]:
+    found: dict[tuple[str, ...], dict[str, str]] = containers(live.items(server, "pods"))
+    for node in live.items(server, "nodes"):
         times = {"timestamp": node["timestamp"], "window": node["window"]}
         found[(node["metadata"]["name"],)] = {**node["usage"], **times}
     return found

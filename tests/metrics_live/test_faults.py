@@ -34,7 +34,7 @@ CODES = {"cut": "malformed", "forbidden": "status", "html": "malformed", "huge":
 
 
 def test_a_faulty_kubelet_leaves_out_its_own_node_alone(tmp_path: Path) -> None:
-    """Stopped, killed, answering garbage or 403, too large or with another certificate: its pods are missing, no others."""
+    """Stopped, killed, with garbage, 403, a huge answer or another certificate: only its own pods are missing."""
     with live_metrics.live(tmp_path, **LIMITS) as live, impostors(tmp_path, live) as stranger:
         second = live.cluster.add_node(SECOND)
         live.apply("pod.yaml", SECOND, NAME="beside", RESTARTS="Always", COMMAND=BUSY)

@@ -97,14 +97,14 @@ class Cluster:
     def json(self, path: str) -> Any:
         """Return the document at ``path``."""
         answer = self.get(path)
-        if answer.status != 200:  # noqa: PLR2004
+        if answer.status != 200:
             raise AssertionError(f"{path}: {answer}")
         return json.loads(answer.body)
 
     def patch(self, path: str, change: object) -> None:
         """Change the object at ``path``, which must succeed."""
         answer = self.apiserver.request("PATCH", path, body=change, headers=_PATCH)
-        if answer.status != 200:  # noqa: PLR2004
+        if answer.status != 200:
             raise AssertionError(f"{path}: {answer}")
 
     def address_of(self, namespace: str, service: str) -> str:
@@ -120,7 +120,7 @@ class Cluster:
         }
         slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
         answer = self.apiserver.request("POST", slices, body=slice_, headers=_JSON)
-        if answer.status != 201:  # noqa: PLR2004
+        if answer.status != 201:
             raise AssertionError(answer)
         address: str = self.json(path)["spec"]["clusterIP"]
         return address
@@ -139,7 +139,7 @@ class Cluster:
         The APIService is made anew, because the conditions of an old one speak of the Service before.
         """
         self.apiserver.request("DELETE", APISERVICE)
-        wait_for("the APIService is deleted", lambda: self.get(APISERVICE).status == 404)  # noqa: PLR2004
+        wait_for("the APIService is deleted", lambda: self.get(APISERVICE).status == 404)
         spec = {
             "group": "metrics.k8s.io",
             "version": "v1beta1",
@@ -151,7 +151,7 @@ class Cluster:
         kind = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService"}
         document = {**kind, "metadata": {"name": APISERVICE.rpartition("/")[2]}, "spec": spec}
         answer = self.apiserver.request("POST", APISERVICE.rpartition("/")[0], body=document, headers=_JSON)
-        if answer.status != 201:  # noqa: PLR2004
+        if answer.status != 201:
             raise AssertionError(answer)
         self.wait_for_metrics()
 

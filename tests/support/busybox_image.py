@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
-_APPLETS = "sh sleep cat ls true head".split()
+_APPLETS = ["sh", "sleep", "cat", "ls", "true", "head"]
 
 
 def write(archive: Path, reference: str, command: Sequence[str]) -> None:

@@ -43,21 +43,22 @@ class Live:
             manifest_ = manifest_.replace(key, text)
         self.cluster.apply(manifest_)
 
-    def list(self, server: Server, resource: str) -> Any:
+    def items(self, server: Server, resource: str) -> list[Any]:
         """Return the list of ``nodes`` or ``pods`` that a server answers itself."""
         answer = server.get(f"{API}/{resource}", ADMIN, self.timeout_s)
-        if answer.status != 200:  # noqa: PLR2004
+        if answer.status != 200:
             raise AssertionError(answer)
-        return json.loads(answer.body)
+        found: list[Any] = json.loads(answer.body)["items"]
+        return found
 
     def pods(self, server: Server) -> set[tuple[str, str]]:
         """Return the pods of which a server has figures, by namespace and name."""
-        found = self.list(server, "pods")["items"]
+        found = self.items(server, "pods")
         return {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in found}
 
     def nodes(self, server: Server) -> set[str]:
         """Return the nodes of which a server has figures."""
-        return {node["metadata"]["name"] for node in self.list(server, "nodes")["items"]}
+        return {node["metadata"]["name"] for node in self.items(server, "nodes")}
 
     def pods_now(self) -> set[tuple[str, str]]:
         """Return the pods of which the function has figures."""
@@ -69,7 +70,7 @@ class Live:
 
     def cores_of(self, name: str) -> list[float]:
         """Return how many cores each container of a pod in the namespace default uses, by the function's figures."""
-        found = containers(self.list(self.function, "pods"))
+        found = containers(self.items(self.function, "pods"))
         return [cores(usage["cpu"]) for key, usage in found.items() if key[:2] == ("default", name)]
 
     def phase(self, name: str) -> str:

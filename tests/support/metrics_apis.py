@@ -62,7 +62,7 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self.process = spawn(self.command(), self.log, self.environ())
-        wait_until_ready(self.process, self.log, lambda: self.get("/livez", {}).status == 200)  # noqa: PLR2004
+        wait_until_ready(self.process, self.log, lambda: self.get("/livez", {}).status == 200)
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -148,7 +148,7 @@ def manifest(cluster: Cluster) -> str:
     return yaml.safe_dump_all(documents)
 
 
-def containers(pods: Any) -> dict[tuple[str, str, str], dict[str, str]]:
+def containers(pods: list[Any]) -> dict[tuple[str, ...], dict[str, str]]:
     """Return each container's usage and its pod's timestamp and window, by namespace, pod and container."""
     return {
         (pod["metadata"]["namespace"], pod["metadata"]["name"], container["name"]): {
@@ -156,7 +156,7 @@ def containers(pods: Any) -> dict[tuple[str, str, str], dict[str, str]]:
             "timestamp": pod["timestamp"],
             "window": pod["window"],
         }
-        for pod in pods["items"]
+        for pod in pods
         for container in pod["containers"]
     }
 

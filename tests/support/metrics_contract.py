@@ -36,7 +36,7 @@ def cases() -> dict[str, Case]:
 
 def ask(cluster: Cluster, name: str, case: Case) -> tuple[int, Any]:
     """Return the status and the shape of the aggregator's answer."""
-    body = {} if case.method == "POST" else None
+    body: dict[str, Any] | None = {} if case.method == "POST" else None
     headers = [("Accept", case.accept), *([("Content-Type", "application/json")] if body is not None else [])]
     answer = cluster.apiserver.request(case.method, case.path, body=body, headers=headers)
     return answer.status, shape(name, answer.body)
@@ -99,7 +99,7 @@ def _fields(data: bytes) -> list[tuple[int, Any]]:
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
-        if tag & 7 == 2:  # noqa: PLR2004 - a string, bytes or a message
+        if tag & 7 == 2:
             length, at = _varint(data, at)
             found.append((tag >> 3, data[at : at + length]))
             at += length
@@ -115,5 +115,5 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         byte = data[at]
         value |= (byte & 127) << shift
         at, shift = at + 1, shift + 7
-        if byte < 128:  # noqa: PLR2004
+        if byte < 128:
             return value, at

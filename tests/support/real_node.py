@@ -90,8 +90,8 @@ class RealNode:
     def start(self) -> None:
         """Start the runtime, import the image and start the kubelet."""
         self._make_cgroups()
-        flags = "--mount --pid --fork --kill-child --mount-proc --propagation private".split()
-        command = ["/usr/bin/unshare", *flags, "/bin/sh", "-c", _INIT, self.folder, *_PRIVATE]
+        flags = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
+        command: list[str | Path] = ["/usr/bin/unshare", *flags, "/bin/sh", "-c", _INIT, self.folder, *_PRIVATE]
         self._init = spawn(command, self.logs / "init.log", {})
         wait_for("the node's namespaces", (self.folder / "mounted").exists)
         environ = {"PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -110,7 +110,7 @@ class RealNode:
         """Start the kubelet, with another certificate if one is given."""
         config = self.folder / "kubelet.yaml"
         config.write_text(json.dumps(self._config(serving or self.serving)))
-        named = ["--hostname-override", self.name, "--root-dir", self.folder / "kubelet"]
+        named: list[str | Path] = ["--hostname-override", self.name, "--root-dir", self.folder / "kubelet"]
         self._kubelet = self._inside("kubelet", "--config", config, "--kubeconfig", self.folder / "kubeconfig", *named)
 
     def kill_kubelet(self) -> None:
