@@ -38,7 +38,7 @@ METRICS_PROGRAMS := $(addprefix $(SERVERS)/,kube-apiserver-$(KUBERNETES) kubelet
   kubeadm-$(KUBEADM) metrics-server-$(METRICS_SERVER) containerd-$(CONTAINERD))
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e metrics-test servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e metrics-test servers check docs audit lock upload bundle bench bench-metrics load clean
 
 run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
 	$(RUN)/bin/auditsplit serve --port $(PORT)
@@ -137,6 +137,9 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
+
+bench-metrics: .venv/ready $(METRICS_PROGRAMS) $(SERVERS)/kwok-$(KWOK) ## the Metrics API of 1,000 nodes and 30,000 pods, as root: the figures of benchmarks/metrics_api.py in benchmarks/README.md
+	$(BIN)/python benchmarks/metrics_api.py
 
 load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/proofs/load.md; HOLD=60 for a quick look
 	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/proofs/load.md)

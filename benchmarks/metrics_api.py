@@ -8,18 +8,14 @@ go to the servers themselves, with a token. Run it alone as root: ``make bench-m
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
-import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import psutil
@@ -27,15 +23,13 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a script, from anywhere
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # so that it finds the tests' clusters
 
+from benchmarks import simulated, summaries
 from support import kubernetes
 from support.aggregating_cluster import Cluster
-from support.kubernetes import token
 from support.live_metrics import ADMIN
 from support.metrics_apis import API, Function, MetricsServer, Server, manifest
 from support.pki import Pair, Pki
 from support.processes import BIN, free_port, kill, spawn
-
-from benchmarks import summaries
 
 _SIMULATED = Path(__file__).parents[1] / "tests" / "metrics_live" / "metrics-server.yaml"
 _PROTOBUF = {**ADMIN, "Accept": "application/vnd.kubernetes.protobuf, */*"}
@@ -74,13 +68,13 @@ def main(nodes: int, pods: int) -> None:
         ports = free_port(), free_port()
         summary_bytes = _replay(stack, ports[0], kubelets, nodes, pods)
         _simulate(stack, cluster, ports, kubelets)
-        _fill(cluster, nodes, pods)
+        seconds = simulated.fill(cluster, nodes, pods)
         _MetricsServer.kwok_port = ports[1]
         servers = _MetricsServer(cluster), Function(cluster, METRICSAPI_CACHE_SECONDS=str(_CACHE_S))
         for server in servers:
             stack.callback(server.kill)
             server.start()
-        _say(f"{nodes} nodes, {nodes * pods} pods, {summary_bytes / 1000:.0f} kB a summary")
+        _say(f"filled in {seconds:.0f} s: {nodes} nodes, {nodes * pods} pods, {summary_bytes / 1000:.0f} kB a summary")
         _report(*servers, nodes * pods)
 
 
@@ -88,11 +82,12 @@ def _replay(stack: contextlib.ExitStack, port: int, pair: Pair, nodes: int, pods
     """Start the kubelets with summaries. Return the bytes of one."""
     script = Path(__file__).with_name("summaries.py")
     command = [sys.executable, str(script), str(port), str(pair.certificate), str(pair.key), str(nodes), str(pods)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     stack.callback(kill, process)
-    stdout: Any = process.stdout
-    stack.callback(stdout.close)
-    return int(stdout.readline())
+    if process.stdout is None:
+        raise ValueError("the process has no standard output")
+    stack.enter_context(process.stdout)
+    return int(process.stdout.readline())
 
 
 def _simulate(stack: contextlib.ExitStack, cluster: Cluster, ports: tuple[int, int], pair: Pair) -> None:
@@ -107,79 +102,6 @@ def _simulate(stack: contextlib.ExitStack, cluster: Cluster, ports: tuple[int, i
         f"--tls-private-key-file={pair.key}",
     ]
     stack.callback(kill, spawn([BIN / "kwok", *options], cluster.folder / "kwok.log", {}))
-
-
-def _fill(cluster: Cluster, nodes: int, pods: int) -> None:
-    """Make the nodes and pods, and wait until kwok runs all of them."""
-    began = time.monotonic()
-    namespaces = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"team-{one:02}"}} for one in range(pods)
-    ]
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(_poster(cluster), (("/api/v1/namespaces", one) for one in namespaces)))
-        list(pool.map(_poster(cluster), (("/api/v1/nodes", _node(one)) for one in range(nodes))))
-        list(pool.map(_poster(cluster), (_pod(node, one) for node in range(nodes) for one in range(pods))))
-    running = "/api/v1/pods?fieldSelector=status.phase%3DRunning&limit=1"
-    while True:
-        listed = json.loads(cluster.get(running).body)
-        if len(listed["items"]) + int(listed["metadata"].get("remainingItemCount", 0)) >= nodes * pods:
-            break
-        found = json.loads(cluster.get("/api/v1/pods?fieldSelector=status.phase%3DPending&limit=1").body)["items"]
-        if not found:
-            break
-        time.sleep(2)
-    _say(f"filled in {time.monotonic() - began:.0f} s")
-
-
-def _poster(cluster: Cluster) -> Callable[[tuple[str, dict[str, Any]]], None]:
-    """Return a function that posts an object, on a connection of its thread's own."""
-    import threading
-
-    local = threading.local()
-
-    def post(asked: tuple[str, dict[str, Any]]) -> None:
-        path, body = asked
-        if not hasattr(local, "connection"):
-            context = cluster.pki.trusting()
-            local.connection = http.client.HTTPSConnection("127.0.0.1", cluster.apiserver.port, context=context)
-        headers = {"Authorization": f"Bearer {token('admin')}", "Content-Type": "application/json"}
-        local.connection.request("POST", path, json.dumps(body), headers)
-        response = local.connection.getresponse()
-        said = response.read()
-        if response.status != 201:  # noqa: PLR2004
-            raise AssertionError(said)
-
-    return post
-
-
-def _node(node: int) -> dict[str, Any]:
-    name, address = summaries.name(node), summaries.address(node)
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {
-            "name": name,
-            "annotations": {"metrics.k8s.io/resource-metrics-path": f"/metrics/nodes/{name}/metrics/resource"},
-        },
-        "status": {
-            "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": address}],
-        },
-    }
-
-
-def _pod(node: int, number: int) -> tuple[str, dict[str, Any]]:
-    namespace, name = summaries.pod(node, number)
-    usage = {"kwok.x-k8s.io/usage-cpu": "40m", "kwok.x-k8s.io/usage-memory": "50Mi"}
-    return f"/api/v1/namespaces/{namespace}/pods", {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": summaries.app(node)}, "annotations": usage},
-        "spec": {
-            "nodeName": summaries.name(node),
-            "automountServiceAccountToken": False,
-            "containers": [{"name": "main", "image": "none"}],
-        },
-    }
 
 
 REQUESTS = {
@@ -201,19 +123,19 @@ def _report(theirs: Server, ours: Server, pods: int) -> None:
     first = _used(ours, lambda: _count(ours))
     _say(f"| the first list of all pods, s (CPU s) | | {first[0]:.1f} ({first[1]:.1f}) |")
     for name, (path, headers) in REQUESTS.items():
-        cold = [_cold(ours, path, headers) for _ in range(_ROUNDS)]
-        warm = {
-            server: [_used(server, lambda s=server: _get(s, path, headers)) for _ in range(_ROUNDS)]
-            for server in (theirs, ours)
-        }  # type: ignore[misc]
-        cells = [_median(warm[theirs]), f"{_median(warm[ours])}, after {_CACHE_S} s: {_median(cold)}"]
-        _say(f"| {name}, s (CPU s) | {cells[0]} | {cells[1]} |")
+        cells = [_median(_measured(server, path, headers, 0)) for server in (theirs, ours)]
+        cold = _median(_measured(ours, path, headers, _CACHE_S + 1))
+        _say(f"| {name}, s (CPU s) | {cells[0]} | {cells[1]}, after {_CACHE_S} s: {cold} |")
     _say(f"| memory afterwards, MB | {_megabytes(theirs):.0f} | {_megabytes(ours):.0f} |")
 
 
-def _cold(server: Server, path: str, headers: dict[str, str]) -> tuple[float, float]:
-    time.sleep(_CACHE_S + 1)
-    return _used(server, lambda: _get(server, path, headers))
+def _measured(server: Server, path: str, headers: dict[str, str], wait_s: float) -> list[tuple[float, float]]:
+    """Return the seconds and CPU seconds of some requests, each of them ``wait_s`` seconds after the one before."""
+    found = []
+    for _ in range(_ROUNDS):
+        time.sleep(wait_s)
+        found.append(_used(server, lambda: _get(server, path, headers)))
+    return found
 
 
 def _median(measured: list[tuple[float, float]]) -> str:

@@ -77,4 +77,5 @@ async def _serve(port: int, certificate: str, key: str, nodes: int, pods: int) -
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:6])))
+    port, nodes, pods = (int(sys.argv[one]) for one in (1, 4, 5))
+    asyncio.run(_serve(port, sys.argv[2], sys.argv[3], nodes, pods))

@@ -21,7 +21,7 @@ _METRICS_HEAD = """\
 # The Metrics API of the cluster, answered by two pods, instead of metrics-server.
 # Rendered from infra/helm/auditsplit by `make chart`, for those without helm.
 #
-# Write your image, and the CA of the pods' certificate into caBundle. docs/deploy/metrics-api.md makes both files of:
+# Write your image, and the CA of the pods' certificate into caBundle. docs/metrics-api.md makes both files of:
 #   kubectl -n auditsplit-metrics create secret tls metrics-api-tls --cert=tls.crt --key=tls.key
 apiVersion: v1
 kind: Namespace
