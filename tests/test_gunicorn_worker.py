@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import itertools
 import json
+import signal
 import socket
 import struct
 import time
@@ -19,6 +20,7 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn, ThreadWorker
 from support.eventlists import event, eventlist
+from support.processes import wait_for
 from support.server import Server, answered
 
 from auditsplit import auth
@@ -28,6 +30,7 @@ START = Callable[..., Server]
 BODY_BEGUN = b"Content-Length: 9000000\r\n\r\n{"
 HALF_HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 LIMITED = Path(__file__).parent / "support" / "limited_worker.py"
+SLOW = Path(__file__).parent / "support" / "slow_worker.py"
 MANY = gunicorn_worker.CONNECTIONS + 100
 
 
@@ -108,6 +111,7 @@ def test_gunicorn_still_has_the_methods_that_the_worker_overrides() -> None:
     assert own == inherited, "gunicorn changed a method that auditsplit.serve.gunicorn_worker overrides: compare them"
     assert own.keys() == {
         "init_process",
+        "init_signals",
         "accept",
         "enqueue_req",
         "handle",
@@ -117,6 +121,18 @@ def test_gunicorn_still_has_the_methods_that_the_worker_overrides() -> None:
         "murder_pending",
     }
     assert {"sock", "parser", "timeout", "data_ready"} <= attributes.keys(), "gunicorn's TConn has changed"
+
+
+def test_a_worker_that_has_just_started_stops_at_sigterm(tmp_path: Path, serve: START) -> None:
+    """Gunicorn's own worker loses a signal of that moment. It runs until gunicorn kills it 30 s later."""
+    server = serve(main=SLOW, WORKERS="2")
+    wait_for("the second worker to start", (tmp_path / "starting").exists)
+
+    server.process.send_signal(signal.SIGTERM)
+    wait_for("the first worker to stop", lambda: len(server.workers()) == 1)
+    (tmp_path / "go").touch()
+
+    assert server.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("read", [True, False])

@@ -308,6 +308,8 @@ def test_a_retry_is_decoded_unless_every_sink_remembers_it(forgets: str) -> None
 class Forgetful:
     """A sink that cannot tell which batches it holds."""
 
+    required = True
+
     def __init__(self, sink: MemorySink) -> None:
         self.name, self._sink = sink.name, sink
 

@@ -15,9 +15,9 @@ from support.eventlists import PROPERTY
 
 from auditsplit.apiserver.installers import INSTALLERS, Plan, kops, kubeadm, static_pod, talos
 from auditsplit.apiserver.installers.volumes import kubeconfig_paths, volumes
-from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.cli import main
 from auditsplit.errors import SettingsError
+from auditsplit.webhook.kubeconfig import schema
 
 FLAGS = {"audit-webhook-mode": "batch", "audit-webhook-batch-max-size": "400"}
 

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from support.bombs import ALIAS_BOMB
 from support.eventlists import PROPERTY
 
-from auditsplit.apiserver import rules
-from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.apiserver.kubeconfig.schema import (
+from auditsplit.cli import main
+from auditsplit.webhook import rules
+from auditsplit.webhook.kubeconfig import schema
+from auditsplit.webhook.kubeconfig.schema import (
     Cluster,
     Exec,
     Kubeconfig,
@@ -30,7 +31,6 @@ from auditsplit.apiserver.kubeconfig.schema import (
     encode,
     parse,
 )
-from auditsplit.cli import main
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "kubeconfigs"

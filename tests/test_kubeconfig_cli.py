@@ -18,10 +18,10 @@ import yaml
 from click.testing import CliRunner, Result
 from support.bombs import ALIAS_BOMB
 
-from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
 from auditsplit.auth import TokenHash
 from auditsplit.cli import main
 from auditsplit.settings import Settings
+from auditsplit.webhook.kubeconfig.schema import EXEC_API_VERSION
 
 SERVER = "https://audit.example.com"
 PROD = Path("kubeconfigs/prod.yaml")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditsplit.apiserver.kubeconfig import files
-from auditsplit.apiserver.kubeconfig.schema import Cluster, Exec, User
+from auditsplit.webhook.kubeconfig import files
+from auditsplit.webhook.kubeconfig.schema import Cluster, Exec, User
 
 
 def test_a_kubeconfig_is_private_to_its_owner(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import pytest
 import trustme
 
-from auditsplit.apiserver import rules
-from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION
-from auditsplit.apiserver.rules import ERROR, RULES, WARNING
+from auditsplit.webhook import rules
+from auditsplit.webhook.kubeconfig.schema import EXEC_API_VERSION
+from auditsplit.webhook.rules import ERROR, RULES, WARNING
 
 REFUSED, TAKEN = "refused", "taken"
 LONG = "a-token-that-is-long-enough"

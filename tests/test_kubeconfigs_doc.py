@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from auditsplit.apiserver.rules import ERROR, RULES
 from auditsplit.cli import main
 from auditsplit.cli.kubeconfig.create import create
+from auditsplit.webhook.rules import ERROR, RULES
 
 DOC = (Path(__file__).parents[1] / "docs" / "cluster" / "kubeconfigs.md").read_text()
 COMMANDS = re.findall(r"^\.venv/bin/auditsplit (.*)$", DOC, re.MULTILINE)

@@ -13,14 +13,14 @@ import pytest
 from support.processes import free_port
 from support.receiver import Posted, Reply, receiving
 
-from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.apiserver.kubeconfig.schema import Cluster
 from auditsplit.ship import metrics
 from auditsplit.ship.batch import batch_of
 from auditsplit.ship.checkpoint import Sending
 from auditsplit.ship.delivery import NotDelivered, Outcome, ToFunction, TooLarge
 from auditsplit.ship.files import LogFile
 from auditsplit.ship.follower import Lag
+from auditsplit.webhook.kubeconfig import schema
+from auditsplit.webhook.kubeconfig.schema import Cluster
 
 RECEIPT = {"cluster": "prod", "batch": "0", "events": 3, "rejected": [], "alreadyStored": False}
 BODY = b'{"kind":"Event"}\n'

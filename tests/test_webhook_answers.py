@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditsplit.apiserver import probe
-from auditsplit.apiserver.rules import ERROR, WARNING, Finding
 from auditsplit.webhook.answers import Answer, Verdict
+from auditsplit.webhook.rules import ERROR, WARNING, Finding
 
 RECEIPT = json.dumps({"cluster": "prod", "batch": "0", "events": 0}).encode()
 LOST = [207, 226, 300, 304, 400, 401, 403, 404, 405, 413, 415, 422, 429, 500, 502, 503, 504, 599]

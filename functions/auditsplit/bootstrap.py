@@ -59,7 +59,7 @@ def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:
     for policy in (settings.policy, *(target.options.policy for target in settings.sinks)):
         for warning in policy.warnings:
             _log.warning("audit policy: %s", warning)
-    shared = [transform for transform in (settings.policy, settings.redaction) if transform]
+    shared = [transform for transform in (settings.policy, settings.redaction, settings.truncation) if transform]
     return Ingest(destinations(settings, environ), shared)
 
 
@@ -91,7 +91,7 @@ def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destina
         opened.append(Destination(sink, target.options.transforms))
     if mistakes:
         raise SettingsError(*mistakes)
-    return opened
+    return sorted(opened, key=lambda destination: not destination.sink.required)  # those that may be slow go last
 
 
 def _mixed(target: Target[Options], clusters: list[str]) -> Iterator[str]:

@@ -15,6 +15,10 @@ from msgspec import UNSET, Raw, UnsetType
 
 API_VERSION = "audit.k8s.io/v1"
 
+KIND_MEMBER = b'"kind":"Event",'
+API_VERSION_MEMBER = f'"apiVersion":"{API_VERSION}",'.encode()
+"""The members that kube-apiserver's log backend writes in front of an event. Items of an ``EventList`` have neither."""
+
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of an event for which no time is known."""
 
@@ -106,6 +110,12 @@ class Event(msgspec.Struct, gc=False, frozen=True):
     """The names and spans of a refused item's members."""
     marks: bytes | None = None
     """The text without its strings of an item that was scanned: see `auditsplit.decode.jsonscan.Scan.marks`."""
+
+
+def line_bytes(event: Event) -> int:
+    """Return the size in bytes of the event's line in kube-apiserver's log, with the line feed."""
+    members = (event.head.kind is UNSET) * len(KIND_MEMBER) + (event.head.apiVersion is UNSET) * len(API_VERSION_MEMBER)
+    return members + len(event.raw) + len(b"\n")
 
 
 class BadItem(msgspec.Struct, gc=False, frozen=True):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from auditsplit.deadline import Deadline
 from auditsplit.decode import batch as batches
@@ -17,7 +17,8 @@ from auditsplit.event import Batch, Head, PolicyHead
 from auditsplit.policy import Transform
 from auditsplit.policy.applied import AppliedPolicy
 from auditsplit.policy.transforms import Transformed, transform
-from auditsplit.receipts import Recent
+from auditsplit.policy.truncation import Truncation
+from auditsplit.receipts import Receipt, Recent, Rejected
 from auditsplit.sinks import Remembers, Sink, Written
 from auditsplit.telemetry.figures import Figures
 
@@ -26,7 +27,7 @@ V = TypeVar("V")
 
 
 NOTHING_WRITTEN = Written(new=False, size_bytes=0)
-"""Of a sink whose events a policy dropped, all of them."""
+"""Of a sink whose events were all dropped, by policies or because they were too large."""
 
 
 class Destination(NamedTuple):
@@ -34,40 +35,6 @@ class Destination(NamedTuple):
 
     sink: Sink
     transforms: Sequence[Transform] = ()
-
-
-class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A malformed item: its index, why it is malformed, and where each sink has it.
-
-    ``index`` is None where the entry stands for several ``items``.
-    """
-
-    index: int | None
-    reason: str
-    kept: list[str]
-    items: int = 1
-
-
-class Receipt(msgspec.Struct, frozen=True):
-    """The answer to a batch: the events that every sink now holds, and the malformed items.
-
-    ``omitted`` is the number of events that ``AUDIT_POLICY`` dropped. ``omittedBySink`` has those that a sink's own
-    policy dropped after that. Without such a policy the answer has neither.
-    """
-
-    cluster: str
-    batch: str
-    events: int
-    rejected: list[Rejected]
-    alreadyStored: bool  # noqa: N815 - the JSON answer's name
-    """Whether every sink had this very batch before."""
-    omitted: int | UnsetType = UNSET
-    omittedBySink: dict[str, int] | UnsetType = UNSET  # noqa: N815 - the JSON answer's name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the receipt as the JSON answer has it."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
 
 
 class _Known(NamedTuple):
@@ -84,11 +51,11 @@ class Ingest:
     def __init__(self, destinations: Sequence[Destination], transforms: Sequence[Transform] = ()) -> None:
         """Keep the destinations, and the ``transforms`` that apply to all of them, in their order."""
         self.sinks = tuple(destination.sink for destination in destinations)
+        self._destinations = tuple(destinations)
         self._own_transforms = [destination.transforms for destination in destinations]
         self._transforms = tuple(transforms)
-        self._has_policy = _has_policy(self._transforms)
-        self._have_policies = [_has_policy(each.transforms) for each in destinations]
-        self._heads: type[Head] = PolicyHead if self._has_policy or any(self._have_policies) else Head
+        every = [*self._transforms, *(each for chain in self._own_transforms for each in chain)]
+        self._heads: type[Head] = PolicyHead if _has(AppliedPolicy, every) else Head
         self._remembering = [sink for sink in self.sinks if isinstance(sink, Remembers)]
         self._receipts: Recent[_Known] = Recent()
 
@@ -130,10 +97,10 @@ class Ingest:
         with figures.phase("transform"):
             transformed = transform(batch, self._transforms, self._own_transforms, body, lines=form.lines)
         figures.decoded(transformed.batch)
-        self._note_omitted(transformed, figures)
+        self._note_dropped(transformed, figures)
         _expect_sender(deadline, "writing")
         receipt = self._deliver(transformed, body, deadline, figures)
-        if not receipt.rejected:
+        if not receipt.rejected and not receipt.undelivered:
             self._receipts.add((batch_id, form), _Known(receipt, figures.users, figures.truncated))
         return receipt
 
@@ -147,15 +114,18 @@ class Ingest:
         figures.batch, figures.events, figures.duplicate = batch_id, known.receipt.events, True
         figures.users, figures.truncated = known.users, known.truncated
         figures.omitted, figures.omitted_by_sink = known.receipt.omitted or 0, known.receipt.omittedBySink or {}
+        figures.too_large, figures.too_large_by_sink = known.receipt.tooLarge or 0, known.receipt.tooLargeBySink or {}
         return msgspec.structs.replace(known.receipt, alreadyStored=True)
 
-    def _note_omitted(self, transformed: Transformed, figures: Figures) -> None:
-        """Note how many events the policies dropped."""
-        figures.omitted = transformed.omitted
-        events = len(transformed.batch.events)
-        for sink, own, has_policy in zip(self.sinks, transformed.of_sinks, self._have_policies, strict=True):
-            if has_policy:
-                figures.omitted_by_sink[sink.name] = events - len(own.events)
+    def _note_dropped(self, transformed: Transformed, figures: Figures) -> None:
+        """Note how many events the policies and the limits dropped."""
+        figures.omitted, figures.too_large = transformed.dropped
+        for destination, dropped in zip(self._destinations, transformed.dropped_by_sinks, strict=True):
+            name, transforms = destination.sink.name, destination.transforms
+            if _has(AppliedPolicy, transforms):
+                figures.omitted_by_sink[name] = dropped.omitted
+            if _has(Truncation, transforms):
+                figures.too_large_by_sink[name] = dropped.too_large
 
     def _deliver(self, transformed: Transformed, body: bytes, deadline: Deadline, figures: Figures) -> Receipt:
         """Return the receipt of a batch once every sink holds its own events, and the malformed items."""
@@ -166,13 +136,14 @@ class Ingest:
 
         def deliver(sink: Sink, own: Batch) -> tuple[Written, list[str]]:
             _expect_time(deadline, f"writing to {sink.name}")
-            omitted = not own.events and bool(figures.omitted or batch.events)
-            written = NOTHING_WRITTEN if omitted else sink.write(own, deadline)
+            all_dropped = not own.events and bool(figures.omitted or figures.too_large or batch.events)
+            written = NOTHING_WRITTEN if all_dropped else sink.write(own, deadline)
             figures.wrote(sink.name, written.size_bytes)
+            figures.undelivered.update(written.undelivered)
             return written, [_reject(sink, cluster, *each, deadline) for each in bad]
 
         delivered = self._everywhere(deliver, transformed.of_sinks, figures)
-        places = [list(of_one) for of_one in zip(*[places for _, places in delivered], strict=True)]
+        places = [list(filter(None, of_one)) for of_one in zip(*[places for _, places in delivered], strict=True)]
         writes = [written for written, _ in delivered if written is not NOTHING_WRITTEN]
         figures.duplicate = bool(writes) and not any(written.new for written in writes)
         return Receipt(
@@ -181,8 +152,11 @@ class Ingest:
             len(batch.events),
             _rejected(batch, places),
             alreadyStored=figures.duplicate,
-            omitted=figures.omitted if self._has_policy else UNSET,
+            omitted=figures.omitted if _has(AppliedPolicy, self._transforms) else UNSET,
             omittedBySink=figures.omitted_by_sink or UNSET,
+            tooLarge=figures.too_large if _has(Truncation, self._transforms) else UNSET,
+            tooLargeBySink=figures.too_large_by_sink or UNSET,
+            undelivered=figures.undelivered or UNSET,
         )
 
     def reject(
@@ -191,7 +165,10 @@ class Ingest:
         """Write a malformed ``body`` to every sink; return the ``error`` with the places in its words."""
         digest = batches.digest(body, cluster)
         places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
-        return Undecodable(f"{eventlist.explain(error)}; it is written to {', '.join(places)}", error.position)
+        kept = ", ".join(filter(None, places))
+        return Undecodable(
+            f"{eventlist.explain(error)}; {f'it is written to {kept}' if kept else 'no sink keeps it'}", error.position
+        )
 
     def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
         """Return what ``act`` returns for each sink and its value. `SinkError` once all were tried and any failed."""
@@ -211,8 +188,8 @@ class Ingest:
         return results
 
 
-def _has_policy(transforms: Sequence[Transform]) -> bool:
-    return any(isinstance(each, AppliedPolicy) for each in transforms)
+def _has(kind: type[Transform], transforms: Sequence[Transform]) -> bool:
+    return any(isinstance(each, kind) for each in transforms)
 
 
 def _expect_sender(deadline: Deadline, before: str) -> None:
@@ -228,7 +205,8 @@ def _expect_time(deadline: Deadline, before: str) -> None:
 
 
 def _reject(sink: Sink, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
-    return f"{sink.name.rstrip('/')}/{sink.reject(cluster, digest, body, deadline)}"
+    place = sink.reject(cluster, digest, body, deadline)
+    return place and f"{sink.name.rstrip('/')}/{place}"
 
 
 def _rejected(batch: Batch, places: list[list[str]]) -> list[Rejected]:

@@ -12,7 +12,8 @@ from auditsplit.decode import cloud_logs, compression, layout, wrappers
 from auditsplit.decode.batch import Form
 from auditsplit.decode.wrappers import Line
 from auditsplit.errors import BodyTooLarge, Undecodable
-from auditsplit.ingest import Ingest, Rejected
+from auditsplit.ingest import Ingest
+from auditsplit.receipts import Rejected
 from auditsplit.telemetry.figures import Figures
 
 _PIECE_BYTES = 4 * 1024 * 1024
@@ -28,9 +29,9 @@ _GZIP_MAGIC = b"\x1f"  # of two bytes, the first; no text begins with it, and a 
 class Delivered(NamedTuple):
     """The outcome of one piece of a file.
 
-    ``counts`` has ``events``, the ``duplicate`` ones among them, those that ``AUDIT_POLICY`` ``omitted``, ``rejected``
-    items, and records of other logs that were ``skipped``. ``complaints`` say where each rejected item stands and why
-    it was rejected.
+    ``counts`` has ``events``, the ``duplicate`` ones among them, those that ``AUDIT_POLICY`` ``omitted``, those that
+    were ``tooLarge``, ``rejected`` items, and records of other logs that were ``skipped``. ``complaints`` say where
+    each rejected item stands and why it was rejected.
     """
 
     counts: dict[str, int]
@@ -76,6 +77,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
             "events": receipt.events,
             "duplicate": receipt.events if receipt.alreadyStored else 0,
             "omitted": receipt.omitted or 0,
+            "tooLarge": receipt.tooLarge or 0,
             "rejected": sum(item.items for item in receipt.rejected),
         }
         yield Delivered(counts, complaints)

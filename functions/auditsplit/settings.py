@@ -18,6 +18,7 @@ from auditsplit.decode.cloud_logs.cloudwatch import cluster_of
 from auditsplit.environ import Reader
 from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.redaction import Redaction
+from auditsplit.policy.truncation import NO_TRUNCATION, Truncation
 from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks.options import Options, Target, redacted, whole_number
 
@@ -75,6 +76,11 @@ NAMES: Mapping[str, Setting] = {
         "the [audit policy](policy.md#at-the-receiver) that lowers what all sinks get: the path of its file, or the "
         "policy itself if it begins with `{` or has several lines"
     ),
+    "AUDIT_TRUNCATE_MAX_EVENT_SIZE": Setting(
+        "the size in bytes of the largest event for all sinks, as a line of kube-apiserver's log. A larger event "
+        "[loses its bodies](sinks.md#truncation). It is dropped if it is still larger. 0 is no limit",
+        str(NO_TRUNCATION),
+    ),
     "AUDIT_MAX_BODY_BYTES": Setting("the largest body in bytes, as sent and decompressed", str(_MAX_BODY_BYTES)),
     "AUDIT_METRICS_TOKEN": Setting(
         "`sha256:<hash>` of the token with which other machines can read the [metrics](operate.md#metrics)"
@@ -98,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True):
     """The hash of the token that lets other machines read the metrics."""
     redaction: Redaction = Redaction()
     policy: AppliedPolicy = NO_POLICY
+    truncation: Truncation = NO_TRUNCATION
     log_groups: dict[str, str] = {}
     """The cluster of each log group."""
 
@@ -118,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True):
             metrics_sha256=_metrics_token(reader),
             redaction=_parsed(reader, "AUDIT_DROP", Redaction.parse, Redaction()),
             policy=_parsed(reader, "AUDIT_POLICY", AppliedPolicy.parse, NO_POLICY),
+            truncation=_parsed(reader, "AUDIT_TRUNCATE_MAX_EVENT_SIZE", Truncation.parse, NO_TRUNCATION),
             log_groups=_log_groups(reader),
         )
         reader.finish()

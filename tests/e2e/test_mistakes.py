@@ -17,7 +17,7 @@ from support.pki import Pki
 from support.processes import NotStarted
 from support.receiver import Posted, Reply, receiving
 
-from auditsplit.apiserver import rules
+from auditsplit.webhook import rules
 
 AT_ONCE = 3  # most of it is waiting
 IMPATIENT = (*QUICK, "--audit-webhook-initial-backoff=20ms")

@@ -11,9 +11,10 @@ from auditsplit.auth import new_token
 from auditsplit.deadline import Deadline
 from auditsplit.decode.batch import Form
 from auditsplit.event import Batch
-from auditsplit.ingest import Destination, Ingest, Receipt
+from auditsplit.ingest import Destination, Ingest
 from auditsplit.policy import Transform
 from auditsplit.policy.redaction import Redaction
+from auditsplit.receipts import Receipt
 from auditsplit.routing.template import KeyTemplate
 from auditsplit.serve.body import Stream
 from auditsplit.serve.messages import Request, Response

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from auditsplit.apiserver.kubeconfig import credentials
-from auditsplit.apiserver.kubeconfig.schema import Cluster, Kubeconfig
-from auditsplit.apiserver.rules.subject import ERROR, WARNING, Finding
 from auditsplit.webhook import client
 from auditsplit.webhook.answers import Answer
-from auditsplit.webhook.client import Endpoint, NotTrusted, Reply, TimedOut, TlsFailed, Unreachable
+from auditsplit.webhook.client import Reply
+from auditsplit.webhook.failures import NotTrusted, TimedOut, TlsFailed, Unreachable
+from auditsplit.webhook.kubeconfig import credentials
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
+from auditsplit.webhook.rules.subject import ERROR, WARNING, Finding
 
 _BODY = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[]}\n'
 _ADVICE: dict[type[Unreachable], str] = {
@@ -32,7 +33,7 @@ def probe(document: Kubeconfig, folder: Path, timeout_s: float) -> Reply:
     """
     try:
         user = credentials.resolve(document.user, folder, timeout_s)
-        endpoint = endpoint_of(document.cluster, folder)
+        endpoint = credentials.endpoint_of(document.cluster, folder)
         return client.post(endpoint, user, _BODY, timeout_s, user_agent="auditsplit-probe")
     except Unreachable as error:
         advice = _ADVICE.get(type(error))
@@ -47,14 +48,3 @@ def findings(answer: Answer) -> list[Finding]:
     if not verdict.problem:
         return []
     return [Finding(WARNING if verdict.delivered else ERROR, "answer", verdict.problem)]
-
-
-def endpoint_of(cluster: Cluster, folder: Path) -> Endpoint:
-    """Return where the kubeconfig's ``cluster`` is posted to. ``ValueError`` if its CAs cannot be read."""
-    return Endpoint(
-        url=cluster.server,
-        ca_pem=credentials.ca_pem(cluster.certificate_authority_data, cluster.certificate_authority, folder),
-        tls_server_name=cluster.tls_server_name,
-        insecure_skip_tls_verify=cluster.insecure_skip_tls_verify,
-        proxy_url=cluster.proxy_url,
-    )

@@ -1,9 +1,9 @@
 """Completeness: find events that are missing, from counters or from stored lines.
 
 `balance` compares counters. kube-apiserver counts the events that it made (``apiserver_audit_event_total``) and gave up
-(``apiserver_audit_error_total``, by plugin). The receiver counts those that it stored, and those that its policy
-dropped. Over the same time the first must be the sum of the others. `inspect` reads stored lines. It finds duplicates,
-requests whose last stage is missing, and times without any event.
+(``apiserver_audit_error_total``, by plugin). The receiver counts those that it stored, and those that its policy or its
+limit of size dropped. Over the same time the first must be the sum of the others. `inspect` reads stored lines. It
+finds duplicates, requests whose last stage is missing, and times without any event.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from auditsplit.event import event_time
 _MADE, _LOST = "apiserver_audit_event_total", "apiserver_audit_error_total"
 _STORED, _AGAIN = "auditsplit_events_stored_total", "auditsplit_events_duplicate_total"
 _OMITTED = "auditsplit_events_omitted_total"
+_TOO_LARGE = "auditsplit_events_too_large_total"
+_COUNTERS = (_MADE, _LOST, _STORED, _AGAIN, _OMITTED, _TOO_LARGE)
 _LAST_STAGES = frozenset(["ResponseComplete", "Panic"])
 _AUDIT_ID = re.compile(
     rb'"auditID":"((?:[^"\\]|\\.)*+)"'
@@ -47,14 +49,16 @@ class Balance(NamedTuple):
     """Events in batches that were stored before. They are harmless."""
     omitted: int = 0
     """Events that ``AUDIT_POLICY`` dropped."""
+    too_large: int = 0
+    """Events that ``AUDIT_TRUNCATE_MAX_EVENT_SIZE`` dropped."""
 
     @property
     def missing(self) -> int:
-        """Events made, not given up, not dropped by policy, and not stored. Some may still be in buffers.
+        """Events made, not given up, not dropped by the receiver, and not stored. Some may still be in buffers.
 
         Negative if more events were stored than made.
         """
-        return self.made - sum(self.lost.values()) - self.stored - self.omitted
+        return self.made - sum(self.lost.values()) - self.stored - self.omitted - self.too_large
 
 
 class _Counter(NamedTuple):
@@ -85,7 +89,8 @@ def balance(before: str, after: str, cluster: str) -> Balance:
         start = first.get(counter, 0)
         rises[counter.name, counter.label] += value - start if value >= start else value
     lost = {label: count for (name, label), count in rises.items() if name == _LOST and count}
-    return Balance(rises[_MADE, ""], lost, rises[_STORED, cluster], rises[_AGAIN, cluster], rises[_OMITTED, cluster])
+    ours = (rises[name, cluster] for name in (_STORED, _AGAIN, _OMITTED, _TOO_LARGE))
+    return Balance(rises[_MADE, ""], lost, *ours)
 
 
 def _read(text: str) -> dict[_Counter, int]:
@@ -94,9 +99,7 @@ def _read(text: str) -> dict[_Counter, int]:
     values: dict[_Counter, int] = {}
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
     for name, labels, value, *_ in samples:
-        if name in (_MADE, _LOST, _STORED, _AGAIN, _OMITTED) and not labels.get(
-            "sink"
-        ):  # a sink's own policy drops none
+        if name in _COUNTERS and not labels.get("sink"):  # what a sink's own policy or limit drops was stored
             label = labels.get("cluster") or labels.get("plugin") or ""
             server = sum(1 for counter in values if (counter.name, counter.label) == (name, label))
             values[_Counter(name, label, server)] = int(value)

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from auditsplit.apiserver import rules
 from auditsplit.apiserver.kubeconfig import acceptance
 from auditsplit.cli.support import findings
 from auditsplit.cli.support.contract import FINDINGS, example, output_option, print_json, reason
@@ -22,6 +21,7 @@ from auditsplit.settings import Settings
 from auditsplit.sinks import Sink
 from auditsplit.sinks.file.sink import OWN_FOLDER
 from auditsplit.sinks.options import Target
+from auditsplit.webhook import rules
 
 _FILE = click.Path(path_type=Path)
 _IMPERSONATED = (

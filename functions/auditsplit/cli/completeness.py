@@ -72,6 +72,8 @@ def _balanced(events: Balance) -> Iterator[str]:
     yield f"stored: {events.stored} (and {events.duplicates} duplicates, by retries)"
     if events.omitted:
         yield f"dropped by AUDIT_POLICY: {events.omitted}"
+    if events.too_large:
+        yield f"dropped by AUDIT_TRUNCATE_MAX_EVENT_SIZE: {events.too_large}"
     yield f"missing: {events.missing}"
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 
 from auditsplit import auth
-from auditsplit.apiserver import rules
 from auditsplit.cli.support import findings
 from auditsplit.cli.support.contract import FINDINGS, MISUSE, example, reason
 from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
@@ -26,6 +25,7 @@ from auditsplit.ship.delivery import Delivery, ToFunction, ToSinks
 from auditsplit.ship.files import Files
 from auditsplit.ship.follower import Follower, Limits
 from auditsplit.ship.shipper import Observer, Pace, Shipper
+from auditsplit.webhook import rules
 
 _CHECKPOINT = Path("/var/lib/auditsplit/ship.json")
 _ADDRESS = "HOST:PORT"

@@ -79,7 +79,7 @@ def _summary(counts: Counter[str]) -> dict[str, int]:
     """Return how many events were stored, and stored before, and how many items were rejected or skipped."""
     before = counts["duplicate"]
     stored = counts["events"] - before
-    others = {name: counts[name] for name in ("rejected", "omitted", "skipped")}
+    others = {name: counts[name] for name in ("rejected", "omitted", "tooLarge", "skipped")}
     return {"stored": stored, "storedBefore": before, **others}
 
 
@@ -88,6 +88,7 @@ def _sentence(sinks: list[str], counts: dict[str, int]) -> str:
         f"{counts['stored']} events stored in {', '.join(sinks)}, "
         f"{counts['storedBefore']} were stored before, {counts['rejected']} rejected"
         + (f", {counts['omitted']} dropped by policy" if counts["omitted"] else "")
+        + (f", {counts['tooLarge']} dropped because they are too large" if counts["tooLarge"] else "")
         + (f", {counts['skipped']} records of other logs left out" if counts["skipped"] else "")
     )
 

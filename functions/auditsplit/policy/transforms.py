@@ -11,9 +11,19 @@ from auditsplit.decode.eventlist import MAX_BAD, explain
 from auditsplit.errors import Undecodable
 from auditsplit.event import BadItem, Batch, Event
 from auditsplit.policy import Transform
+from auditsplit.policy.truncation import Truncation
 
 Chain = Sequence[Transform]
 """Transforms that are applied one after the other."""
+
+
+class Dropped(NamedTuple):
+    """The numbers of events that transforms dropped."""
+
+    omitted: int = 0
+    """By policies."""
+    too_large: int = 0
+    """Because they were too large without their bodies too."""
 
 
 class Transformed(NamedTuple):
@@ -21,8 +31,9 @@ class Transformed(NamedTuple):
 
     batch: Batch
     of_sinks: list[Batch]
-    omitted: int
-    """The number of events that the transforms for all sinks dropped."""
+    dropped: Dropped
+    """By the transforms for all sinks."""
+    dropped_by_sinks: list[Dropped]
 
 
 def transform(batch: Batch, shared: Chain, own: Sequence[Chain], body: bytes, *, lines: bool) -> Transformed:
@@ -45,18 +56,22 @@ def transform(batch: Batch, shared: Chain, own: Sequence[Chain], body: bytes, *,
 
 
 def _transform(batch: Batch, shared: Chain, own: Sequence[Chain]) -> Transformed:
-    left = _after(batch, shared)
-    return Transformed(left, [_after(left, chain) for chain in own], len(batch.events) - len(left.events))
+    left, dropped = _after(batch, shared)
+    of_sinks = [_after(left, chain) for chain in own]
+    return Transformed(left, [each for each, _ in of_sinks], dropped, [each for _, each in of_sinks])
 
 
-def _after(batch: Batch, chain: Chain) -> Batch:
-    return msgspec.structs.replace(batch, events=_apply(batch.events, chain)) if chain else batch
-
-
-def _apply(events: list[Event], chain: Chain) -> list[Event]:
+def _after(batch: Batch, chain: Chain) -> tuple[Batch, Dropped]:
+    """Return the batch after the transforms, and how many events they dropped."""
+    if not chain:
+        return batch, Dropped()
+    events, too_large = batch.events, 0
     for each in chain:
-        events = each.apply(events)
-    return events
+        left = each.apply(events)
+        too_large += (len(events) - len(left)) if isinstance(each, Truncation) else 0
+        events = left
+    dropped = Dropped(len(batch.events) - len(events) - too_large, too_large)
+    return msgspec.structs.replace(batch, events=events), dropped
 
 
 def _without_refused(batch: Batch, chains: Sequence[Chain], body: bytes, *, lines: bool) -> Batch:
@@ -64,9 +79,10 @@ def _without_refused(batch: Batch, chains: Sequence[Chain], body: bytes, *, line
     events: list[Event] = []
     bad = list(batch.bad)
     for index, event in zip(_indices(batch, body, lines=lines), batch.events, strict=True):
+        alone = msgspec.structs.replace(batch, events=[event])
         try:
             for chain in chains:
-                _apply([event], chain)
+                _after(alone, chain)
             events.append(event)
         except Undecodable as error:
             bad.append(BadItem(index, explain(error), bytes(event.raw)))

@@ -30,7 +30,8 @@ from auditsplit.errors import (
     Undecodable,
     UnsupportedBody,
 )
-from auditsplit.ingest import Ingest, Receipt
+from auditsplit.ingest import Ingest
+from auditsplit.receipts import Receipt
 from auditsplit.serve import body, envelopes
 from auditsplit.serve.admission import Turn, Turns
 from auditsplit.serve.counting import Counting, Metrics
@@ -179,7 +180,7 @@ class Receiver:
         return self._ready[1]
 
     def _check_sinks(self, deadline: Deadline) -> Response:
-        for sink in self.ingest.sinks:
+        for sink in (sink for sink in self.ingest.sinks if sink.required):
             try:
                 sink.check(deadline)
             except SinkError as error:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import ssl
-import time
 from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from auditsplit.apiserver.kubeconfig import credentials
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
-from auditsplit.apiserver.probe import endpoint_of
 from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.decode.batch import Form
 from auditsplit.errors import Busy, SinkError, Undecodable
 from auditsplit.ingest import Ingest
 from auditsplit.telemetry.figures import Figures
-from auditsplit.webhook import client
 from auditsplit.webhook.answers import Answer
-from auditsplit.webhook.client import Credentials, Unreachable
+from auditsplit.webhook.failures import Unreachable
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
+from auditsplit.webhook.sender import Sender
 
 _TIMEOUT_S = 30.0  # as kube-apiserver's webhook client
-_PROGRAM_S = 60.0  # for which the credentials of an exec program are used again
 _LONGEST_RETRY_AFTER_S = 300.0
 _SMALL_BYTES = 16 * 1024
 """A server that refuses a body of this size as too large is set up wrongly. Its events must not all be set aside."""
@@ -88,45 +83,26 @@ class ToFunction:
 
     def __init__(self, document: Kubeconfig, folder: Path) -> None:
         """Keep the kubeconfig, which has no errors, and the ``folder`` in which its relative paths start."""
-        self._document, self._folder = document, folder
-        self._program: tuple[float, Credentials] | None = None
+        self._sender = Sender(document, folder, user_agent=_USER_AGENT)
 
     def deliver(self, body: bytes) -> Outcome:
         """Post the lines; see `Delivery`. A redirect is not followed."""
         try:
-            endpoint = endpoint_of(self._document.cluster, self._folder)
-            answer = client.post(
-                endpoint,
-                self._credentials(),
-                body,
-                _TIMEOUT_S,
-                user_agent=_USER_AGENT,
-                content_type="application/x-ndjson",
-            ).answer
-        except (Unreachable, OSError, ValueError, ssl.SSLError) as error:
+            answer = self._sender.post(body, _TIMEOUT_S, content_type="application/x-ndjson")
+        except Unreachable as error:
             raise NotDelivered(str(error)) from error
-        return self._outcome(answer, len(body))
+        return _outcome(answer, len(body))
 
-    def _outcome(self, answer: Answer, size: int) -> Outcome:
-        receipt = answer.receipt
-        if answer.status == HTTPStatus.OK and receipt is not None:
-            return Outcome(receipt.events, receipt.rejected, receipt.events if receipt.already_stored else 0)
-        if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and size > _SMALL_BYTES:
-            raise TooLarge(answer.refusal())
-        if answer.status == HTTPStatus.BAD_REQUEST and answer.code == Undecodable.code:
-            return Outcome(0, 1)
-        if answer.status == HTTPStatus.UNAUTHORIZED:
-            self._program = None
-        raise NotDelivered(_reason(answer), min(answer.retry_after_s, _LONGEST_RETRY_AFTER_S))
 
-    def _credentials(self) -> Credentials:
-        """Return the user's credentials. Those of a program are used for a minute."""
-        user = self._document.user
-        if not user.exec:
-            return credentials.resolve(user, self._folder, _TIMEOUT_S)
-        if self._program is None or time.monotonic() > self._program[0]:
-            self._program = time.monotonic() + _PROGRAM_S, credentials.resolve(user, self._folder, _TIMEOUT_S)
-        return self._program[1]
+def _outcome(answer: Answer, size: int) -> Outcome:
+    receipt = answer.receipt
+    if answer.status == HTTPStatus.OK and receipt is not None:
+        return Outcome(receipt.events, receipt.rejected, receipt.events if receipt.already_stored else 0)
+    if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and size > _SMALL_BYTES:
+        raise TooLarge(answer.refusal())
+    if answer.status == HTTPStatus.BAD_REQUEST and answer.code == Undecodable.code:
+        return Outcome(0, 1)
+    raise NotDelivered(_reason(answer), min(answer.retry_after_s, _LONGEST_RETRY_AFTER_S))
 
 
 def _reason(answer: Answer) -> str:

@@ -22,6 +22,8 @@ class Written(NamedTuple):
     """Whether the sink stored anything that it had not stored before."""
     size_bytes: int
     """What the sink was given, in bytes; compressed, where it compresses."""
+    undelivered: Mapping[str, int] = MappingProxyType({})
+    """By sink that is not required: the events that it did not get, and will not get."""
 
 
 class Sink(Protocol):
@@ -32,12 +34,17 @@ class Sink(Protocol):
 
     name: str
     """What logs and answers call it: its URL without options."""
+    required: bool
+    """Whether a batch is acknowledged only once the sink holds it."""
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """Return once the batch's events are durable."""
 
     def reject(self, cluster: str, digest: str, body: bytes, deadline: Deadline) -> str:
-        """Write a malformed body under its ``digest`` and return its location. Writing it twice leaves one copy."""
+        """Write a malformed body under its ``digest`` and return its location. Writing it twice leaves one copy.
+
+        The location is empty if the sink keeps no malformed bodies.
+        """
 
     def recover(self) -> None:
         """Finish what a killed process left unfinished. Called once, at the start."""
@@ -60,6 +67,7 @@ class _Kind(NamedTuple):
 
 
 _ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
+_WEBHOOK = _Kind("auditsplit.sinks.webhook.sink")
 _KINDS: Mapping[str, _Kind] = {
     "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
     "elasticsearch+http": _ELASTICSEARCH,
@@ -69,6 +77,9 @@ _KINDS: Mapping[str, _Kind] = {
     "memory": _Kind("auditsplit.sinks.memory"),
     "s3": _Kind("auditsplit.sinks.objects.s3", "s3"),
     "stdout": _Kind("auditsplit.sinks.stdout"),
+    "webhook": _WEBHOOK,
+    "webhook+http": _WEBHOOK,
+    "webhook+https": _WEBHOOK,
 }
 SCHEMES = tuple(_KINDS)
 """The schemes of all sinks' URLs."""

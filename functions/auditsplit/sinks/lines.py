@@ -12,11 +12,9 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET
 
-from auditsplit.event import API_VERSION, Event
+from auditsplit.event import API_VERSION_MEMBER, KIND_MEMBER, Event
 
-_KIND = b'"kind":"Event",'
-_API_VERSION = f'"apiVersion":"{API_VERSION}",'.encode()
-_BOTH = b"{" + _KIND + _API_VERSION
+_BOTH = b"{" + KIND_MEMBER + API_VERSION_MEMBER
 
 Format: TypeAlias = Literal["log", "logstash"]
 """How an event is written."""
@@ -32,9 +30,9 @@ def _log(events: Iterable[Event]) -> Pieces:
         if head.kind is UNSET and head.apiVersion is UNSET:
             pieces += (_BOTH, raw[1:], b"\n")
         elif head.kind is UNSET:
-            pieces += (b"{", _KIND, raw[1:], b"\n")
+            pieces += (b"{", KIND_MEMBER, raw[1:], b"\n")
         elif head.apiVersion is UNSET:
-            pieces += (b"{", _API_VERSION, raw[1:], b"\n")
+            pieces += (b"{", API_VERSION_MEMBER, raw[1:], b"\n")
         else:
             pieces += (raw, b"\n")
     return pieces

@@ -35,6 +35,8 @@ def build(target: Target[Options], _: Mapping[str, str]) -> Sink:
 class MemorySink:
     """Holds the lines by key in ``objects``. Set ``failure``, and every call raises it."""
 
+    required = True
+
     def __init__(self, template: KeyTemplate, line_format: lines.Format = "log") -> None:
         """Start empty."""
         self.name = "memory:"

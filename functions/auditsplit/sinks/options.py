@@ -27,6 +27,7 @@ import msgspec
 from auditsplit.policy import Transform
 from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.redaction import NOTHING, Redaction
+from auditsplit.policy.truncation import NO_TRUNCATION, Truncation
 from auditsplit.routing.fields import WhichUser
 
 _MAX_DIGITS = 18
@@ -57,11 +58,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             description="the audit policy that is applied for this sink, as in `AUDIT_POLICY`, after that setting"
         ),
     ] = NO_POLICY
+    truncate_max_event_size: Annotated[
+        Truncation,
+        msgspec.Meta(
+            description="the size in bytes of this sink's largest event, as in `AUDIT_TRUNCATE_MAX_EVENT_SIZE`, after "
+            "that setting"
+        ),
+    ] = NO_TRUNCATION
 
     @property
     def transforms(self) -> list[Transform]:
         """What is done to events for this sink alone."""
-        return [transform for transform in (self.policy, self.drop) if transform]
+        return [transform for transform in (self.policy, self.drop, self.truncate_max_event_size) if transform]
 
 
 class OptionType(Protocol):

@@ -50,6 +50,8 @@ def build(target: Target[Options], _: Mapping[str, str]) -> Sink:
 class StdoutSink:
     """Writes to the process's file descriptor 1, one batch after the other, also with several worker processes."""
 
+    required = True
+
     def __init__(self, line_format: lines.Format = "log", timeout_s: float = TIMEOUT_S) -> None:
         """Write lines of ``line_format``; ``timeout_s`` bounds the wait for a reader that doesn't read."""
         self.name = "stdout:"

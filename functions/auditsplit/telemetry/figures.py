@@ -37,6 +37,12 @@ class Figures(msgspec.Struct):
     """Events that ``AUDIT_POLICY`` dropped. They are not among ``events``."""
     omitted_by_sink: dict[str, int] = {}
     """By sink with a policy of its own: the events among ``events`` that this policy dropped."""
+    too_large: int = 0
+    """Events that ``AUDIT_TRUNCATE_MAX_EVENT_SIZE`` dropped. They are not among ``events``."""
+    too_large_by_sink: dict[str, int] = {}
+    """By sink with a limit of its own: the events among ``events`` that this limit dropped."""
+    undelivered: dict[str, int] = {}
+    """By sink that is not required: the events among ``events`` that it did not get."""
     skipped: int = 0
     """Records of other logs in a cloud's envelope."""
     duplicate: bool = False
@@ -93,6 +99,9 @@ class Figures(msgspec.Struct):
             "truncated": self.truncated,
             "omitted": self.omitted,
             "omittedBySink": self.omitted_by_sink,
+            "tooLarge": self.too_large,
+            "tooLargeBySink": self.too_large_by_sink,
+            "undelivered": self.undelivered,
             "skipped": self.skipped,
             "duplicates": self.events if self.duplicate else 0,
             "bytesIn": self.bytes_in,

@@ -37,6 +37,17 @@ _omitted = Counter(
     "Events that a policy dropped, each batch once. `sink` is empty for `AUDIT_POLICY`, which is for all sinks.",
     ["cluster", "sink"],
 )
+_too_large = Counter(
+    "auditsplit_events_too_large",
+    "Events that were dropped because they are larger than the limit without their bodies too, each batch once. `sink` "
+    "is empty for `AUDIT_TRUNCATE_MAX_EVENT_SIZE`, which is for all sinks.",
+    ["cluster", "sink"],
+)
+_undelivered = Counter(
+    "auditsplit_events_undelivered",
+    "Events of acknowledged batches that a sink with `required=0` did not get.",
+    ["cluster", "sink"],
+)
 _skipped = Counter("auditsplit_records_skipped", "Records of other logs in a cloud's envelope.", ["cluster"])
 _bytes_in = Counter("auditsplit_received_bytes", "Bytes of bodies, as sent.", ["cluster"])
 _bytes_out = Counter("auditsplit_written_bytes", "Bytes that sinks were given.", ["cluster", "sink"])
@@ -63,16 +74,21 @@ def count(figures: Figures, status: int, clusters: Collection[str]) -> None:
     _start_at_zero(cluster)
     _requests.labels(cluster, str(status)).inc()
     _bytes_in.labels(cluster).inc(figures.bytes_in)
-    _received.labels(cluster).inc(figures.events + figures.omitted)
+    _received.labels(cluster).inc(figures.events + figures.omitted + figures.too_large)
     _truncated.labels(cluster).inc(figures.truncated)
     _skipped.labels(cluster).inc(figures.skipped)
     stored = status == HTTPStatus.OK
     if stored:
         (_duplicate if figures.duplicate else _stored).labels(cluster).inc(figures.events)
         _rejected.labels(cluster).inc(figures.rejected)
+    if stored:
+        for sink, undelivered in figures.undelivered.items():
+            _undelivered.labels(cluster, sink).inc(undelivered)
     if stored and not figures.duplicate:
         for sink, omitted in {"": figures.omitted, **figures.omitted_by_sink}.items():
             _omitted.labels(cluster, sink).inc(omitted)
+        for sink, too_large in {"": figures.too_large, **figures.too_large_by_sink}.items():
+            _too_large.labels(cluster, sink).inc(too_large)
     if figures.delay_s is not None:
         _delays.labels(cluster).observe(figures.delay_s)
     for sink, size_bytes in figures.bytes_out.items():
@@ -89,3 +105,4 @@ def _start_at_zero(cluster: str) -> None:
     for counter in (_stored, _duplicate, _rejected, _truncated):
         counter.labels(cluster)
     _omitted.labels(cluster, "")
+    _too_large.labels(cluster, "")

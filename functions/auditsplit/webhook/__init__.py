@@ -1,1 +1,1 @@
-"""kube-apiserver's webhook client: how it posts, and what it makes of each answer."""
+"""kube-apiserver's webhook client: its kubeconfig, how it posts, and what it makes of each answer."""

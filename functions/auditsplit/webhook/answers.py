@@ -77,6 +77,11 @@ class Answer(NamedTuple):
             return None
 
     @property
+    def is_delivered(self) -> bool:
+        """Whether kube-apiserver counts the batch as delivered, redirects aside."""
+        return self.status in _DELIVERED
+
+    @property
     def code(self) -> str:
         """The ``code`` of the function's problem details, or nothing."""
         code = self._json().get("code")
@@ -92,7 +97,7 @@ class Answer(NamedTuple):
 
     def verdict(self) -> Verdict:
         """Return what becomes of a batch that gets this answer."""
-        if self.status in _DELIVERED:
+        if self.is_delivered:
             return Verdict(delivered=True, problem="" if self.cluster else _NOT_A_RECEIPT)
         if self.location and self.status in (*_FOLLOWED_BY_GET, *_FOLLOWED_BY_POST):
             return self._redirect()

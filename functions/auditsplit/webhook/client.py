@@ -1,45 +1,30 @@
 """Post as kube-apiserver posts its batches: the same URL, query, headers, credentials and trust.
 
 It differs in the HTTP version: HTTP/1.1, where kube-apiserver speaks HTTP/2 over TLS. A redirect is returned, not
-followed.
+followed. Connections are used again, and a deadline holds for all of a request: connecting, TLS, and an answer that
+trickles in.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import http.client
 import posixpath
-import socket
-import ssl
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from auditsplit.webhook.answers import Answer, printable, retry_after_s
+import urllib3
+from urllib3.connectionpool import HTTPConnectionPool
+
+from auditsplit.webhook.answers import Answer, retry_after_s
+from auditsplit.webhook.connections import HttpPool, HttpsPool, Watch
+from auditsplit.webhook.failures import Stale, Unreachable, failures
 from auditsplit.webhook.tls import context_for
 
 _HEADERS = {"Accept": "application/json, */*", "Accept-Encoding": "identity"}
+_CONNECTIONS = 16  # that are kept for other requests
 _MAX_ANSWER_BYTES = 256 * 1024  # a receipt names up to 100 malformed items and their places
-
-
-class Unreachable(Exception):
-    """No answer came. The message says why."""
-
-
-class NotTrusted(Unreachable):
-    """The server's certificate, or its name, is not trusted."""
-
-
-class TlsFailed(Unreachable):
-    """TLS failed for another reason."""
-
-
-class TimedOut(Unreachable):
-    """No complete answer came in time."""
 
 
 class Endpoint(NamedTuple):
@@ -75,6 +60,86 @@ class Reply(NamedTuple):
     total_s: float
 
 
+class Client:
+    """Posts to one endpoint, and keeps its connections. Any number of threads may use one at once.
+
+    It must not be shared with a forked process.
+    """
+
+    def __init__(self, endpoint: Endpoint, credentials: Credentials, *, user_agent: str) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            endpoint: Where to post. Its URL must be ``http`` or ``https`` with a host.
+            credentials: What to authenticate with.
+            user_agent: The ``User-Agent`` header.
+
+        Raises:
+            Unreachable: The proxy is not an ``http`` proxy.
+            ValueError: The endpoint's CAs have a character outside of ASCII.
+            ssl.SSLError: A CA, certificate or key is not valid PEM.
+        """
+        url = urlsplit(endpoint.url)
+        self._url, self._target = url, _target(endpoint, url)
+        self._headers = {**_HEADERS, "User-Agent": user_agent, "Host": url.netloc}
+        if url.scheme == "https":
+            self._headers |= _authorization(credentials)
+        self._pool = _pool(endpoint, url, credentials)
+
+    def post(
+        self,
+        body: bytes,
+        timeout_s: float,
+        *,
+        content_type: str = "application/json",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Reply:
+        """Post ``body`` and return the reply.
+
+        Args:
+            body: A document of the ``content_type``.
+            timeout_s: Seconds for connecting, sending and the whole answer, even if the answer trickles in.
+            content_type: The ``Content-Type`` header.
+            headers: More headers.
+
+        Raises:
+            Unreachable: No complete answer came in time.
+        """
+        more = {**self._headers, "Content-Type": content_type, **headers}
+        try:
+            return self._exchange(body, more, timeout_s)
+        except Stale as error:  # the server had closed the kept connection
+            return self._exchange(body, more, timeout_s - error.after_s)
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._pool.close()
+
+    def _exchange(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
+        with Watch(timeout_s) as watch, failures(self._url, watch):
+            response = self._pool.urlopen(
+                "POST",
+                self._target,
+                body,
+                headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(connect=timeout_s, read=timeout_s),
+                preload_content=False,
+                decode_content=False,
+            )
+            start = b""
+            while piece := response.read(_MAX_ANSWER_BYTES - len(start)):
+                start += piece
+            response.drain_conn() if len(start) < _MAX_ANSWER_BYTES else response.close()
+        location = response.headers.get("Location")
+        to = urljoin(self._url.geturl(), location) if location else ""
+        later_s = retry_after_s(response.headers.get("Retry-After"))
+        answer = Answer(response.status, to, start, urlsplit(to).netloc == self._url.netloc, later_s)
+        return Reply(answer, watch.tls, watch.connect_s, watch.elapsed_s())
+
+
 def post(  # noqa: PLR0913 - each is a part of the request
     endpoint: Endpoint,
     credentials: Credentials,
@@ -84,40 +149,12 @@ def post(  # noqa: PLR0913 - each is a part of the request
     user_agent: str,
     content_type: str = "application/json",
 ) -> Reply:
-    """Post ``body`` and return the reply.
-
-    Args:
-        endpoint: Where to post. Its URL must be ``http`` or ``https`` with a host.
-        credentials: What to authenticate with.
-        body: A document of the ``content_type``.
-        timeout_s: Seconds for connecting, sending and the whole answer, even if the answer trickles in.
-        user_agent: The ``User-Agent`` header.
-        content_type: The ``Content-Type`` header.
-
-    Raises:
-        Unreachable: No complete answer came in time.
-        ValueError: The endpoint's CAs have a character outside of ASCII.
-        ssl.SSLError: A CA, certificate or key is not valid PEM.
-    """
-    url = urlsplit(endpoint.url)
-    context = _context(endpoint, credentials) if url.scheme == "https" else None
-    began = time.monotonic()
-    with _failures(url, timeout_s), _connected(endpoint, url, context, timeout_s) as connection:
-        connect_s = time.monotonic() - began
-        headers = {**_HEADERS, "Content-Type": content_type, "User-Agent": user_agent, "Host": url.netloc}
-        if context:
-            headers |= _authorization(credentials)
-        connection.request("POST", _target(endpoint, url), body, headers)
-        response = connection.getresponse()
-        start = response.read(_MAX_ANSWER_BYTES)
-        if response.length and len(start) < _MAX_ANSWER_BYTES:
-            raise http.client.IncompleteRead(start, response.length)
-        total_s = time.monotonic() - began
-    location = response.getheader("Location")
-    to = urljoin(endpoint.url, location) if location else ""
-    later_s = retry_after_s(response.getheader("Retry-After"))
-    answer = Answer(response.status, to, start, urlsplit(to).netloc == url.netloc, later_s)
-    return Reply(answer, connection.tls, connect_s, total_s)
+    """Post ``body`` on a connection of its own and return the reply; see `Client`."""
+    client = Client(endpoint, credentials, user_agent=user_agent)
+    try:
+        return client.post(body, timeout_s, content_type=content_type)
+    finally:
+        client.close()
 
 
 def clean_path(path: str) -> str:
@@ -131,105 +168,31 @@ def _target(endpoint: Endpoint, url: SplitResult) -> str:
     return f"http://{url.netloc}{path}" if endpoint.proxy_url and url.scheme == "http" else path
 
 
-class _Connection(http.client.HTTPConnection):
-    """A connection, perhaps through a proxy's tunnel, whose TLS name may differ from the host."""
-
-    def __init__(self, host: str, port: int, timeout_s: float, tls: tuple[ssl.SSLContext, str] | None) -> None:
-        super().__init__(host, port, timeout=timeout_s)
-        self._context_and_name, self.tls = tls, ""
-
-    def connect(self) -> None:
-        super().connect()
-        if self._context_and_name:
-            context, name = self._context_and_name
-            wrapped = context.wrap_socket(self.sock, server_hostname=name)
-            self.tls, self.sock = wrapped.version() or "", wrapped
-
-
-def _new_connection(
-    endpoint: Endpoint, url: SplitResult, context: ssl.SSLContext | None, timeout_s: float
-) -> _Connection:
-    """Return a connection to the server or its proxy, not yet open."""
-    host, port = _address(url)
-    tls = (context, endpoint.tls_server_name or host) if context else None
-    if not endpoint.proxy_url:
-        return _Connection(host, port, timeout_s, tls)
-    proxy = urlsplit(endpoint.proxy_url)
-    if proxy.scheme != "http":
-        raise Unreachable(f"this client uses http proxies only, not {proxy.scheme}")
-    connection = _Connection(*_address(proxy), timeout_s, tls)
-    if context:
-        connection.set_tunnel(host, port, _proxy_authorization(proxy))
-    return connection
-
-
-def _address(url: SplitResult) -> tuple[str, int]:
-    return url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
-
-
-@contextmanager
-def _connected(
-    endpoint: Endpoint, url: SplitResult, context: ssl.SSLContext | None, timeout_s: float
-) -> Iterator[_Connection]:
-    """Yield an open connection that is cut off after ``timeout_s``, however slowly an answer still trickles in."""
-    ends = time.monotonic() + timeout_s
-    connection = _new_connection(endpoint, url, context, timeout_s)
-    try:
-        connection.connect()
-        with _cut_off(connection.sock, ends - time.monotonic()):
-            yield connection
-    finally:
-        connection.close()
-
-
-@contextmanager
-def _cut_off(sock: socket.socket, after_s: float) -> Iterator[None]:
-    """Shut the socket down after ``after_s``, and raise ``TimeoutError`` then."""
-    over = threading.Event()
-
-    def shut() -> None:
-        over.set()
-        with contextlib.suppress(OSError):  # the server may have closed the connection before
-            sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(after_s, shut)
-    timer.start()
-    try:
-        yield
-    except (OSError, http.client.HTTPException):
-        if not over.is_set():
-            raise
-    finally:
-        timer.cancel()
-    if over.is_set():
-        raise TimeoutError
-
-
-@contextmanager
-def _failures(url: SplitResult, timeout_s: float) -> Iterator[None]:
-    """Turn every error that prevents an answer into `Unreachable`."""
-    try:
-        yield
-    except ssl.SSLCertVerificationError as error:
-        raise NotTrusted(f"TLS: the server's certificate is not trusted: {error.verify_message}") from error
-    except ssl.SSLError as error:
-        raise TlsFailed(f"TLS: {error.reason or error}") from error
-    except TimeoutError as error:
-        raise TimedOut(f"no answer within {timeout_s:g} s") from error
-    except socket.gaierror as error:
-        raise Unreachable(f"the name {url.hostname} does not resolve here ({error.strerror})") from error
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise Unreachable(f"{printable(reason)}, at {url.netloc}") from error
-
-
-def _context(endpoint: Endpoint, credentials: Credentials) -> ssl.SSLContext:
-    return context_for(
-        endpoint.ca_pem,
-        credentials.certificate_pem,
-        credentials.key_pem,
-        verify=not endpoint.insecure_skip_tls_verify,
-    )
+def _pool(endpoint: Endpoint, url: SplitResult, credentials: Credentials) -> HTTPConnectionPool:
+    """Return the connections to the server, perhaps through a proxy. None of them is open."""
+    tls: dict[str, object] = {}
+    if url.scheme == "https":
+        context = context_for(
+            endpoint.ca_pem,
+            credentials.certificate_pem,
+            credentials.key_pem,
+            verify=not endpoint.insecure_skip_tls_verify,
+        )
+        tls = {"ssl_context": context, "server_hostname": endpoint.tls_server_name or url.hostname}
+    manager: urllib3.PoolManager
+    if endpoint.proxy_url:
+        proxy = urlsplit(endpoint.proxy_url)
+        if proxy.scheme != "http":
+            raise Unreachable(f"this client uses http proxies only, not {proxy.scheme}")
+        manager = urllib3.ProxyManager(
+            f"http://{proxy.netloc.rpartition('@')[2]}",
+            proxy_headers={"Proxy-Authorization": _basic(proxy.username, proxy.password)} if proxy.username else {},
+            maxsize=_CONNECTIONS,
+        )
+    else:
+        manager = urllib3.PoolManager(maxsize=_CONNECTIONS)
+    manager.pool_classes_by_scheme = {"http": HttpPool, "https": HttpsPool}
+    return manager.connection_from_host(url.hostname, url.port, url.scheme, tls)
 
 
 def _authorization(credentials: Credentials) -> dict[str, str]:
@@ -240,9 +203,5 @@ def _authorization(credentials: Credentials) -> dict[str, str]:
     return {}
 
 
-def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
-    return {"Proxy-Authorization": _basic(proxy.username, proxy.password or "")} if proxy.username else {}
-
-
-def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+def _basic(username: str, password: str | None) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password or ''}".encode()).decode()

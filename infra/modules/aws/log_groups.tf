@@ -23,12 +23,13 @@ locals {
   }
 }
 
+# With a key, sqs_managed_sse_enabled must be absent: the provider refuses false beside it too.
 resource "aws_sqs_queue" "dead_letters" {
   count = local.queue_count
 
   name                      = "${var.name}-dead-letters"
   message_retention_seconds = 1209600 # 14 days, the most that SQS offers
-  sqs_managed_sse_enabled   = var.kms_key_arn == null
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
   kms_master_key_id         = var.kms_key_arn
   tags                      = var.tags
 }

@@ -1,9 +1,11 @@
 // Command judge reads audit policies and requests as kube-apiserver does, with its own code, and prints the outcome.
 //
-// Each line of the input is a task. A task has either a policy and requests that are evaluated by it, or URLs:
+// Each line of the input is a task. A task has a policy and requests that are evaluated by it, or URLs, or events that
+// are truncated:
 //
 //	{"policy": "<base64>", "requests": [{"user": "alice", "groups": ["dev"], "verb": "get", …}, …]}
 //	{"urls": [{"method": "GET", "uri": "/api/v1/pods"}, …]}
+//	{"events": [<audit.k8s.io/v1 Event>, …], "max_event_size": 100, "max_batch_size": 1000}
 //
 // Each line of the output is the answer to a task.
 package main
@@ -36,6 +38,7 @@ type task struct {
 	Policy   []byte    `json:"policy"`
 	Requests []attrs   `json:"requests"`
 	URLs     []rawURLs `json:"urls"`
+	truncation
 }
 
 type attrs struct {
@@ -74,6 +77,7 @@ type answer struct {
 	Warnings  []string   `json:"warnings"`
 	Decisions []decision `json:"decisions"`
 	Infos     []info     `json:"infos"`
+	truncated
 }
 
 func warnings(text []byte) []string {
@@ -161,6 +165,9 @@ func main() {
 		result := answer{}
 		if t.Policy != nil {
 			result = judged(t)
+		}
+		if t.Events != nil {
+			result = truncating(t.truncation)
 		}
 		for _, each := range t.URLs {
 			result.Infos = append(result.Infos, parsed(each))

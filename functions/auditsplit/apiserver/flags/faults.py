@@ -15,7 +15,7 @@ from auditsplit.apiserver.flags.given import Given
 from auditsplit.apiserver.flags.known import DEFAULTS, MODES, READ, TYPES, boolean
 from auditsplit.apiserver.flags.platforms import Platform
 from auditsplit.apiserver.flags.sizing import LIST_HEAD
-from auditsplit.apiserver.rules import ERROR, WARNING, Finding
+from auditsplit.webhook.rules import ERROR, WARNING, Finding
 
 _NO_START = "kube-apiserver does not start"
 _POSITIVE = ("batch-buffer-size", "batch-max-size", "batch-throttle-burst", "batch-throttle-qps")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from auditsplit.apiserver.installers import kubeadm, rancher
-from auditsplit.apiserver.kubeconfig import schema
+from auditsplit.webhook.kubeconfig import schema
 
 _EXEC_START = re.compile(r"^\s*ExecStart\s*=\s*[-@:+!|]*((?:.*\\\n)*.*)$", re.MULTILINE)
 

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from auditsplit.apiserver.kubeconfig import files
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
 from auditsplit.errors import SettingsError
+from auditsplit.webhook.kubeconfig import files
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 
 _SHARED_FOLDERS = frozenset(
     map(PurePosixPath, ("/", "/etc", "/etc/kubernetes", "/bin", "/usr/bin", "/usr/local/bin", "/opt", "/root", "/tmp"))  # noqa: S108

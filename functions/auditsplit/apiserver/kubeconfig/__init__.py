@@ -1,1 +1,1 @@
-"""The kubeconfig that kube-apiserver's audit webhook reads: its format, its files and its credentials."""
+"""Kubeconfigs for apiservers: made, for one cluster or many, and compared with the settings."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from auditsplit import auth
-from auditsplit.apiserver.kubeconfig import credentials
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
-from auditsplit.apiserver.rules.subject import Subject
 from auditsplit.settings import Settings
+from auditsplit.webhook.kubeconfig import credentials
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
+from auditsplit.webhook.rules.subject import Subject
 
 _THIS_MACHINE, _ANOTHER_MACHINE = "127.0.0.1", "192.0.2.1"
 

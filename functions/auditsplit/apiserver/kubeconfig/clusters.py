@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from auditsplit.apiserver import rules
-from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.apiserver.kubeconfig.entry import Entry, make
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
-from auditsplit.apiserver.rules import Finding
 from auditsplit.auth import TokenHash
+from auditsplit.webhook import rules
+from auditsplit.webhook.kubeconfig import schema
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
+from auditsplit.webhook.rules import Finding
 
 
 class Plan(NamedTuple):

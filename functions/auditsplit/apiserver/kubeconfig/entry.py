@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from auditsplit import auth
-from auditsplit.apiserver.kubeconfig import credentials, schema
-from auditsplit.apiserver.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
 from auditsplit.auth import TokenHash
+from auditsplit.webhook.kubeconfig import credentials, schema
+from auditsplit.webhook.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
 
 _TOKEN_OUTPUT = re.compile(r"token: (\S+)\r?\nAUDIT_TOKENS=.*\s*")
 

@@ -10,11 +10,11 @@ import click
 from auditsplit.apiserver.flags import faults, given
 from auditsplit.apiserver.flags.platforms import DEFAULT_MAX_BODY_BYTES, PLATFORMS
 from auditsplit.apiserver.installers.volumes import kubeconfig_paths
-from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.apiserver.rules import ERROR, Finding
 from auditsplit.cli.support.contract import example, output_option, print_json, reason
 from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import SIZE
+from auditsplit.webhook.kubeconfig import schema
+from auditsplit.webhook.rules import ERROR, Finding
 
 _EXAMPLES = example(
     "auditsplit flags check kube-apiserver.yaml --platform cloud-run",

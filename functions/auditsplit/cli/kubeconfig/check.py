@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import click
 
-from auditsplit.apiserver import probe, rules
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
+from auditsplit.apiserver import probe
 from auditsplit.cli.support import findings
 from auditsplit.cli.support.contract import FINDINGS, example, output_option, print_json, reason
 from auditsplit.cli.support.environment import refuse
 from auditsplit.cli.support.quantity import FiniteRange
-from auditsplit.webhook.client import Unreachable
+from auditsplit.webhook import rules
+from auditsplit.webhook.failures import Unreachable
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 
 
 @click.command(epilog=example("auditsplit kubeconfig check kubeconfigs/prod.yaml --probe"))

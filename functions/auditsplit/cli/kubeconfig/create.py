@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from auditsplit.apiserver import rules
-from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.apiserver.kubeconfig.entry import Entry, Made, make
 from auditsplit.cli.support import findings, kubeconfigs
 from auditsplit.cli.support.contract import example, reason
 from auditsplit.cli.support.environment import known_tokens, refuse, tokens_setting
+from auditsplit.webhook import rules
+from auditsplit.webhook.kubeconfig import schema
 
 
 def _entry_options(command: Callable[..., None]) -> Callable[..., None]:

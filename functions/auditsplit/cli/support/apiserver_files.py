@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from auditsplit.apiserver.installers.volumes import kubeconfig_paths
-from auditsplit.apiserver.kubeconfig import schema
 from auditsplit.cli.support.contract import Refused, reason
 from auditsplit.errors import SettingsError
+from auditsplit.webhook.kubeconfig import schema
 
 
 def contents(paths: tuple[str, ...], config: str, folder: Path | None) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from auditsplit.apiserver.rules import ERROR, Finding
+from auditsplit.webhook.rules import ERROR, Finding
 
 
 def report(findings: Sequence[Finding], prefix: str = "") -> bool:

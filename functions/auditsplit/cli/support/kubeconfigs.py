@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from auditsplit.apiserver.kubeconfig import files
 from auditsplit.apiserver.kubeconfig.entry import Entry
 from auditsplit.auth import TokenHash
 from auditsplit.cli.support.contract import reason
+from auditsplit.webhook.kubeconfig import files
 
 FOLDER = Path("kubeconfigs")
 """Where kubeconfigs are written by default."""

@@ -58,6 +58,8 @@ def build(target: Target[Options], environ: Mapping[str, str]) -> Sink:
 class ElasticsearchSink:
     """A `Sink` of one cluster."""
 
+    required = True
+
     def __init__(self, name: str, connect: Callable[[], Elasticsearch], options: Options) -> None:
         """Touch nothing yet. ``connect`` is called at the first use, in the process that uses the sink."""
         self.name = name

@@ -44,6 +44,8 @@ def build(target: Target[Options], _: Mapping[str, str]) -> Sink:
 class FileSink:
     """Appends lines to the files below ``root``. It makes folders (0700) and files (0600) when they are needed."""
 
+    required = True
+
     def __init__(
         self,
         root: Path,

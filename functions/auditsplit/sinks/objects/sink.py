@@ -44,6 +44,8 @@ class Bucket(Protocol):
 class ObjectSink:
     """A `Sink` over a `Bucket`."""
 
+    required = True
+
     def __init__(
         self,
         name: str,

@@ -12,9 +12,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from auditsplit.apiserver.kubeconfig import files
-from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION, Exec, User, Variable
-from auditsplit.webhook.client import Credentials
+from auditsplit.webhook.client import Credentials, Endpoint
+from auditsplit.webhook.kubeconfig import files
+from auditsplit.webhook.kubeconfig.schema import EXEC_API_VERSION, Cluster, Exec, User, Variable
 
 _EXEC_INFO = "KUBERNETES_EXEC_INFO"
 
@@ -64,16 +64,25 @@ def resolve(user: User, folder: Path, timeout_s: float) -> Credentials:
         ValueError: A file cannot be read, or the program fails. The message names the file, or the program with the
             end of its standard error. It holds no token of the kubeconfig.
     """
-    if user.token_file:
-        return Credentials(token=_read(user.token_file, folder).decode("latin-1").strip())
-    if user.exec and not (user.token or user.username or user.has_certificate):
+    if user.exec and not (user.token_file or user.token or user.username or user.has_certificate):
         return _run(user.exec, folder, timeout_s)
     return Credentials(
-        token=user.token,
+        token=_read(user.token_file, folder).decode("latin-1").strip() if user.token_file else user.token,
         username=user.username,
         password=user.password,
         certificate_pem=_pem(user.client_certificate_data, user.client_certificate, folder),
         key_pem=_pem(user.client_key_data, user.client_key, folder),
+    )
+
+
+def endpoint_of(cluster: Cluster, folder: Path) -> Endpoint:
+    """Return where the kubeconfig's ``cluster`` is posted to. ``ValueError`` if its CAs cannot be read."""
+    return Endpoint(
+        url=cluster.server,
+        ca_pem=ca_pem(cluster.certificate_authority_data, cluster.certificate_authority, folder),
+        tls_server_name=cluster.tls_server_name,
+        insecure_skip_tls_verify=cluster.insecure_skip_tls_verify,
+        proxy_url=cluster.proxy_url,
     )
 
 

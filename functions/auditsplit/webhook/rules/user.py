@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import ssl
 
-from auditsplit.apiserver.kubeconfig import files
-from auditsplit.apiserver.kubeconfig.schema import EXEC_API_VERSION, User
-from auditsplit.apiserver.rules.subject import ERROR, WARNING, Rule, Subject
 from auditsplit.webhook import tls
+from auditsplit.webhook.kubeconfig import files
+from auditsplit.webhook.kubeconfig.schema import EXEC_API_VERSION, User
+from auditsplit.webhook.rules.subject import ERROR, WARNING, Rule, Subject
 
 _BEARER = re.compile(r"[!-~]+", re.ASCII)
 _MIN_TOKEN_CHARACTERS = 22  # 128 bits in base64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from auditsplit.apiserver.kubeconfig.schema import Cluster, User
 from auditsplit.atomic import atomic_write
+from auditsplit.webhook.kubeconfig.schema import Cluster, User
 
 _PRIVATE_FILE, _PRIVATE_FOLDER = 0o600, 0o700
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from auditsplit.apiserver.kubeconfig import files
-from auditsplit.apiserver.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
 from auditsplit.webhook.client import clean_path
+from auditsplit.webhook.kubeconfig import files
+from auditsplit.webhook.kubeconfig.schema import Cluster, Exec, Kubeconfig, User
 
 ERROR, WARNING = "error", "warning"
 

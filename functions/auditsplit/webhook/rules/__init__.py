@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auditsplit.apiserver.kubeconfig import schema
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
-from auditsplit.apiserver.rules import fields, server, user
-from auditsplit.apiserver.rules.subject import ERROR, WARNING, Finding, Rule, Subject
 from auditsplit.errors import in_words
+from auditsplit.webhook.kubeconfig import schema
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
+from auditsplit.webhook.rules import fields, server, user
+from auditsplit.webhook.rules.subject import ERROR, WARNING, Finding, Rule, Subject
 
 __all__ = ["ERROR", "RULES", "WARNING", "Finding", "check", "read"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from auditsplit.apiserver.kubeconfig.schema import Kubeconfig
+from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 
 
 def unknown(document: Any) -> Iterator[tuple[str, list[str]]]:

@@ -7,8 +7,8 @@ import ssl
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from auditsplit.apiserver.rules.subject import ERROR, WARNING, Rule, Subject
 from auditsplit.auth import check_cluster
+from auditsplit.webhook.rules.subject import ERROR, WARNING, Rule, Subject
 
 _REDIRECTING_FRONTS = (".run.app", ".cloudfunctions.net")
 _IN_CLUSTER = (".svc", ".cluster.local")

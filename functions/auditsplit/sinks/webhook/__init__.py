@@ -1,0 +1,1 @@
+"""The webhook sink: posts batches to a downstream as kube-apiserver posts them to its audit webhook."""
