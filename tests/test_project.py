@@ -147,7 +147,7 @@ FLOORS = [
     {"auditsplit.function", "metricsapi.function"},
     {"auditsplit.bootstrap", "metricsapi.bootstrap"},
     {"metricsapi.receiver"},
-    {"metricsapi.discovery", "metricsapi.openapi"},
+    {"metricsapi.answers", "metricsapi.discovery", "metricsapi.openapi"},
     {"metricsapi.access", "metricsapi.kubelets", "metricsapi.representations"},
     {"metricsapi.protobuf"},
     {"metricsapi.objects", "metricsapi.frontproxy"},

@@ -69,3 +69,9 @@ class Unavailable(Refusal):
     """kube-apiserver did not answer, so nothing can be told. The message is for the log."""
 
     status, reason = 503, "ServiceUnavailable"
+
+
+class Fault(Refusal):
+    """A fault in this function."""
+
+    status, reason = 500, "InternalError"

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from auditsplit.deadline import Deadline
-from auditsplit.serve.messages import RETRY_SOON, Request, Response
+from auditsplit.serve.messages import Request, Response
 from auditsplit.telemetry.logs import FIELDS
-from metricsapi import access, discovery, objects, openapi, representations
+from metricsapi import access, answers, discovery, objects, openapi, representations
 from metricsapi.access import Access, Attributes
 from metricsapi.apiserver import Apiserver
 from metricsapi.clients import Loop
-from metricsapi.errors import BadSelector, MethodNotAllowed, NotFound, Refusal, Unavailable
+from metricsapi.errors import BadSelector, Fault, MethodNotAllowed, NotFound, Refusal, Unavailable
 from metricsapi.frontproxy import Certificates
 from metricsapi.kubelets import Kubelets, Observer
 from metricsapi.objects import GROUP, Item, Resource
@@ -23,9 +23,6 @@ from metricsapi.representations import VERSION, Form
 
 _ROOT = f"/apis/{VERSION}/"
 _MAX_QUERY = 16 * 1024
-_ADVICE_FOR_TERMINALS = ("curl", "Wget", "Mozilla/5.0")
-_HEADERS = {"Cache-Control": "no-cache, private"}
-_PLAIN = {"Content-Type": "text/plain; charset=utf-8", "X-Content-Type-Options": "nosniff", **_HEADERS}
 _PROBES = ("/livez", "/healthz", "/readyz")
 _READY_S = 2.0
 _NOWHERE = "the server could not find the requested resource"
@@ -85,25 +82,25 @@ class Receiver:
 
     def busy(self) -> Response:
         """Return the answer to a request that no thread has time to read."""
-        return _refused(Unavailable("every thread is busy. Ask again"), representations.JSON, pretty=False)
+        return answers.refused(Unavailable("every thread is busy. Ask again"), representations.JSON, pretty=False)
 
     def _answered(self, request: Request, query: Mapping[str, str], target: _Target) -> Response:
-        pretty = _is_pretty(request, query)
+        pretty = answers.is_pretty(request, query)
         fields = {"peer": request.peer, "path": request.path[:200]}
         try:
             return self._route(request, query, target)
         except Unavailable as error:
             _log.error("%s", error, extra={FIELDS: {**fields, "status": 503}})
             error = Unavailable("kube-apiserver did not answer; the log of this function has the reason. Ask again")
-            return _refused(error, _error_type(request), pretty=pretty)
+            return answers.refused(error, answers.error_type(request), pretty=pretty)
         except Refusal as error:
             if error.status not in (404, 405):
                 _log.warning("refused: %s", error, extra={FIELDS: {**fields, "status": error.status}})
-            return _refused(error, _error_type(request), pretty=pretty)
+            return answers.refused(error, answers.error_type(request), pretty=pretty)
         except Exception as error:  # noqa: BLE001 - the last line of defence; it is logged whole
             _log.error("a fault", extra={FIELDS: {**fields, "status": 500}}, exc_info=error)
-            return _refused(
-                _Fault("a fault in this function, described in its log"), representations.JSON, pretty=pretty
+            return answers.refused(
+                Fault("a fault in this function, described in its log"), representations.JSON, pretty=pretty
             )
 
     def _route(self, request: Request, query: Mapping[str, str], target: _Target) -> Response:
@@ -139,7 +136,7 @@ class Receiver:
             labels = query.get("labelSelector", "")
             items = [item for item in self._items(resource, asked, labels, deadline)[0] if selected(item)]
             body = representations.of_items(form, resource, items, now, include)
-        return _encoded(200, body, form, pretty=_is_pretty(request, query))
+        return answers.encoded(200, body, form, pretty=answers.is_pretty(request, query))
 
     def _one(self, resource: Resource, asked: Attributes, deadline: Deadline) -> Item:
         items, exists = self._items(resource, asked, "", deadline)
@@ -179,7 +176,7 @@ class Receiver:
     def _document(self, request: Request, query: Mapping[str, str]) -> Response:
         """Return discovery, OpenAPI or this function's own metrics."""
         if request.path == "/metrics":
-            return Response(200, {"Content-Type": self._metrics.content_type, **_HEADERS}, self._metrics.text())
+            return Response(200, {"Content-Type": self._metrics.content_type, **answers.HEADERS}, self._metrics.text())
         path = request.path.rstrip("/")
         accept = request.headers.get("accept", "")
         if path == "/apis" and discovery.wants_aggregated(accept):
@@ -187,24 +184,24 @@ class Receiver:
         if document := openapi.document(path):
             return openapi.cacheable(document, request.headers, representations.JSON, "no-cache, private")
         if not (found := discovery.DOCUMENTS.get(path)):
-            return Response(404, dict(_PLAIN), b"404 page not found\n")
+            return Response(404, dict(answers.PLAIN), b"404 page not found\n")
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(_FORBIDDEN_METHOD, {})
         media_type = representations.negotiate(accept, is_list=True).media_type
         form = Form(representations.JSON if media_type == representations.PROTOBUF else media_type)
-        return _encoded(200, dict(found), form, pretty=_is_pretty(request, query))
+        return answers.encoded(200, dict(found), form, pretty=answers.is_pretty(request, query))
 
     def _probe(self, path: str) -> Response:
         if path != "/readyz":
-            return Response(200, dict(_PLAIN), b"ok")
+            return Response(200, dict(answers.PLAIN), b"ok")
         checked, mistake = self._ready
         if time.monotonic() - checked > _READY_S:
             mistake = self._not_ready()
             self._ready = time.monotonic(), mistake
         if not mistake:
-            return Response(200, dict(_PLAIN), b"ok")
+            return Response(200, dict(answers.PLAIN), b"ok")
         text = f"[+]ping ok\n[-]{mistake} failed: reason withheld\nreadyz check failed\n"
-        return Response(500, dict(_PLAIN), text.encode())
+        return Response(500, dict(answers.PLAIN), text.encode())
 
     def _not_ready(self) -> str:
         """Return the name of the check that failed, empty where all succeeded."""
@@ -221,10 +218,6 @@ class Receiver:
             return self._loop.run(work, deadline.left_s())
         except TimeoutError as error:
             raise Unavailable("kube-apiserver did not answer in time") from error
-
-
-class _Fault(Refusal):
-    status, reason = 500, "InternalError"
 
 
 def _wait_s(deadline: Deadline) -> float:
@@ -246,34 +239,3 @@ def _target(request: Request, query: Mapping[str, str]) -> _Target:
     resource = objects.RESOURCES.get(plural, Resource(plural[:100], "", namespaced=True, missing=""))
     exists = bool(resource.kind) and not rest and (bool(namespace) == resource.namespaced or not (namespace or name))
     return _Target(resource, Attributes(verb, path, "/".join([resource.plural, *rest]), namespace, name), exists)
-
-
-def _is_pretty(request: Request, query: Mapping[str, str]) -> bool:
-    if "pretty" in query:
-        return query["pretty"] in ("", "1", "true")
-    return request.headers.get("user-agent", "").startswith(_ADVICE_FOR_TERMINALS)
-
-
-def _error_type(request: Request) -> str:
-    """Return the media type of a refusal: what the request accepts, JSON where it accepts nothing of ours."""
-    try:
-        return representations.negotiate(request.headers.get("accept", ""), is_list=True).media_type
-    except Refusal:
-        return representations.JSON
-
-
-def _refused(error: Refusal, media_type: str, *, pretty: bool) -> Response:
-    document = error.document()
-    body = representations.status(document) if media_type == representations.PROTOBUF else document
-    response = _encoded(error.status, body, Form(media_type), pretty=pretty)
-    if error.status == Unavailable.status:
-        response.headers.update(RETRY_SOON)
-    if error.status == 403:  # noqa: PLR2004 - Forbidden
-        response.headers["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
-def _encoded(status: int, body: bytes | Mapping[str, Any], form: Form, *, pretty: bool) -> Response:
-    if not isinstance(body, bytes):
-        body = representations.encode(body, form.media_type, pretty=pretty)
-    return Response(status, {"Content-Type": form.media_type, **_HEADERS}, body)

@@ -170,7 +170,7 @@ def _table(form: Form, items: Sequence[Item], now: int, include: str) -> dict[st
         "None": lambda _: None,
         "Object": lambda item: {"kind": _kind(item), "apiVersion": VERSION, **_members(item, now)},
     }
-    row_object = kinds.get(include, lambda item: _partial(form, item, now))
+    row_object = kinds[include] if include in kinds else lambda item: _partial(form, item, now)
     rows = [
         {
             "cells": [item.metadata.name, item.cpu(), item.memory(), f"{item.window_s}s"],

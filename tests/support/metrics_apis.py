@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -20,8 +21,6 @@ from support.processes import BIN, kill, spawn, wait_until_ready
 
 _ROOT = Path(__file__).parents[2]
 MANIFEST = _ROOT / "infra" / "kubernetes" / "metrics-api.yaml"
-_FUNCTION = _ROOT / "functions" / "metrics.py"
-_FRAMEWORK = Path(sys.executable).parent / "functions-framework"
 API = "/apis/metrics.k8s.io/v1beta1"
 RESOLUTION_S = 10
 """How often metrics-server asks each kubelet: the smallest that it accepts."""
@@ -122,22 +121,28 @@ class Function(Server):
         self._more = environ
 
     def command(self) -> list[str | Path]:
-        """Return the command of the manifest's pod, with the Service's address."""
-        where = ["--host", self.address, "--port", "443"]
-        return [_FRAMEWORK, "--source", _FUNCTION, "--target", "metrics", *where]
+        """Return the command of the manifest's pod."""
+        return [str(part) for part in self._container()["command"]]
 
     def environ(self) -> dict[str, str]:
-        """Return what the manifest's pod has."""
+        """Return what the manifest's pod has, with the address and the files of this machine."""
         return {
+            **{one["name"]: one["value"] for one in self._container()["env"]},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOST": self.address,
+            "PORT": "443",
             "METRICSAPI_APISERVER": f"https://127.0.0.1:{self.cluster.apiserver.port}",
             "METRICSAPI_CA_FILE": str(self.cluster.pki.ca),
             "METRICSAPI_TOKEN_FILE": str(self.token),
             "METRICSAPI_CERT_FILE": str(self.serving.certificate),
             "METRICSAPI_KEY_FILE": str(self.serving.key),
-            "WORKERS": "1",
-            "THREADS": "8",
             **self._more,
         }
+
+    def _container(self) -> Any:
+        documents = yaml.safe_load_all(MANIFEST.read_text())
+        (deployment,) = [found for found in documents if found["kind"] == "Deployment"]
+        return deployment["spec"]["template"]["spec"]["containers"][0]
 
 
 def manifest(cluster: Cluster) -> str:

@@ -55,7 +55,7 @@ class Https:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815 - http.server's name
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -195,7 +195,7 @@ class Cluster:
         if labels and labels not in self.selectors:
             message = "unable to parse requirement: found '', expected: ',', ')' or identifier"
             return document({"kind": "Status", "message": message}, HTTPStatus.BAD_REQUEST)
-        selects = self.selectors.get(labels, lambda _: True)
+        selects = self.selectors[labels] if labels else lambda _: True
         found = self._nodes() if path == "/api/v1/nodes" else self._pods(path.split("/")[-2])
         name = fields.get("metadata.name", "")
         return document(
