@@ -76,18 +76,18 @@ class Access:
         self._tokens: _Cache[User | None] = _Cache()
         self._decisions: _Cache[tuple[bool, str]] = _Cache()
 
-    async def authenticate(self, request: Request, proxy: Callable[[], FrontProxy]) -> User:
+    async def authenticate(self, request: Request, proxy: FrontProxy | None) -> User:
         """Return who asks, `ANONYMOUS` where the request has no credentials.
 
         Args:
             request: the request.
-            proxy: returns the front proxy's configuration. It is called for a client certificate alone.
+            proxy: the front proxy's configuration, None where the request has no client certificate.
 
         Raises:
             Unauthorized: The request has credentials that are not valid.
         """
-        if request.certificate is not None:
-            return _proxied(request, proxy())
+        if proxy is not None:
+            return _proxied(request, proxy)
         scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:

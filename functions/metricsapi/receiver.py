@@ -107,7 +107,9 @@ class Receiver:
         if request.path in _PROBES:
             return self._probe(request.path)
         deadline = Deadline.after(self._timeout_s)
-        user = self._run(self._access.authenticate(request, self._certificates.front_proxy), deadline)
+        # Outside the loop, in which the configuration is read again.
+        proxy = None if request.certificate is None else self._certificates.front_proxy()
+        user = self._run(self._access.authenticate(request, proxy), deadline)
         self._run(self._access.authorize(user, target.attributes), deadline)
         if target.resource is None:
             return self._document(request, query)

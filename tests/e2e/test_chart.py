@@ -128,8 +128,8 @@ def test_the_commands_of_the_page_are_run_in_their_order(
         "KUBECONFIG": str(tmp_path / "kubeconfig"),
     }
     (tmp_path / "kubeconfig").write_text(kubeconfig(server.port, pki.ca))
-    headings = ("Install beside kube-apiserver", "Install as a central receiver", "Install as the Metrics API")
-    headings += ("Verify", "Upgrade", "Remove")
+    installs = ("Install beside kube-apiserver", "Install as a central receiver", "Install as the Metrics API")
+    headings = (*installs, "Verify", "Upgrade", "Remove")
     kinds_after = []
 
     for heading in headings:
@@ -143,4 +143,4 @@ def test_the_commands_of_the_page_are_run_in_their_order(
     assert "DaemonSet" in kinds_after[0]["auditsplit"]
     assert {"Deployment", "Ingress"} <= kinds_after[1]["audit"]
     assert {"Deployment", "Service"} <= kinds_after[2]["metrics-api"]
-    assert kinds_after[-1] == dict.fromkeys(NAMESPACES, set())
+    assert kinds_after[-1] == {namespace: set() for namespace in NAMESPACES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,16 @@ def cases() -> dict[str, Case]:
     """Return the recorded requests by name."""
     recorded = {path.stem: json.loads(path.read_text()) for path in sorted(_RECORDED.glob("*.json"))}
     return {name: Case(one["method"], one["path"], one["accept"]) for name, one in recorded.items()}
+
+
+def recorded(name: str) -> tuple[int, Any]:
+    """Return the status and the shape of metrics-server's recorded answer."""
+    document = json.loads((_RECORDED / f"{name}.json").read_text())
+    if "body" in document:
+        body = json.dumps(document["body"]).encode()
+    else:
+        body = document["text"].encode() if "text" in document else base64.b64decode(document["base64"])
+    return document["status"], shape(name, body)
 
 
 def ask(cluster: Cluster, name: str, case: Case) -> tuple[int, Any]:
