@@ -16,6 +16,7 @@ from metricsapi.receiver import Receiver
 from metricsapi.settings import Settings
 from support import metrics_cluster
 from support.metrics_cluster import Cluster
+from support.processes import wait_for
 
 ROOT = "/apis/metrics.k8s.io/v1beta1"
 PROXY = [("commonName", "front-proxy-client")]
@@ -32,12 +33,12 @@ class Function:
         """Keep them."""
         self.cluster, self.receiver = cluster, receiver
 
-    def get(self, target: str, *, token: str = "", **headers: str) -> Response:
+    def get(self, target: str, *, bearer: str = "", **headers: str) -> Response:
         """Return the answer to a GET by the front proxy for an administrator, or by the holder of a token."""
         named = {"accept": "application/json", **headers}
-        if token:
-            named["authorization"] = f"Bearer {token}"
-        return self.ask("GET", target, named, () if token else ADMIN, None if token else PROXY)
+        if bearer:
+            named["authorization"] = f"Bearer {bearer}"
+        return self.ask("GET", target, named, () if bearer else ADMIN, None if bearer else PROXY)
 
     def ask(
         self,
@@ -82,5 +83,7 @@ def function(folder: Path, nodes: tuple[str, ...] = ("127.0.0.1", "127.0.0.2"), 
             loop = receiver._loop
             for client in (receiver._apiserver._client, receiver._kubelets._client):
                 loop.run(client.close(), 10)
-            if loop._loop:
-                loop._loop.call_soon_threadsafe(loop._loop.stop)
+            if inner := loop._loop:
+                inner.call_soon_threadsafe(inner.stop)
+                wait_for("the loop's end", lambda: not inner.is_running())
+                inner.close()
