@@ -156,7 +156,7 @@ def _cpu(server: Server) -> float:
 
 
 def _megabytes(server: Server) -> float:
-    return sum(one.memory_info().rss for one in _processes(server)) / 1e6
+    return sum(one.memory_full_info().uss for one in _processes(server)) / 1e6
 
 
 def _processes(server: Server) -> list[psutil.Process]:
