@@ -9,7 +9,7 @@ SINKS ?=
 DIST ?= dist
 PARALLEL := -n auto --dist loadfile
 RELEASE_PARTS ?= bundle image chart sbom
-EXTRAS := azure elasticsearch gcs metrics-api s3 ship zstd
+EXTRAS := azure elasticsearch gcs kubernetes metrics-api s3 ship zstd
 LOCKS := run $(EXTRAS)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/__init__.py)
@@ -104,7 +104,7 @@ chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVE
 systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
 	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/fuzz-judge ## the programs of the tests that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge ## the programs of the tests that no Python package has
 
 e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
@@ -220,10 +220,11 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 .cache/bin/buffered: $(wildcard tests/e2e/buffered/*) # kube-apiserver's own audit backends, for tests/e2e/test_simulation.py
 	cd tests/e2e/buffered && CGO_ENABLED=0 go build -mod=readonly -trimpath -o $(CURDIR)/$@ .
 
-# kube-apiserver's own code for audit policies, for tests/live/test_policy_*.py: of today, and the last that applied a policy to an event.
+# kube-apiserver's own code for audit policies, for tests/live/test_policy_*.py: of today, the last that applied a policy to an event, and the last that had AuditSinks.
 .cache/bin/policy-judge: $(wildcard tests/policy/judge/*)
 .cache/bin/policy-enforced: $(wildcard tests/policy/enforced/*)
-.cache/bin/policy-judge .cache/bin/policy-enforced: .cache/bin/policy-%:
+.cache/bin/policy-auditsink: $(wildcard tests/policy/auditsink/*)
+.cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink: .cache/bin/policy-%:
 	cd tests/policy/$* && $(GO_BUILD) -o $(CURDIR)/$@ .
 
 .cache/bin/installers: $(wildcard tests/e2e/installers/*) # the types of kOps, kind and Talos, for tests/e2e/test_installers.py

@@ -173,7 +173,7 @@ def numbers() -> Iterator[str]:
     yield "| --- | --- | --- |"
     yield (
         f"| CPU for a million events | {CPU_S_PER_MILLION} s | `server.py`: the file sink, 400 events of a busy "
-        "cluster a batch, on a quiet machine; its own figures went up to 17.2 |"
+        "cluster a batch, on a quiet machine. Its own figures went up to 17.2 |"
     )
     yield (
         f"| CPU for a batch, for a put | {CPU_S_PER_BATCH * 1000:g} ms, {CPU_S_PER_PUT * 1000:g} ms "
@@ -183,10 +183,13 @@ def numbers() -> Iterator[str]:
         f"| bytes an event in an object store | {STORED_BYTES} | gzip of the benchmarks' events: 252 with 5 users in "
         "400 events, 500 with 50, 497 with 5 in 40 |"
     )
-    yield f"| bytes of log a request | {LOG_BYTES} | a line of ours is some 600; the platform's own are guessed |"
+    yield (
+        f"| bytes of log a request | {LOG_BYTES} | a line of auditsplit is some 600. The platform's own lines are "
+        "estimated |"
+    )
     yield f"| a put's time | {PUT_S * 1000:g} ms | **assumed** |"
-    yield "| a vCPU | as fast as the core of the benchmarks | **assumed**; Lambda's and Google's were not measured |"
-    yield f"| metrics in CloudWatch, a cluster | {len(logs.UNITS)} | `auditsplit.telemetry.logs`; not in the tables |"
+    yield "| a vCPU | as fast as the core of the benchmarks | **assumed**. Lambda's and Google's were not measured |"
+    yield f"| metrics in CloudWatch, a cluster | {len(logs.UNITS)} | `auditsplit.telemetry.logs`. Not in the tables |"
 
 
 def prices() -> Iterator[str]:
@@ -198,7 +201,7 @@ def prices() -> Iterator[str]:
         "| aws.amazon.com/lambda/pricing |"
     )
     yield (
-        f"| S3 Standard | {LAMBDA.put * 1000} for 1,000 puts, {LAMBDA.stored_gb_month} a GB and month | us-east-1; the "
+        f"| S3 Standard | {LAMBDA.put * 1000} for 1,000 puts, {LAMBDA.stored_gb_month} a GB and month | us-east-1. The "
         "price of a GB was found in no copy, so check it first | aws.amazon.com/s3/pricing |"
     )
     yield f"| CloudWatch Logs | {LAMBDA.logged_gb:.2f} a GB | us-east-1 | aws.amazon.com/cloudwatch/pricing |"

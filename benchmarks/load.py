@@ -154,7 +154,7 @@ class Ledger:
     """Which events of a run lie in the files; what was read is removed, or a disk would not hold a long run."""
 
     def __init__(self, store: Path, run: int) -> None:
-        """Begin to read the files that the store has done with, one a second."""
+        """Begin to read the files that the sink has finished, one a second."""
         self._store, self._wanted = store, b"%08x" % run
         self._seen, self._lines = bytearray(), 0
         self._over = threading.Event()
@@ -291,11 +291,12 @@ def overload_table(phases: Sequence[tuple[float, float]], run: Run) -> Iterator[
     yield ""
     took = run.answer["seconds"]
     yield (
-        f"Offered {run.offered:,}; the sender dropped or gave up {run.lost():,}; stored once {run.stored:,}, missing "
-        f"{max(0, run.missing()):,}, stored though given up {max(0, -run.missing()):,}, twice {run.twice:,}. The last "
-        f"batch was done {took - sum(seconds for seconds, _ in phases):.0f} s after the load's end. At the most: "
-        f"{run.answer['most_open']:,} requests open, the worker's RSS {run.rss_bytes // _MIB:,} MiB, the sender's "
-        f"{run.sender_rss_bytes // _MIB:,} MiB. Function: {run.cpu_s / took:.2f} cores busy."
+        f"{run.offered:,} events were offered. The sender dropped or gave up {run.lost():,}. {run.stored:,} were "
+        f"stored once, {max(0, run.missing()):,} missing, {max(0, -run.missing()):,} stored though given up, "
+        f"{run.twice:,} twice. The last batch was done {took - sum(seconds for seconds, _ in phases):.0f} s after the "
+        f"load's end. At the peak {run.answer['most_open']:,} requests were open, the worker's RSS was "
+        f"{run.rss_bytes // _MIB:,} MiB, and the sender's {run.sender_rss_bytes // _MIB:,} MiB. The function kept "
+        f"{run.cpu_s / took:.2f} cores busy."
     )
 
 

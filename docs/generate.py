@@ -179,7 +179,7 @@ def render(page: Path, made: Mapping[str, str]) -> str:
 
     def block(match: re.Match[str]) -> str:
         if match[1] not in made:
-            raise click.ClickException(f"{page.name}: no table is called {match[1]!r}; write one of {', '.join(made)}")
+            raise click.ClickException(f"{page.name}: no table is called {match[1]!r}. Write one of {', '.join(made)}")
         return f"{match[1]} -->\n{relinked(made[match[1]], page)}"
 
     return _BLOCK.sub(block, page.read_text())

@@ -102,7 +102,7 @@ def test_options_are_the_librarys() -> None:
 @pytest.mark.parametrize(
     ("url", "mistake"),
     [
-        ("az:container", "names no container; write az://container/prefix"),
+        ("az:container", "names no container. Write az://container/prefix"),
         ("az://Container?account=account", "names no container"),
         ("az://container", "account: '' is not a valid storage account"),
         ("az://container?account=a.b", "account: 'a.b' is not a valid storage account"),

@@ -108,9 +108,9 @@ def test_an_exception_of_the_client_is_explained(error: ApiError | TransportErro
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("http://127.0.0.1:{closed}", "the server can't be reached: ConnectionRefusedError"),
-        ("http://nowhere.invalid:{closed}", "the server can't be reached: gaierror"),
-        ("https://127.0.0.1:{plain}", "or it speaks no TLS; check ca_file or fingerprint: SSLError"),
+        ("http://127.0.0.1:{closed}", "the server can't be reached (ConnectionRefusedError"),
+        ("http://nowhere.invalid:{closed}", "the server can't be reached (gaierror"),
+        ("https://127.0.0.1:{plain}", "or it speaks no TLS. Check ca_file or fingerprint (SSLError"),
     ],
 )
 def test_the_message_says_why_a_connection_failed(url: str, words: str) -> None:

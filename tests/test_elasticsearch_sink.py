@@ -144,7 +144,7 @@ def test_a_deployers_mistake_counts_more_than_what_may_pass() -> None:
     ]
     Script(sink, lambda *_: outcomes)
 
-    with pytest.raises(SinkFailure, match="closed or read-only; open it: y at kube-audit-alice"):
+    with pytest.raises(SinkFailure, match=r"closed or read-only\. Open it \(y at kube-audit-alice\)"):
         sink.write(batch_of(*numbered(3)), soon())
 
 
@@ -270,7 +270,7 @@ def test_a_check_expects_its_document_to_be_refused(outcome: Outcome, failure: F
     Script(sink, lambda *_: [outcome])
 
     if failure:
-        with pytest.raises(SinkFailure, match="run 'auditsplit elasticsearch setup'"):
+        with pytest.raises(SinkFailure, match="Run 'auditsplit elasticsearch setup'"):
             sink.check(soon())
     else:
         sink.check(soon())

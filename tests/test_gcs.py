@@ -132,5 +132,5 @@ def test_an_emulator_gets_no_credentials() -> None:
 @pytest.mark.parametrize("url", ["gs:bucket", "gs://Bucket", "gs://b", "gs://key@bucket"])
 def test_mistakes_in_a_url_are_reported(url: str) -> None:
     """A deployer reads what is wrong before the first event arrives."""
-    with pytest.raises(ValueError, match="names no bucket; write gs://bucket/prefix"):
+    with pytest.raises(ValueError, match=r"names no bucket\. Write gs://bucket/prefix"):
         sinks.from_url(url)

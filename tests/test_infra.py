@@ -234,9 +234,9 @@ def test_metrics_on_google_are_the_figures_of_a_line(serve: Callable[..., Server
     labels = set(re.findall(r'"EXTRACT\(jsonPayload\.(\w+)\)"', text))
     rules = [{"level": "None", "users": ["bob"]}, {"level": "RequestResponse"}]
     policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules}
-    server = serve(AUDIT_SINKS="memory:", AUDIT_POLICY=json.dumps(policy))
+    server = serve(AUDIT_SINKS="memory:", AUDIT_POLICY=json.dumps(policy), AUDIT_TRUNCATE_MAX_EVENT_SIZE="2048")
     truncated = {"annotations": {"audit.k8s.io/truncated": "true"}, "stageTimestamp": "2026-01-31T23:59:59.123456Z"}
-    body = eventlist([event("alice", **truncated), event("bob"), b"1"])
+    body = eventlist([event("alice", **truncated), event("bob"), event("carol", requestURI="/" + "x" * 2048), b"1"])
 
     statuses = [server.post(body).status for _ in range(2)]
 

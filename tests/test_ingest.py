@@ -159,7 +159,7 @@ def test_a_malformed_body_is_written_to_every_sink() -> None:
     some = memory_sinks(2)
     place = f"_rejected/prod/{batches.digest(b'{]', 'prod')}"
 
-    with pytest.raises(Undecodable, match=r"does not match .* at byte 1; it is written to") as caught:
+    with pytest.raises(Undecodable, match=r"does not match .* at byte 1\. It is written to") as caught:
         receive(b"{]", "prod", some)
 
     assert [store.rejected for store in some] == [{place: b"{]"}] * 2

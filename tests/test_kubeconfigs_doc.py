@@ -14,7 +14,8 @@ from auditsplit.cli.kubeconfig.create import create
 from auditsplit.webhook.rules import ERROR, RULES
 
 DOC = (Path(__file__).parents[1] / "docs" / "cluster" / "kubeconfigs.md").read_text()
-COMMANDS = re.findall(r"^\.venv/bin/auditsplit (.*)$", DOC, re.MULTILINE)
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", DOC, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^auditsplit (.*)$", "".join(BLOCKS), re.MULTILINE)
 
 
 def test_the_pages_commands_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def test_every_command_succeeds(command: str, tmp_path: Path) -> None:
     for path in ROOT.iterdir():
         (tmp_path / path.name).symlink_to(path)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AUDIT_")}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
 
     done = subprocess.run(["bash", "-euc", command], cwd=tmp_path, env=environ, capture_output=True, check=False)
 

@@ -216,7 +216,7 @@ def test_the_module_of_a_sink_has_what_its_protocol_names(scheme: str) -> None:
     assert inspect.get_annotations(module.build, eval_str=True)["return"] is sinks.Sink
 
 
-WITHOUT_PLACE = {"stdout", "webhook"}
+WITHOUT_PLACE = {"auditsink", "stdout", "webhook"}
 """Sinks that store nothing that can be read back. Each has a test file of its own."""
 
 

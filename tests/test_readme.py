@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from support.checkout import Checkout, running
+from support.environment import plain_environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -19,15 +21,26 @@ COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """Return a checkout in which ``make run`` is up."""
-    assert "make run" in COMMANDS[0]
+    assert COMMANDS[1].startswith("make run")
     with running(tmp_path_factory.mktemp("checkout")) as made:
         yield made
+
+
+def test_the_clone_has_the_makefile(tmp_path: Path) -> None:
+    """With this repository behind the URL on the page."""
+    [url] = re.findall(r"^git clone (\S+)$", COMMANDS[0], re.MULTILINE)
+    replaced = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{ROOT}.insteadOf", "GIT_CONFIG_VALUE_0": url}
+    command = f"{COMMANDS[0]}make --dry-run run"
+
+    done = subprocess.run(["bash", "-euc", command], cwd=tmp_path, env=plain_environment() | replaced, check=False)
+
+    assert done.returncode == 0
 
 
 def test_the_first_screen_is_what_happens(checkout: Checkout) -> None:
     """The curl answers as shown, and makes the files shown."""
     shown = [text for kind, text in BLOCKS if kind in ("json", "")]
-    curl, listing = COMMANDS[1:3]
+    curl, listing = COMMANDS[2:4]
 
     receipt = checkout.run(curl)
     files = checkout.run(listing)
@@ -38,9 +51,11 @@ def test_the_first_screen_is_what_happens(checkout: Checkout) -> None:
     assert checkout.run(listing) == files
 
 
-@pytest.mark.parametrize("command", COMMANDS[3:])
+@pytest.mark.parametrize("command", COMMANDS[4:])
 def test_every_other_command_succeeds(checkout: Checkout, command: str) -> None:
-    """What the README shows can be typed."""
+    """What the README shows can be typed, after the list was posted."""
+    checkout.run(COMMANDS[2])
+
     assert checkout.run(command) is not None
 
 

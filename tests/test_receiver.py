@@ -687,7 +687,7 @@ def test_any_request_is_answered(
 
 @pytest.mark.parametrize(
     ("failure", "detail"),
-    [(Failure.CREDENTIALS, "until a deployer acts"), (Failure.BROKEN, "does not accept events; see the log")],
+    [(Failure.CREDENTIALS, "until a deployer acts"), (Failure.BROKEN, "does not accept events. See the log")],
 )
 def test_readiness_says_whether_a_deployer_must_act(failure: Failure, detail: str) -> None:
     """Wrong credentials stay wrong until a deployer acts; a broken server may recover by itself."""

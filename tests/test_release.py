@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -95,26 +96,25 @@ def test_the_sdist_builds_the_same_wheel(tmp_path_factory: pytest.TempPathFactor
         }
 
 
-def test_the_wheel_serves_in_a_fresh_environment(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
-    """In a fresh environment, as pipx makes one: the version, a stored list, and a clean end at SIGTERM."""
-    uv, venv = BIN / "uv", tmp_path / "venv"
-    wheel = f"{dist(tmp_path_factory.getbasetemp()) / WHEEL}[serve,metrics]"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, venv], check=True)
-    install: list[str | Path] = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        venv / "bin" / "python",
-        wheel,
-        "-c",
-        ROOT / "requirements.lock",
-    ]
-    subprocess.run(install, check=True, cwd=tmp_path)
-    program = venv / "bin" / "auditsplit"
+def pipx_environment(home: Path) -> dict[str, str]:
+    """Return an environment in which pipx installs below ``home``, in the versions that ``requirements.lock`` has."""
+    locked = re.findall(r"^[\w.\[\]-]+==[^\\\n]*", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    pins = home / "constraints.txt"
+    pins.write_text("\n".join(re.sub(r"\[.*?\]", "", pin) for pin in locked))
+    folders = {"PIPX_HOME": home / "pipx", "PIPX_BIN_DIR": home / "bin", "PIPX_MAN_DIR": home / "man", "HOME": home}
+    settings = {"PIPX_DEFAULT_BACKEND": "pip", "PIP_CONSTRAINT": str(pins), "PATH": f"{BIN}:/usr/bin:/bin"}
+    return {**plain_environment(), **settings, **{name: str(folder) for name, folder in folders.items()}}
 
-    told = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+
+def test_pipx_installs_a_wheel_that_serves(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
+    """By the README's own command: the version, a stored list, a clean end at SIGTERM, and the removal."""
+    [command] = re.findall(r"`(pipx\s+install\s[^`]*)`", (ROOT / "README.md").read_text())
+    (tmp_path / "dist").symlink_to(dist(tmp_path_factory.getbasetemp()))
+    environ, program = pipx_environment(tmp_path), tmp_path / "bin" / "auditsplit"
+    run = functools.partial(subprocess.run, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True)
+
+    run(shlex.split(command))
+    told = run([program, "--version"]).stdout
     with serving(tmp_path, program=program) as (process, _, port):
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
             body = (DATA / "eventlist-003.json").read_bytes()
@@ -122,10 +122,12 @@ def test_the_wheel_serves_in_a_fresh_environment(tmp_path_factory: pytest.TempPa
             receipt = json.loads(connection.getresponse().read())
         process.send_signal(signal.SIGTERM)
         ended = process.wait(30)
+    run(["pipx", "uninstall", "auditsplit"])
 
     assert told.split()[-1] == __version__
     assert (receipt["events"], ended) == (35, 0)
     assert (tmp_path / "var/log/kube-audit-bob/audit").read_bytes().count(b"\n") == 7
+    assert not program.exists()
 
 
 def test_every_version_in_the_project_is_the_packages() -> None:

@@ -132,7 +132,7 @@ def test_options_go_with_every_put() -> None:
 @pytest.mark.parametrize(
     ("url", "mistake"),
     [
-        ("s3:bucket", "'s3:bucket' names no bucket; write s3://bucket/prefix"),
+        ("s3:bucket", "'s3:bucket' names no bucket. Write s3://bucket/prefix"),
         ("s3://key:hunter2@bucket", "names no bucket"),
         ("s3://Bucket_", "names no bucket"),
         ("s3://bucket?sse=rot13", "sse: must be AES256, aws:kms or aws:kms:dsse, not 'rot13'"),

@@ -554,7 +554,7 @@ def test_a_mistake_in_the_settings_stops_the_start(tmp_path: Path) -> None:
 
     said = ended.stderr.decode()
     assert ended.returncode == 1
-    assert all(word in said for word in ("'s4'", "'splunk'", "did you mean AUDIT_TOKENS?"))
+    assert all(word in said for word in ("'s4'", "'splunk'", "Did you mean AUDIT_TOKENS?"))
     assert "Traceback" not in said
 
 

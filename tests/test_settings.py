@@ -174,8 +174,8 @@ def test_all_mistakes_at_once() -> None:
 
     text = "\n".join(found)
     for part in (
-        "AUDIT_SINK: there is no such setting; did you mean AUDIT_SINKS?",
-        f"'ftp'; write one of {', '.join(SCHEMES)}",
+        "AUDIT_SINK: there is no such setting. Did you mean AUDIT_SINKS?",
+        f"'ftp'. Write one of {', '.join(SCHEMES)}",
         "AUDIT_SINKS: ftp:bucket: ",
         "AUDIT_SINKS: file://host/x: ",
         "file:///var/log",
@@ -192,7 +192,7 @@ def test_all_mistakes_at_once() -> None:
         "AUDIT_FILE_FSYNC: must be 1 (yes) or 0 (no), not 'yes'",
         "sha256:<64 hex digits>",
         "AUDIT_CLUSTER: 'Prod/1' is not a valid cluster name",
-        "AUDIT_MAX_BODY_BYTES: must be a number of bytes, not '32MiB'; write 33554432 for 32 MiB",
+        "AUDIT_MAX_BODY_BYTES: must be a number of bytes, not '32MiB'. Write 33554432 for 32 MiB",
     ):
         assert part in text
     assert len(set(found)) == len(found)
@@ -209,7 +209,7 @@ def test_a_slip_of_the_pen_is_recognised(name: str, data: st.DataObject) -> None
 
     [mistake] = [each for each in mistakes(**{wrong: "1"}) if each.startswith(f"{wrong}:")]
 
-    assert mistake.endswith(f"did you mean {right}?")
+    assert mistake.endswith(f"Did you mean {right}?")
 
 
 def test_a_name_unlike_any_is_a_mistake_too() -> None:

@@ -190,7 +190,7 @@ def test_urls_of_standard_output(url: str) -> None:
 @pytest.mark.parametrize("url", ["stdout:x", "stdout:///dev/stdout", "stdout://host", "stdout:?colour=red"])
 def test_urls_of_nothing(url: str) -> None:
     """A place or an unknown option is a mistake."""
-    with pytest.raises(ValueError, match=r"write stdout:|no such option"):
+    with pytest.raises(ValueError, match=r"Write stdout:|no such option"):
         sinks.from_url(url)
 
 
@@ -261,7 +261,7 @@ def test_a_closed_reader_is_noticed_by_a_process() -> None:
     os.close(writer)
 
     assert process.returncode == 1
-    assert b"SinkError: the server has a fault of its own: standard output: " in errors
+    assert b"SinkError: the server has a fault of its own (standard output: " in errors
 
 
 def test_a_reader_that_never_reads_is_noticed() -> None:
@@ -308,7 +308,7 @@ def test_a_closed_standard_output_is_a_mistake_in_the_settings() -> None:
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, text=True)
 
-    assert "ValueError: standard output is closed; start the program with an open one" in done.stderr
+    assert "ValueError: standard output is closed. Start the program with an open one" in done.stderr
 
 
 def test_a_torn_line_is_ended_first() -> None:

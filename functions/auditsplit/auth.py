@@ -88,8 +88,8 @@ def authorize(
     cluster = _cluster_of(headers.get("authorization", ""), hashes)
     if asked not in (None, cluster):
         raise Forbidden(
-            f"this token is for the cluster {cluster!r}, the path names another one; "
-            f"post to /clusters/{cluster}, or use that cluster's token"
+            f"this token is for the cluster {cluster!r}, and the path names another one. "
+            f"Post to /clusters/{cluster}, or use that cluster's token"
         )
     return cluster
 
@@ -122,7 +122,7 @@ def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
     token = _bearer(authorization)
     if not token:
         raise Unauthenticated(
-            "expected 'Authorization: Bearer <token>'; set the user's token or tokenFile in the webhook's kubeconfig, "
+            "expected 'Authorization: Bearer <token>'. Set the user's token or tokenFile in the webhook's kubeconfig, "
             "and an https server: over http kube-apiserver leaves it out",
             WWW_Authenticate='Bearer realm="auditsplit"',
         )
@@ -130,7 +130,7 @@ def _cluster_of(authorization: str, hashes: tuple[TokenHash, ...]) -> str:
     matches = [known.cluster for known in hashes if hmac.compare_digest(known.sha256, found)]  # all, in constant time
     if not matches:
         raise Unauthenticated(
-            "this token is not known here; compare it with AUDIT_TOKENS, or make a new one with 'auditsplit token'",
+            "this token is not known here. Compare it with AUDIT_TOKENS, or make a new one with 'auditsplit token'",
             WWW_Authenticate='Bearer realm="auditsplit", error="invalid_token"',
         )
     return matches[0]

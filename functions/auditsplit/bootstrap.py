@@ -85,7 +85,7 @@ def destinations(settings: Settings, environ: Mapping[str, str]) -> list[Destina
         root = getattr(sink, "root", None)
         place = os.path.realpath(root) if isinstance(root, Path) else sink.name
         if place in places:
-            mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice; give each sink a place of its own")
+            mistakes.append(f"AUDIT_SINKS: {sink.name} is named twice. Give each sink a place of its own")
         places.add(place)
         mistakes += _mixed(target, settings.clusters)
         opened.append(Destination(sink, target.options.transforms))

@@ -48,4 +48,4 @@ class Reader:
 def _unknown(given: Mapping[str, str], names: frozenset[str]) -> Iterator[str]:
     for name in sorted(given.keys() - names):
         near = difflib.get_close_matches(name, names, n=1)
-        yield f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+        yield f"{name}: there is no such setting" + (f". Did you mean {near[0]}?" if near else "")

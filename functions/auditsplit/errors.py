@@ -104,7 +104,7 @@ class SenderLeft(SenderError):
 
     code = "sender-left"
     meaning = "the sender closed the connection before the answer. Nothing was acknowledged, and kube-apiserver retries"
-    advice = "see [how much it takes](operate.md#how-much-it-takes), or check the timeouts of proxies in between"
+    advice = "see [how much it takes](operate.md#how-much-load-it-accepts), or check the timeouts of proxies in between"
     title = "The sender has left"
 
 
@@ -206,7 +206,7 @@ class Busy(AuditsplitError):
     code = "busy"
     meaning = "no thread was free in time. kube-apiserver retries"
     acts = "nobody, or the deployer if it continues"
-    advice = "see [how much it takes](operate.md#how-much-it-takes)"
+    advice = "see [how much it takes](operate.md#how-much-load-it-accepts)"
 
 
 def in_words(text: str) -> str:

@@ -167,7 +167,7 @@ class Ingest:
         places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
         kept = ", ".join(filter(None, places))
         return Undecodable(
-            f"{eventlist.explain(error)}; {f'it is written to {kept}' if kept else 'no sink keeps it'}", error.position
+            f"{eventlist.explain(error)}. {f'It is written to {kept}' if kept else 'No sink stores it'}", error.position
         )
 
     def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
@@ -213,5 +213,7 @@ def _rejected(batch: Batch, places: list[list[str]]) -> list[Rejected]:
     """Return the receipt's entries; ``places`` has those of each bad item, and of the body where there are more."""
     entries = [Rejected(item.index, item.reason, kept) for item, kept in zip(batch.bad, places, strict=False)]
     if batch.more_bad:
-        entries.append(Rejected(None, "more items are malformed; the whole body is kept", places[-1], batch.more_bad))
+        entries.append(
+            Rejected(None, "more items are malformed, so the whole body is stored", places[-1], batch.more_bad)
+        )
     return entries

@@ -71,7 +71,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
             yield Delivered({"rejected": 1}, [f"line {piece.numbers[0]}: {error.detail}"])
             continue
         complaints = [
-            f"{_position(item, piece)}: {item.reason}; written to {', '.join(item.kept)}" for item in receipt.rejected
+            f"{_position(item, piece)}: {item.reason}. Written to {', '.join(item.kept)}" for item in receipt.rejected
         ]
         counts = {
             "events": receipt.events,
@@ -156,5 +156,5 @@ def _line(stream: BinaryIO, max_bytes: int) -> bytes:
     with compression.gzip_errors():
         line = stream.readline(max_bytes + 1)
     if len(line) > max_bytes:
-        raise BodyTooLarge(f"a line of over {max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
+        raise BodyTooLarge(f"a line of over {max_bytes} bytes. Raise AUDIT_MAX_BODY_BYTES")
     return line

@@ -136,7 +136,7 @@ def _sinks(reader: Reader) -> tuple[Target[Options], ...]:
     urls = reader.text("AUDIT_SINKS").split()
     platform = next((name for variable, name in _EPHEMERAL.items() if variable in reader.environ), None)
     if not urls and platform:
-        reader.mistake("AUDIT_SINKS", f"not set; a file on {platform} is lost with the instance, so name another sink")
+        reader.mistake("AUDIT_SINKS", f"not set. A file on {platform} is lost with the instance, so name another sink")
     user = cast("WhichUser", reader.choice("AUDIT_USER", get_args(WhichUser), _USER))
     shared = _shared_options(reader)
     return tuple(target for url in urls or [DEFAULT_SINK] if (target := _target(reader, url, shared, user)) is not None)
@@ -172,7 +172,7 @@ def _tokens(reader: Reader) -> tuple[TokenHash, ...]:
     text = reader.text("AUDIT_TOKENS")
     if not text and _LAMBDA in reader.environ and not reader.text("AUDIT_LOG_GROUPS"):
         reader.mistake(
-            "AUDIT_TOKENS", "not set; on Lambda every sender needs a token, which 'auditsplit token <cluster>' prints"
+            "AUDIT_TOKENS", "not set. On Lambda every sender needs a token, which 'auditsplit token <cluster>' prints"
         )
     return parse_tokens(text, reader.mistakes)
 
@@ -186,7 +186,7 @@ def parse_tokens(text: str, mistakes: list[str]) -> tuple[TokenHash, ...]:
         except ValueError as error:
             mistakes.append(f"AUDIT_TOKENS: entry {number}: {error}")
     if len({token.sha256 for token in hashes}) < len(hashes):
-        mistakes.append("AUDIT_TOKENS: a hash is listed twice; a token is for one cluster, so make one for each")
+        mistakes.append("AUDIT_TOKENS: a hash is listed twice. A token is for one cluster, so make one for each")
     return tuple(hashes)
 
 
@@ -198,8 +198,8 @@ def _metrics_token(reader: Reader) -> bytes | None:
         return bytes.fromhex(match[1])
     reader.mistake(
         "AUDIT_METRICS_TOKEN",
-        "must be sha256:<64 hex digits>, the hash of a token and not the token itself; "
-        'printf %s "$TOKEN" | sha256sum prints it',
+        "must be sha256:<64 hex digits>, the hash of a token and not the token itself. Print it: "
+        'printf %s "$TOKEN" | sha256sum',
     )
     return None
 
@@ -237,5 +237,5 @@ def _bytes(reader: Reader, name: str, default: int) -> int:
     number = whole_number(text)
     if number:
         return number
-    reader.mistake(name, f"must be a number of bytes, not {text[:40]!r}; write 33554432 for 32 MiB")
+    reader.mistake(name, f"must be a number of bytes, not {text[:40]!r}. Write 33554432 for 32 MiB")
     return default

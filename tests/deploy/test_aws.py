@@ -1,4 +1,4 @@
-"""docs/deploy/index.md's way to AWS, word for word: to a server of its API, from there to a stored event."""
+"""docs/deploy/lambda.md's way to AWS, word for word: to a server of its API, from there to a stored event."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from support.eventlists import eventlist
 from support.lambdaevents import Sent, function_url
 
 ROOT = Path(__file__).parents[2]
-DOC = (ROOT / "docs" / "deploy" / "index.md").read_text()
-SECTION = DOC.partition("\n## AWS\n")[2].partition("\n## ")[0]
+DOC = (ROOT / "docs" / "deploy" / "lambda.md").read_text()
+SECTION = DOC.partition("\n## Deploy\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 COMMANDS = [text for kind, text in BLOCKS if kind == "sh"]
 EXAMPLE = Path("infra", "examples", "aws")

@@ -78,6 +78,15 @@ class Function:
         wait_until_ready(self._process, self.log, self._ready)
 
     @property
+    def sinks(self) -> str:
+        """Its ``AUDIT_SINKS``."""
+        return self._environ["AUDIT_SINKS"]
+
+    @sinks.setter
+    def sinks(self, urls: str) -> None:
+        self._environ["AUDIT_SINKS"] = urls
+
+    @property
     def tokens(self) -> str:
         """The ``AUDIT_TOKENS`` that it was last started with."""
         return self._environ["AUDIT_TOKENS"]

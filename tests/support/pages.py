@@ -19,8 +19,8 @@ def section(page: str, heading: str) -> str:
 
 def blocks(page: str, heading: str, language: str = "sh") -> list[str]:
     """Return the blocks of a language below a heading, in their order."""
-    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", section(page, heading), re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+    found = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", section(page, heading), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, kind, text in found if kind == language]
 
 
 def commands(page: str, heading: str) -> str:

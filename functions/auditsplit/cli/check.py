@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from auditsplit.cli.support.environment import open_ingest, read_settings, refus
 from auditsplit.deadline import REQUEST_S, Deadline
 from auditsplit.errors import SenderError, SinkError
 from auditsplit.settings import Settings
-from auditsplit.sinks import Sink
+from auditsplit.sinks import Composed, Sink
 from auditsplit.sinks.file.sink import OWN_FOLDER
 from auditsplit.sinks.options import Target
 from auditsplit.webhook import rules
@@ -47,7 +47,7 @@ def check(kubeconfig: Path | None, cluster: str | None, *, as_json: bool) -> Non
         raise click.UsageError("--cluster requires --kubeconfig")
     settings = read_settings()
     sinks = zip(open_ingest(settings).sinks, settings.sinks, strict=True)
-    accepts = {sink.name: _accepts(sink, target) for sink, target in sinks}
+    accepts = {part.name: _accepts(part, target) for sink, target in sinks for part in _parts(sink)}
     if any(target.user == "impersonated" for target in settings.sinks):
         click.echo(_IMPERSONATED, err=True)
     accepted = _accepted(kubeconfig, cluster, settings) if kubeconfig else None
@@ -62,6 +62,11 @@ def check(kubeconfig: Path | None, cluster: str | None, *, as_json: bool) -> Non
     else:
         click.echo("\n".join(lines))
     sys.exit(0 if all(accepts.values()) and accepted != "" else FINDINGS)
+
+
+def _parts(sink: Sink) -> Sequence[Sink]:
+    """Return the downstreams of AuditSinks. Of any other sink, the sink."""
+    return sink.parts() if isinstance(sink, Composed) else [sink]
 
 
 def _policies(settings: Settings) -> Iterator[str]:

@@ -118,7 +118,7 @@ class _Scan:
                 source.give_back(line)
                 return False
             if self._size + len(line.text) > self._max_bytes:
-                raise BodyTooLarge(f"a document of over {self._max_bytes} bytes; raise AUDIT_MAX_BODY_BYTES")
+                raise BodyTooLarge(f"a document of over {self._max_bytes} bytes. Raise AUDIT_MAX_BODY_BYTES")
             self.lines.append(line)
             self._size += len(line.text)
             if not self._add(line.text):

@@ -156,5 +156,5 @@ class _Body:
             return self._stream.read(size)
         except Exception as error:  # the servers' errors have no common type: gunicorn's parser, Werkzeug, OSError
             raise BrokenOff(
-                f"the body broke off ({type(error).__name__}); send it again, whole", Connection="close"
+                f"the body broke off ({type(error).__name__}). Send it again, whole", Connection="close"
             ) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 BACKLOG = 2048
-"""Connections that wait to be accepted; gunicorn's own default."""
+"""Connections that wait to be accepted: gunicorn's own default."""
 
 _REASONS = {
     errno.EADDRINUSE: "another process listens there. Stop it, or choose another --port",

@@ -47,7 +47,7 @@ class Response(NamedTuple):
 
 def fault() -> Response:
     """Return the answer to a request that met a fault in here. Its description is for the log alone."""
-    error = AuditsplitError("a fault in auditsplit, described in its log; nothing of this request was acknowledged")
+    error = AuditsplitError("a fault in auditsplit, described in its log. Nothing of this request was acknowledged")
     return problem(500, "Internal Server Error", error, RETRY_SOON)
 
 

@@ -93,7 +93,7 @@ class Receiver:
 
     def busy(self) -> Response:
         """Return the answer to a request that no thread has time to read. It is logged, and counted as no cluster's."""
-        error = Busy("every thread is busy, for longer than a request should wait; send it again")
+        error = Busy("every thread is busy, for longer than a request should wait. Send it again")
         _log.warning("refused unread: busy", extra={FIELDS: {"status": 503, "code": error.code}})
         self._counting.count(Figures(), 503)
         return _busy(error)
@@ -186,7 +186,7 @@ class Receiver:
             except SinkError as error:
                 until = " until a deployer acts" if error.needs_deployer else ""
                 _log.error("not ready: %s", error)
-                unready = SinkError(f"{sink.name} does not accept events{until}; see the log")
+                unready = SinkError(f"{sink.name} does not accept events{until}. See the log")
                 return problem(503, "Sink not available", unready, {})
         return json_response(200, {"status": "ready"})
 
@@ -213,7 +213,7 @@ def _accepted(receipt: Receipt) -> _Outcome:
         return _Outcome(response, message)
     first = receipt.rejected[0]
     count = sum(item.items for item in receipt.rejected)
-    message += f", {count} rejected; item {first.index}: {first.reason}; written to {', '.join(first.kept)}"
+    message += f", {count} rejected. Item {first.index}: {first.reason}. Written to {', '.join(first.kept)}"
     return _Outcome(response, message, "rejected", logging.WARNING)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ class Written(NamedTuple):
     new: bool
     """Whether the sink stored anything that it had not stored before."""
     size_bytes: int
-    """What the sink was given, in bytes; compressed, where it compresses."""
+    """What the sink was given, in bytes, after compression."""
     undelivered: Mapping[str, int] = MappingProxyType({})
     """By sink that is not required: the events that it did not get, and will not get."""
 
@@ -61,6 +61,14 @@ class Remembers(Protocol):
         """Return whether `Sink.write` of the batch would find it stored. False where the sink is not sure."""
 
 
+@runtime_checkable
+class Composed(Protocol):
+    """A sink of other sinks."""
+
+    def parts(self) -> Sequence[Sink]:
+        """Return the other sinks as they are now."""
+
+
 class _Kind(NamedTuple):
     module: str
     extra: str = ""
@@ -69,6 +77,8 @@ class _Kind(NamedTuple):
 _ELASTICSEARCH = _Kind("auditsplit.sinks.elasticsearch.sink", "elasticsearch")
 _WEBHOOK = _Kind("auditsplit.sinks.webhook.sink")
 _KINDS: Mapping[str, _Kind] = {
+    "auditsink": _Kind("auditsplit.sinks.auditsink.sink"),
+    "auditsink+kubernetes": _Kind("auditsplit.sinks.auditsink.cluster", "kubernetes"),
     "az": _Kind("auditsplit.sinks.objects.azure", "azure"),
     "elasticsearch+http": _ELASTICSEARCH,
     "elasticsearch+https": _ELASTICSEARCH,
@@ -105,7 +115,7 @@ class SinkModule(Protocol):
 def module_of(scheme: str) -> SinkModule:
     """Return the sink's module. ``ValueError`` says which package is missing, or which schemes there are."""
     if scheme not in _KINDS:
-        raise ValueError(f"no sink has the scheme {scheme!r}; write one of {', '.join(SCHEMES)}")
+        raise ValueError(f"no sink has the scheme {scheme!r}. Write one of {', '.join(SCHEMES)}")
     kind = _KINDS[scheme]
     try:
         return cast("SinkModule", importlib.import_module(kind.module))

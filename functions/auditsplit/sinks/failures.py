@@ -17,34 +17,34 @@ class Action(Enum):
     """What to do about a failure."""
 
     RETRY = "retry"
-    """The same again, after a pause, while the deadline allows; then the sender retries."""
+    """The same again, after a pause, while the deadline allows. Then the sender retries."""
     SHRINK = "shrink"
     """Less of the same: a smaller request, or the document without the field that is refused."""
     REJECT = "reject"
     """Write the event to ``_rejected/`` once nothing more can be left out of it."""
     GIVE_UP = "give up"
-    """Nothing before a deployer acts; the sender gets its 503 at once, and retries."""
+    """Nothing before a deployer acts. The sender gets its 503 at once, and retries."""
 
 
 class Failure(Enum):
     """A class of failures: what to do, and the words for the log."""
 
-    WRONG_PLACE = Action.GIVE_UP, "the bucket or container does not exist here; check its name, region and endpoint"
-    NO_STREAM = Action.GIVE_UP, "no template makes a data stream of this name; run 'auditsplit elasticsearch setup'"
-    OCCUPIED = Action.GIVE_UP, "another template makes a data stream of this name; choose another target"
-    NOT_ALLOWED = Action.GIVE_UP, "these credentials may not write there; grant the permission that the docs name"
-    CREDENTIALS = Action.GIVE_UP, "the credentials are missing, wrong or expired; renew them"
+    WRONG_PLACE = Action.GIVE_UP, "the bucket or container does not exist here. Check its name, region and endpoint"
+    NO_STREAM = Action.GIVE_UP, "no template makes a data stream of this name. Run 'auditsplit elasticsearch setup'"
+    OCCUPIED = Action.GIVE_UP, "another template makes a data stream of this name. Choose another target"
+    NOT_ALLOWED = Action.GIVE_UP, "these credentials may not write there. Grant the permission that the docs name"
+    CREDENTIALS = Action.GIVE_UP, "the credentials are missing, wrong or expired. Renew them"
     CERTIFICATE = (
         Action.GIVE_UP,
-        "the server's certificate is not trusted, or it speaks no TLS; check ca_file or fingerprint",
+        "the server's certificate is not trusted, or it speaks no TLS. Check ca_file or fingerprint",
     )
-    CLOCK = Action.GIVE_UP, "this machine's clock and the server's differ too much; synchronise them"
-    CONFIGURATION = Action.GIVE_UP, "the driver refuses its configuration; check the sink's options and its own files"
-    WRONG_SERVER = Action.GIVE_UP, "the server is not Elasticsearch 9; check the URL"
-    BLOCKED = Action.GIVE_UP, "the index is closed or read-only; open it"
-    FULL = Action.GIVE_UP, "the cluster may hold no more shards; raise cluster.max_shards_per_node or delete indices"
-    REFUSED = Action.GIVE_UP, "the server refuses such a request; check the sink's options"
-    TOO_LARGE = Action.SHRINK, "larger than the server accepts in one request; raise its limit"
+    CLOCK = Action.GIVE_UP, "this machine's clock and the server's differ too much. Synchronise them"
+    CONFIGURATION = Action.GIVE_UP, "the driver refuses its configuration. Check the sink's options and its own files"
+    WRONG_SERVER = Action.GIVE_UP, "the server is not Elasticsearch 9. Check the URL"
+    BLOCKED = Action.GIVE_UP, "the index is closed or read-only. Open it"
+    FULL = Action.GIVE_UP, "the cluster may hold no more shards. Raise cluster.max_shards_per_node or delete indices"
+    REFUSED = Action.GIVE_UP, "the server refuses such a request. Check the sink's options"
+    TOO_LARGE = Action.SHRINK, "larger than the server accepts in one request. Raise its limit"
     DOCUMENT = Action.REJECT, "a field of the document is not accepted"
     THROTTLED = Action.RETRY, "the server asks for fewer requests"
     BROKEN = Action.RETRY, "the server has a fault of its own"
@@ -52,7 +52,7 @@ class Failure(Enum):
     UNREACHABLE = Action.RETRY, "the server can't be reached"
     SLOW = Action.RETRY, "no answer in time"
     DISK = Action.RETRY, "the disk did not take it"
-    UNMAPPED = Action.RETRY, "the driver raised an error that auditsplit does not know; please report it"
+    UNMAPPED = Action.RETRY, "the driver raised an error that auditsplit does not know. Please report it"
 
     def __init__(self, action: Action, words: str) -> None:
         """Keep both parts of the value."""
@@ -73,7 +73,7 @@ class SinkFailure(SinkError):
 
     def __init__(self, failure: Failure, detail: str) -> None:
         """Compose the message of both."""
-        super().__init__(f"{failure.words}: {detail}")
+        super().__init__(f"{failure.words} ({detail})")
         self.failure = failure
         self.needs_deployer = failure.needs_deployer
         self.detail = detail

@@ -37,9 +37,9 @@ def mistakes(target: Target[Options]) -> Iterable[str]:
     try:
         os.fstat(_STDOUT)
     except OSError:
-        yield "standard output is closed; start the program with an open one"
+        yield "standard output is closed. Start the program with an open one"
     if target.host or target.path not in ("", "-"):
-        yield f"{target.url!r} names a place; write stdout:"
+        yield f"{target.url!r} names a place. Write stdout:"
 
 
 def build(target: Target[Options], _: Mapping[str, str]) -> Sink:

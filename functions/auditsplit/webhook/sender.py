@@ -59,12 +59,6 @@ class Sender:
             self._renew_at = 0.0
         return answer
 
-    def close(self) -> None:
-        """Close the kept connections."""
-        with self._renewing:
-            if self._client:
-                self._client.close()
-
     def _connected(self, timeout_s: float) -> Client:
         """Return the client with the newest credentials."""
         with self._renewing:
@@ -80,8 +74,6 @@ class Sender:
         endpoint = credentials.endpoint_of(self._document.cluster, self._folder)
         given = endpoint, credentials.resolve(self._document.user, self._folder, timeout_s)
         if given != self._given:
-            before, self._client = self._client, Client(*given, user_agent=self._user_agent)
+            self._client = Client(*given, user_agent=self._user_agent)  # other threads may still use the one before
             self._given = given
-            if before:
-                before.close()
         self._renew_at = time.monotonic() + RENEWED_S

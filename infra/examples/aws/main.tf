@@ -1,4 +1,4 @@
-# An endpoint on AWS with a bucket of its own. Fill in terraform.tfvars as docs/deploy/index.md says, then apply.
+# An endpoint on AWS with a bucket of its own. Fill in terraform.tfvars as docs/deploy/lambda.md says, then apply.
 
 terraform {
   required_version = ">= 1.9"

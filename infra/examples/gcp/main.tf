@@ -1,4 +1,4 @@
-# An endpoint on Google Cloud with a bucket of its own. Fill in terraform.tfvars as docs/deploy/index.md says, then apply.
+# An endpoint on Google Cloud with a bucket of its own. Fill in terraform.tfvars as docs/deploy/cloud-run.md says, then apply.
 
 terraform {
   required_version = ">= 1.9"

@@ -6,6 +6,7 @@ locals {
     rejected     = { unit = "1", description = "Malformed items of a batch." }
     truncated    = { unit = "1", description = "Events of a batch that kube-apiserver truncated." }
     omitted      = { unit = "1", description = "Events of a batch that AUDIT_POLICY dropped." }
+    tooLarge     = { unit = "1", description = "Events of a batch that AUDIT_TRUNCATE_MAX_EVENT_SIZE dropped." }
     duplicates   = { unit = "1", description = "Events of a batch that was stored before." }
     bytesIn      = { unit = "By", description = "Bytes of a body, as sent." }
     bytesOut     = { unit = "By", description = "Bytes of a batch that the sinks were given." }

@@ -55,7 +55,7 @@ TIME = Scalar(msgspec.UnsetType, "a time such as 2026-11-23T10:00:00Z", default=
 ANYTHING = Scalar(object, "anything", default=None, optional=True)
 TEXTS = Listed(TEXT)
 
-_METADATA: Fields = {
+METADATA: Fields = {
     **dict.fromkeys(("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion"), TEXT),
     **dict.fromkeys(("generation", "deletionGracePeriodSeconds"), INTEGER),
     **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), TIME),
@@ -86,7 +86,7 @@ _RULE: Fields = {
 POLICY: Fields = {
     "kind": TEXT,
     "apiVersion": TEXT,
-    "metadata": _METADATA,
+    "metadata": METADATA,
     "rules": Listed(_RULE),
     "omitStages": TEXTS,
     "omitManagedFields": FLAG,

@@ -30,12 +30,12 @@ def mistakes(target: Target[Options]) -> Iterator[str]:
         if "@" in host:
             yield f"credentials have no place in a URL; set {API_KEY}, or {USERNAME} and {PASSWORD}"
         elif not _name_and_port(host):
-            yield f"{target.url!r} names no host; write {target.scheme}://host:9200,host2:9200"
+            yield f"{target.url!r} names no host. Write {target.scheme}://host:9200,host2:9200"
     chosen = target.options
     if target.scheme.endswith("https"):
         yield from _certificate_mistakes(chosen.ca_file, _digits(chosen.fingerprint))
     elif chosen.ca_file or chosen.fingerprint:
-        yield "ca_file, fingerprint: elasticsearch+http uses no certificate; write elasticsearch+https://"
+        yield "ca_file, fingerprint: elasticsearch+http uses no certificate. Write elasticsearch+https://"
 
 
 def arguments(target: Target[Options], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def arguments(target: Target[Options], environ: Mapping[str, str]) -> dict[str, 
     key, user, password = (environ.get(name, "").strip() for name in (API_KEY, USERNAME, PASSWORD))
     wrong = list(_credential_mistakes(key, user, password))
     if (key or user) and not all(map(_is_private, hosts)):
-        wrong.append(f"{target.url!r} would send the credentials in the clear; write elasticsearch+https://")
+        wrong.append(f"{target.url!r} would send the credentials in the clear. Write elasticsearch+https://")
     if wrong:
         raise ValueError("\n".join(wrong))
     named = {
@@ -100,7 +100,7 @@ def _credential_mistakes(key: str, user: str, password: str) -> Iterator[str]:
     if key and (user or password):
         yield f"set either {API_KEY}, or {USERNAME} and {PASSWORD}, not both"
     if bool(user) != bool(password):
-        yield f"{USERNAME} and {PASSWORD} go together; one of them is not set"
+        yield f"{USERNAME} and {PASSWORD} go together. One of them is not set"
 
 
 def _digits(fingerprint: str) -> str:

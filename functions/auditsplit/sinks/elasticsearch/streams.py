@@ -102,7 +102,7 @@ def _mistakes(text: str) -> list[str]:
     ]
     if _covers_integrations(prefix, whole="{" not in text):
         mistakes.append(
-            f"{text!r} would change data streams of Elastic's integrations; write a word of your own after the dataset,"
+            f"{text!r} would change data streams of Elastic's integrations. Write a word of your own after the dataset,"
             " as in logs-kubernetes.audit_logs-auditsplit_{cluster}"
         )
     if len(text) > MAX_BYTES:

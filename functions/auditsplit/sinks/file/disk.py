@@ -106,7 +106,7 @@ def make_root(root: Path, *, really: bool) -> None:
 
 
 FOREIGN = (
-    "a symbolic link, or a file in place of a folder, is where a key has to go; find it in the sink's folder with "
+    "a symbolic link, or a file in place of a folder, is where a key has to go. Find it in the sink's folder with "
     "'find . ! -type f ! -type d', and move it away"
 )
 """The reason of a `Foreign`. It does not name the key, which may hold a user's name."""

@@ -112,7 +112,7 @@ class Journal:
         self.touched = None
         if length == len(rest) and record.is_torn(rest):
             _log.warning(
-                "journal %s: %d bytes of an incomplete batch are dropped; its sender was not answered, and retries",
+                "journal %s: %d bytes of an incomplete batch are dropped. Its sender was not answered, and retries",
                 self.path,
                 length,
             )
@@ -121,7 +121,7 @@ class Journal:
         aside = f"damaged-{datetime.now(UTC):%Y-%m-%dT%H-%M-%S.%f}-{start}"
         disk.replace(aside, rest[:length], aside + ".new", self._folder, self._folder, really=self._sync)
         _log.error(
-            "journal %s: %d bytes from byte %d on are damaged; they are set aside in %s. A batch in them is lost if "
+            "journal %s: %d bytes from byte %d on are damaged. They are set aside in %s. A batch in them is lost if "
             "the machine stopped before its files were synced; every other batch is whole. Check the disk",
             self.path,
             length,

@@ -42,4 +42,4 @@ class Options(options.Options, frozen=True, kw_only=True):
 def mistakes(target: Target[Options]) -> Iterable[str]:
     """Yield what is wrong with the place in a ``file:`` URL."""
     if target.host or not target.path:
-        yield f"{target.url!r} names no folder; write file:///var/log, or file:var/log"
+        yield f"{target.url!r} names no folder. Write file:///var/log, or file:var/log"

@@ -103,8 +103,8 @@ class FileSink:
         """See `Sink.recover`; does not make the folder."""
         if self._rotation.max_backups:
             _log.warning(
-                "%s: maxbackup=%d removes the oldest rotated files of a key, also of a user who fills them on purpose; "
-                "keep all with maxbackup=0, or bound them by time with maxage",
+                "%s: maxbackup=%d removes the oldest rotated files of a key, also of a user who fills them on purpose. "
+                "Keep all with maxbackup=0, or bound them by time with maxage",
                 self.name,
                 self._rotation.max_backups,
             )
@@ -239,7 +239,7 @@ class FileSink:
         """Raise ``OSError`` if somebody removed or replaced the folders while this thread waited for the lock."""
         now = self.root.stat(), os.stat(OWN_FOLDER, dir_fd=root, follow_symlinks=False)
         if not all(map(os.path.samestat, now, (os.fstat(root), os.fstat(own)))):
-            raise OSError(errno.ESTALE, "its folder was removed or replaced meanwhile; the next try finds the new one")
+            raise OSError(errno.ESTALE, "its folder was removed or replaced meanwhile. The next try finds the new one")
 
 
 def _open_own(root: int) -> int:

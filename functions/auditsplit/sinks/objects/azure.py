@@ -88,9 +88,9 @@ def mistakes(target: Target[Options]) -> Iterator[str]:
     """Yield what is wrong with an ``az://container/prefix?account=name`` URL."""
     account = target.options.account
     if not _CONTAINER.fullmatch(target.host):
-        yield f"{target.url!r} names no container; write az://container/prefix"
+        yield f"{target.url!r} names no container. Write az://container/prefix"
     if not _ACCOUNT.fullmatch(account):
-        yield f"account: {account!r} is not a valid storage account; write az://container/prefix?account=name"
+        yield f"account: {account!r} is not a valid storage account. Write az://container/prefix?account=name"
     yield from options.mistakes(target)
 
 

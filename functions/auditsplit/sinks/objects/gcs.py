@@ -119,7 +119,7 @@ class Options(ObjectOptions, frozen=True, kw_only=True):
 def mistakes(target: Target[Options]) -> Iterator[str]:
     """Yield what is wrong with a ``gs://bucket/prefix`` URL."""
     if not _BUCKET.fullmatch(target.host):
-        yield f"{target.url!r} names no bucket; write gs://bucket/prefix"
+        yield f"{target.url!r} names no bucket. Write gs://bucket/prefix"
     yield from options.mistakes(target)
 
 

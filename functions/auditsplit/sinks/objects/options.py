@@ -85,10 +85,10 @@ def mistakes(target: Target[ObjectOptions]) -> Iterator[str]:
     prefix = _prefix(target)
     for segment in prefix[:-1].split("/") if prefix else ():
         if segment in (".", "..") or not _PREFIX.fullmatch(segment):
-            yield f"prefix: {segment!r} is not a valid name; write A-Z a-z 0-9 . _ @ : = + , - between slashes"
+            yield f"prefix: {segment!r} is not a valid name. Write A-Z a-z 0-9 . _ @ : = + , - between slashes"
     longest = layout.longest_key(prefix, target.options.key)
     if longest > layout.MAX_KEY_BYTES:
-        yield f"key: with its prefix it can grow to {longest} bytes, over {layout.MAX_KEY_BYTES}; use fewer fields"
+        yield f"key: with its prefix it can grow to {longest} bytes, over {layout.MAX_KEY_BYTES}. Use fewer fields"
     if target.options.compress == "zstd" and not importlib.util.find_spec("zstandard"):
         yield "compress: zstd requires the package zstandard. Install auditsplit with the extra 'zstd'"
 

@@ -106,11 +106,11 @@ def mistakes(target: Target[Options]) -> Iterator[str]:
     """Yield what is wrong with an ``s3://bucket/prefix`` URL."""
     chosen = target.options
     if not _BUCKET.fullmatch(target.host):
-        yield f"{target.url!r} names no bucket; write s3://bucket/prefix"
+        yield f"{target.url!r} names no bucket. Write s3://bucket/prefix"
     if chosen.endpoint_url and not chosen.endpoint_url.startswith(("http://", "https://")):
-        yield f"endpoint_url: {chosen.endpoint_url!r} has no scheme; write https://host"
+        yield f"endpoint_url: {chosen.endpoint_url!r} has no scheme. Write https://host"
     if chosen.kms_key and chosen.sse == "AES256":
-        yield "kms_key: sse=AES256 uses no KMS key; write sse=aws:kms or leave sse out"
+        yield "kms_key: sse=AES256 uses no KMS key. Write sse=aws:kms or leave sse out"
     yield from options.mistakes(target)
 
 
@@ -181,7 +181,7 @@ class S3Bucket:
         refused = self._put(key, body, ContentType=content_type, **condition)
         if refused and refused.status == _NOT_IMPLEMENTED and condition:
             _log.warning(
-                "bucket %s does not support conditional puts; plain puts follow, without duplicates", self._name
+                "bucket %s does not support conditional puts. Plain puts follow, without duplicates", self._name
             )
             self._condition = {}
             return self.put(key, body, content_type)

@@ -73,6 +73,8 @@ class WebhookSink:
     def __init__(self, to: Downstream) -> None:
         """Touch nothing yet."""
         self.name, self.required = to.name, to.required
+        self.outcome: str | None = None
+        """Why the last batch was not delivered. Empty if it was. None before the first batch."""
         self._downstream = to
         self._sender = Sender(to.kubeconfig, to.folder, user_agent=_USER_AGENT)
         self._throttle = Throttle(to.qps, to.burst)
@@ -82,16 +84,26 @@ class WebhookSink:
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """See `Sink.write`. If the downstream is not required, no error is raised: the result has the lost events."""
         if self.required:
-            return self._deliver(batch, deadline)
+            return self._noted(batch, deadline)
         pause_s = self._breaker.pause_s()
         if pause_s:
             return self._lost(batch, f"it failed before, and is tried again in {pause_s:.1f} s")
         try:
-            written = self._deliver(batch, deadline)
+            written = self._noted(batch, deadline)
         except SinkFailure as error:
             self._breaker.failed()
             return self._lost(batch, str(error), error.size_bytes)
         self._breaker.succeeded()
+        return written
+
+    def _noted(self, batch: Batch, deadline: Deadline) -> Written:
+        """Deliver the batch, and note the outcome."""
+        try:
+            written = self._deliver(batch, deadline)
+        except SinkFailure as error:
+            self.outcome = str(error)
+            raise
+        self.outcome = ""
         return written
 
     def _lost(self, batch: Batch, reason: str, size_bytes: int = 0) -> Written:
@@ -115,10 +127,6 @@ class WebhookSink:
     def check(self, deadline: Deadline) -> None:
         """See `Sink.check`. Posts an empty list."""
         self._post(_EMPTY, {}, deadline.within(self._downstream.timeout_s))
-
-    def close(self) -> None:
-        """Close the connections. A request that is on its way ends as usual."""
-        self._sender.close()
 
     def _deliver(self, batch: Batch, deadline: Deadline) -> Written:
         if self.remembers(batch.id, deadline):
