@@ -24,11 +24,11 @@ from auditsplit.apiserver.installers import INSTALLERS
 from auditsplit.errors import AuditsplitError, SenderError
 from auditsplit.routing.fields import EXTRA_HELP, FIELDS
 from auditsplit.settings import NAMES
-from metricsapi import counters
-from metricsapi.settings import NAMES as METRICS_API_NAMES
 from auditsplit.ship import metrics as ship_metrics
 from auditsplit.sinks.options import Row, describe
 from auditsplit.telemetry import logs, metrics
+from metricsapi import counters
+from metricsapi.settings import NAMES as METRICS_API_NAMES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
