@@ -14,7 +14,7 @@ import pytest
 from support import metrics_cluster
 from support.metrics_cluster import Authority, Cluster
 from support.metrics_receiver import ROOT
-from support.processes import free_port, running
+from support.processes import free_port, spawn, terminate, wait_until_ready
 
 pytestmark = pytest.mark.slow
 FUNCTION = Path(__file__).parents[1] / "functions" / "metrics.py"
@@ -37,8 +37,12 @@ def server(folder: Path, cluster: Cluster) -> Iterator[int]:
         "metrics",
         *where,
     ]
-    with running(command, folder / "server.log", lambda: get(port, "/livez", client(cluster))[0] == 200):
+    process = spawn(command, folder / "server.log", {})
+    try:
+        wait_until_ready(process, folder / "server.log", lambda: get(port, "/livez", client(cluster))[0] == 200)
         yield port
+    finally:
+        terminate(process, 30)
 
 
 def client(cluster: Cluster, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:

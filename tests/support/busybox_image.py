@@ -40,12 +40,18 @@ def _layer() -> bytes:
             made = tarfile.TarInfo(folder)
             made.type, made.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(made)
-        _add(tar, "bin/busybox", BUSYBOX.read_bytes())
+        _add(tar, "bin/busybox", _program())
         for applet in _APPLETS:
             link = tarfile.TarInfo(f"bin/{applet}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
     return out.getvalue()
+
+
+def _program() -> bytes:
+    if not BUSYBOX.exists() or b"/ld-linux" in (program := BUSYBOX.read_bytes()):
+        raise FileNotFoundError(f"{BUSYBOX} is not a static program. Install Debian's busybox-static")
+    return program
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
