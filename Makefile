@@ -104,7 +104,7 @@ chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVE
 systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
 	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
-servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge ## the programs of the tests that no Python package has
+servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge .cache/bin/benthos ## the programs of the tests that no Python package has
 
 e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
@@ -137,6 +137,7 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/elastic.py
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/ship.py
+	$(BIN)/python benchmarks/forward.py
 
 bench-metrics: .venv/ready $(METRICS_PROGRAMS) $(SERVERS)/kwok-$(KWOK) ## the Metrics API of 1,000 nodes and 30,000 pods, as root: the figures of benchmarks/metrics_api.py in benchmarks/README.md
 	$(BIN)/python benchmarks/metrics_api.py
@@ -229,6 +230,9 @@ $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER):
 
 .cache/bin/installers: $(wildcard tests/e2e/installers/*) # the types of kOps, kind and Talos, for tests/e2e/test_installers.py
 	cd tests/e2e/installers && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+
+.cache/bin/benthos: $(wildcard tests/live/benthos/*) # a consumer of what the webhook sink posts, for tests/live/test_forward.py
+	cd tests/live/benthos && $(GO_BUILD) -ldflags "-s -w" -o $(CURDIR)/$@ .
 
 .cache/bin/fuzz-judge: $(wildcard tests/fuzz/judge/*) # Go's encoding/json, with which the fuzzer compares decoding
 	cd tests/fuzz/judge && $(GO_BUILD) -o $(CURDIR)/$@ .

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from support import receiver
 from support.eventlists import event, eventlist
 from support.pki import Pki
@@ -20,6 +21,7 @@ from support.requests import BODY, memory_sinks
 from support.server import Server
 
 from auditsplit import bootstrap, sinks
+from auditsplit.cli import main
 from auditsplit.deadline import Deadline
 from auditsplit.errors import SettingsError, SinkError, Undecodable
 from auditsplit.ingest import Destination, Ingest
@@ -479,6 +481,21 @@ def test_two_receivers_in_a_row_store_each_event_once(serve: Callable[..., Serve
     lines = [line for path in second.folder.glob("var/log/*/audit") for line in path.read_text().splitlines()]
     assert len(lines) == 3
     assert {json.loads(line)["user"]["username"] for line in lines} == {"alice", "bob"}
+
+
+@pytest.mark.usefixtures("workspace")
+def test_split_reports_what_was_not_delivered(downstream: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In words and in JSON. The other sink has the events."""
+    downstream.answering = lambda _: Reply(400)
+    Path("list.json").write_bytes(BODY)
+    monkeypatch.setenv("AUDIT_SINKS", f"file:var webhook+{downstream.url}?required=0")
+
+    words = CliRunner().invoke(main, ["split", "list.json"])
+    counts = CliRunner().invoke(main, ["split", "list.json", "--output", "json"])
+
+    assert "3 events stored" in words.output
+    assert "3 not delivered to sinks that are not required" in words.output
+    assert json.loads(counts.stdout)["undelivered"] == 3
 
 
 def test_check_probes_the_downstream(downstream: Receiver) -> None:

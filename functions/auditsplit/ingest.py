@@ -144,8 +144,8 @@ class Ingest:
 
         delivered = self._everywhere(deliver, transformed.of_sinks, figures)
         places = [list(filter(None, of_one)) for of_one in zip(*[places for _, places in delivered], strict=True)]
-        writes = [written for written, _ in delivered if written is not NOTHING_WRITTEN]
-        figures.duplicate = bool(writes) and not any(written.new for written in writes)
+        tells = [written.new for written, _ in delivered if written is not NOTHING_WRITTEN]
+        figures.duplicate = False in tells and True not in tells
         return Receipt(
             cluster,
             batch.id,
@@ -156,7 +156,7 @@ class Ingest:
             omittedBySink=figures.omitted_by_sink or UNSET,
             tooLarge=figures.too_large if _has(Truncation, self._transforms) else UNSET,
             tooLargeBySink=figures.too_large_by_sink or UNSET,
-            undelivered=figures.undelivered or UNSET,
+            undelivered={name: count for name, count in figures.undelivered.items() if count} or UNSET,
         )
 
     def reject(

@@ -30,8 +30,9 @@ class Delivered(NamedTuple):
     """The outcome of one piece of a file.
 
     ``counts`` has ``events``, the ``duplicate`` ones among them, those that ``AUDIT_POLICY`` ``omitted``, those that
-    were ``tooLarge``, ``rejected`` items, and records of other logs that were ``skipped``. ``complaints`` say where
-    each rejected item stands and why it was rejected.
+    were ``tooLarge``, those that sinks with ``required=0`` did not get (``undelivered``), ``rejected`` items, and
+    records of other logs that were ``skipped``. ``complaints`` say where each rejected item stands and why it was
+    rejected.
     """
 
     counts: dict[str, int]
@@ -78,6 +79,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
             "duplicate": receipt.events if receipt.alreadyStored else 0,
             "omitted": receipt.omitted or 0,
             "tooLarge": receipt.tooLarge or 0,
+            "undelivered": sum((receipt.undelivered or {}).values()),
             "rejected": sum(item.items for item in receipt.rejected),
         }
         yield Delivered(counts, complaints)

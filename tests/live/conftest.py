@@ -10,7 +10,7 @@ from support import elastic_corpus, elastic_server, servers
 
 _FIXTURES = {"audited", "azure_url", "elastic", "gcs_url", "secured_elastic"}
 _PLACES = {"az", "elasticsearch", "gs"}
-_FILES = ("test_elastic", "test_fuzz", "test_kibana", "test_policy", "test_prometheus")
+_FILES = ("test_elastic", "test_forward", "test_fuzz", "test_kibana", "test_policy", "test_prometheus")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

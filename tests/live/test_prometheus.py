@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from support import receiver
 from support.eventlists import event, eventlist
 from support.prometheus_server import INFRA, PROMTOOL, ROOT, Prometheus, prometheus, telling
 from support.server import serving
@@ -68,7 +69,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     apiserver: dict[str, float] = {MADE: 0}
     with ExitStack() as stack:
-        environ = {"AUDIT_SINKS": "file:log?fsync=0", "AUDIT_CLUSTER": "prod", "WORKERS": "2"}
+        downstream = stack.enter_context(receiver.receiving())
+        sinks = f"file:log?fsync=0 webhook+{downstream.url}?required=0"
+        environ = {"AUDIT_SINKS": sinks, "AUDIT_CLUSTER": "prod", "WORKERS": "2"}
         function = stack.enter_context(serving(folder, environ))
         stub = stack.enter_context(telling(apiserver))
         theirs = {"target": stub, "scheme": None, "tls_config": None, "authorization": None}

@@ -102,4 +102,4 @@ def problem(answer: Response, status: int) -> str:
 
 def write(sink: Sink, batch: Batch) -> bool:
     """Write the batch, and return whether anything of it was new to the sink."""
-    return sink.write(batch, soon()).new
+    return bool(sink.write(batch, soon()).new)

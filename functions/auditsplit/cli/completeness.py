@@ -87,8 +87,8 @@ def lines(stored: tuple[Path, ...], since: datetime, until: datetime, silence: i
     """Look for gaps and duplicates in stored lines of one cluster.
 
     PATH is a file of lines in the sinks' format log, perhaps compressed with gzip, or a folder of such files. Exits
-    with 1 if there is a gap, a duplicate, a request without its last stage, or a malformed line, and if there is no
-    event with a time to look at.
+    with 1 if there is a gap, a duplicate, a request without its last stage, or a malformed line, and if no event has
+    a time.
     """
     try:
         result = inspect(

@@ -34,7 +34,7 @@ def split(sources: tuple[Path, ...], cluster: str | None, *, as_json: bool) -> N
     """Split recorded EventLists or audit log files into the configured sinks.
 
     PATH is a file or a folder. A file has an EventList or an Event in JSON, or one on each line, like kube-apiserver's
-    audit log. It may be compressed with gzip. The lines may also be those of a container's log (CRI or Docker). Of a
+    audit log. It may be compressed with gzip. The lines may also be those of a container's log (CRI or Docker). In a
     folder, all files below it are split, in the order of their names, without hidden files. - is standard input.
 
     Exits with 1 if an item was malformed, and so is now below _rejected/, or if a file could not be split to its end.
@@ -79,7 +79,7 @@ def _summary(counts: Counter[str]) -> dict[str, int]:
     """Return how many events were stored, and stored before, and how many items were rejected or skipped."""
     before = counts["duplicate"]
     stored = counts["events"] - before
-    others = {name: counts[name] for name in ("rejected", "omitted", "tooLarge", "skipped")}
+    others = {name: counts[name] for name in ("rejected", "omitted", "tooLarge", "undelivered", "skipped")}
     return {"stored": stored, "storedBefore": before, **others}
 
 
@@ -89,6 +89,7 @@ def _sentence(sinks: list[str], counts: dict[str, int]) -> str:
         f"{counts['storedBefore']} were stored before, {counts['rejected']} rejected"
         + (f", {counts['omitted']} dropped by policy" if counts["omitted"] else "")
         + (f", {counts['tooLarge']} dropped because they are too large" if counts["tooLarge"] else "")
+        + (f", {counts['undelivered']} not delivered to sinks that are not required" if counts["undelivered"] else "")
         + (f", {counts['skipped']} records of other logs left out" if counts["skipped"] else "")
     )
 

@@ -18,12 +18,12 @@ from auditsplit.sinks.options import Options, Target, parse_target
 class Written(NamedTuple):
     """What one `Sink.write` did."""
 
-    new: bool
-    """Whether the sink stored anything that it had not stored before."""
+    new: bool | None
+    """Whether the sink stored anything that it had not stored before. None if it cannot tell."""
     size_bytes: int
     """What the sink was given, in bytes, after compression."""
     undelivered: Mapping[str, int] = MappingProxyType({})
-    """By sink that is not required: the events that it did not get, and will not get."""
+    """By sink that is not required: the events that it did not get, and will not get. 0 if it got all."""
 
 
 class Sink(Protocol):

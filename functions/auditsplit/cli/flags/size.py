@@ -110,7 +110,7 @@ def _absolute(_: click.Context, option: click.Parameter, given: _Paths) -> _Path
     metavar="FORMAT",
     default="flags",
     show_default=True,
-    help="; ".join(f"{name}: {installer.title}" for name, installer in INSTALLERS.items()),
+    help=". ".join(f"{name}: {installer.title}" for name, installer in INSTALLERS.items()) + ".",
 )
 @click.option(
     "--merge",

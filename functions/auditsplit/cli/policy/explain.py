@@ -31,7 +31,7 @@ _EXAMPLES_SHOWN = 2
 @click.option(
     "--request",
     "text",
-    help="A request that nobody has made yet: verb=… user=… groups=…,… resource=… namespace=… name=…, or path=….",
+    help="A request that was not recorded: verb=… user=… groups=…,… resource=… namespace=… name=…, or path=….",
 )
 @output_option
 def explain(file: Path, events: tuple[Path, ...], text: str | None, *, as_json: bool) -> None:

@@ -47,7 +47,7 @@ _EXAMPLE = example("auditsplit policy init --output policy.yaml", "auditsplit po
     metavar="EVENTS",
     multiple=True,
     type=EVENTS,
-    help="Propose rules for what is noisiest in this recording, before the last rule of the profile.",
+    help="Propose rules for the most frequent requests in this recording, before the last rule of the profile.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--dry-run", is_flag=True, help="Only report what would be written.")
@@ -56,8 +56,8 @@ def init(name: str, output: str, events: tuple[Path, ...], *, force: bool, dry_r
 
     All profiles record secrets and tokens at Metadata only. Read the comments in the policy, and change it to fit.
 
-    With --from, rules are proposed that leave out what the cluster's own components do all the time, each with what it
-    saves. None is proposed for people, for secrets or for rights. EVENTS are EventLists or audit logs.
+    With --from, the command proposes rules that drop the routine requests of the cluster's own components, each with
+    what it saves. It proposes none for people, secrets or permissions. EVENTS are EventLists or audit logs.
     """
     text = profile(name)
     if events:

@@ -29,8 +29,8 @@ _ROWS = 10
 def trial(file: Path, events: tuple[Path, ...], *, as_json: bool) -> None:
     """Show how many events and bytes POLICY would have recorded of EVENTS: in all, by rule, user and resource.
 
-    EVENTS are EventLists, audit logs or folders of them, perhaps compressed with gzip. - is standard input. What the
-    recording left out, or has at a lower level than POLICY asks for, nobody can see: then the figures are too low.
+    EVENTS are EventLists, audit logs or folders of them, perhaps compressed with gzip. - is standard input. If
+    POLICY records more than the policy of the recording did, the figures are too low.
     """
     policy, loaded = policies.valid(file)
     recordings = Recordings(events)

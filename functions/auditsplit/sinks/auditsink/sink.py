@@ -114,7 +114,7 @@ class AuditSinks:
         def deliver(each: _Running) -> Written | SinkError:
             left = each.policy.apply(events) if each.policy else batch.events
             if not left:
-                return Written(new=False, size_bytes=0)
+                return Written(new=None, size_bytes=0)
             try:
                 return each.sink.write(msgspec.structs.replace(batch, events=left), deadline)
             except SinkError as error:
@@ -208,4 +208,5 @@ def _joined(outcomes: Sequence[Written | SinkError]) -> Written:
         error.size_bytes = size_bytes
         raise error
     undelivered = {name: count for each in written for name, count in each.undelivered.items()}
-    return Written(any(each.new for each in written), size_bytes, undelivered)
+    tells = [each.new for each in written if each.new is not None]
+    return Written(any(tells) if tells else None, size_bytes, undelivered)

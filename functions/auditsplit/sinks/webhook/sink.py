@@ -94,7 +94,7 @@ class WebhookSink:
             self._breaker.failed()
             return self._lost(batch, str(error), error.size_bytes)
         self._breaker.succeeded()
-        return written
+        return written._replace(undelivered={self.name: 0})
 
     def _noted(self, batch: Batch, deadline: Deadline) -> Written:
         """Deliver the batch, and note the outcome."""
@@ -110,7 +110,7 @@ class WebhookSink:
         """Log that the downstream does not get the batch, and return what `write` returns then."""
         count = len(batch.events)
         _log.warning("%s: batch %s with %d events was not delivered: %s", self.name, batch.id, count, reason)
-        return Written(new=False, size_bytes=size_bytes, undelivered={self.name: count})
+        return Written(new=None, size_bytes=size_bytes, undelivered={self.name: count})
 
     def remembers(self, batch_id: str, _: Deadline) -> bool:
         """See `auditsplit.sinks.Remembers`: whether this process delivered the batch."""
@@ -132,9 +132,10 @@ class WebhookSink:
         if self.remembers(batch.id, deadline):
             return Written(new=False, size_bytes=0)
         deadline = deadline.within(self._downstream.timeout_s)
-        new, size_bytes = False, 0
+        size_bytes = 0
+        new: bool | None = False
         for events in self._pieces(batch.events):
-            body = _BEGIN + b",".join([event.raw for event in events]) + _END
+            body = b"".join((_BEGIN, b",".join([event.raw for event in events]), _END))
             key = f"{batch.id}-{blake3(body).hexdigest(16)}"
             if self._delivered.get(key) is None:
                 size_bytes += len(body)
@@ -144,7 +145,7 @@ class WebhookSink:
                     error.size_bytes = size_bytes
                     raise
                 self._delivered.add(key, value=True)
-                new |= answer.receipt is None or not answer.receipt.already_stored
+                new = new or (None if answer.receipt is None else not answer.receipt.already_stored)
         self._delivered.add(batch.id, value=True)
         return Written(new, size_bytes)
 
