@@ -9,7 +9,7 @@ SINKS ?=
 DIST ?= dist
 PARALLEL := -n auto --dist loadfile
 RELEASE_PARTS ?= bundle image chart sbom
-EXTRAS := azure elasticsearch gcs kubernetes s3 ship zstd
+EXTRAS := azure elasticsearch gcs kubernetes metrics-api s3 ship zstd
 LOCKS := run $(EXTRAS)
 PLATFORMS := x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu aarch64-apple-darwin
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/__init__.py)
@@ -17,8 +17,12 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' functions/auditsplit/
 SERVERS := .cache/servers
 FAKE_GCS_SERVER := 1.56.0
 AZURITE := 3.37.0
-KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kube-apiserver/go.mod)
+KUBERNETES := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kubernetes/go.mod)
 KUBEADM := $(shell sed -n 's/^require k8s.io.kubernetes v//p' tests/e2e/programs/kubeadm/go.mod)
+METRICS_SERVER := $(shell sed -n 's/^require sigs.k8s.io.metrics-server v//p' tests/metrics_live/programs/metrics-server/go.mod)
+CONTAINERD_MODULE := github.com/containerd/containerd/v2
+CONTAINERD := $(shell sed -n 's:^require $(CONTAINERD_MODULE) v::p' tests/metrics_live/programs/containerd/go.mod)
+KWOK := $(shell sed -n 's/^require sigs.k8s.io.kwok v//p' tests/metrics_live/programs/kwok/go.mod)
 ETCD := $(shell sed -n 's/^require go.etcd.io.etcd.server.v3 v//p' tests/e2e/programs/etcd/go.mod)
 GO_BUILD := CGO_ENABLED=0 GOWORK=off GOFLAGS= go build -mod=readonly -trimpath -buildvcs=false
 VERSION_OF := -X k8s.io/component-base/version
@@ -30,9 +34,11 @@ HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/program
 PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator.prometheus-operator v::p' tests/e2e/programs/prometheus-operator/go.mod)
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 BASE := $(shell sha256sum infra/image/base.sh | cut -c 1-12)# of the cached bases: a checkout's times say nothing
+METRICS_PROGRAMS := $(addprefix $(SERVERS)/,kube-apiserver-$(KUBERNETES) kubelet-$(KUBERNETES) kube-controller-manager-$(KUBERNETES) etcd-$(ETCD) \
+  kubeadm-$(KUBEADM) metrics-server-$(METRICS_SERVER) containerd-$(CONTAINERD))
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
 
-.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e servers check docs audit lock upload bundle bench load clean
+.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e metrics-test servers check docs audit lock upload bundle bench bench-metrics load clean
 
 run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
 	$(RUN)/bin/auditsplit serve --port $(PORT)
@@ -103,6 +109,9 @@ servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZUR
 e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
+metrics-test: .venv/ready $(METRICS_PROGRAMS) ## the Metrics API beside a real metrics-server on a real kubelet, as root; its first build takes 5 minutes more than that of make e2e
+	$(BIN)/pytest $(or $(TESTS),tests/metrics_live)
+
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -131,6 +140,9 @@ bench: .venv/ready servers ## every figure in benchmarks/README.md, measured her
 	$(BIN)/python benchmarks/ship.py
 	$(BIN)/python benchmarks/find.py
 	$(BIN)/python benchmarks/forward.py
+
+bench-metrics: .venv/ready $(METRICS_PROGRAMS) $(SERVERS)/kwok-$(KWOK) ## the Metrics API of 1,000 nodes and 30,000 pods, as root: the figures of benchmarks/metrics_api.py in benchmarks/README.md
+	$(BIN)/python benchmarks/metrics_api.py
 
 load: .venv/ready .cache/bin/buffered ## the highest rate held, twice it, and blocking mode, into docs/proofs/load.md; HOLD=60 for a quick look
 	$(BIN)/python benchmarks/load.py --hold $(HOLD) $(if $(filter 600,$(HOLD)),--report docs/proofs/load.md)
@@ -235,10 +247,10 @@ $(SERVERS)/azurite-$(AZURITE):
 	mkdir -p $(@D) && touch $@
 
 # Kubernetes pins its staging modules by replacing them, which no other module inherits; so go.mod replaces them again.
-$(SERVERS)/kube-apiserver-$(KUBERNETES):
-	cd tests/e2e/programs/kube-apiserver && $(GO_BUILD) -o $(CURDIR)/.cache/bin/kube-apiserver -ldflags "-s -w \
+$(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/kubelet-$(KUBERNETES) $(SERVERS)/kube-controller-manager-$(KUBERNETES): $(SERVERS)/%-$(KUBERNETES):
+	cd tests/e2e/programs/kubernetes && $(GO_BUILD) -o $(CURDIR)/.cache/bin/ -ldflags "-s -w \
 	  $(VERSION_OF).gitVersion=v$(KUBERNETES) $(VERSION_OF).gitMajor=1 $(VERSION_OF).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))" \
-	  k8s.io/kubernetes/cmd/kube-apiserver
+	  k8s.io/kubernetes/cmd/$*
 	mkdir -p $(@D) && touch $@
 
 # A minor version before kube-apiserver's: the last that reads kubeadm.k8s.io/v1beta3, and it reads v1beta4 too.
@@ -268,6 +280,27 @@ $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR):
 	mkdir -p $(@D) .cache/prometheus-operator
 	cp $$(go env GOMODCACHE)/github.com/prometheus-operator/prometheus-operator@v$(PROMETHEUS_OPERATOR)/example/prometheus-operator-crd/*.yaml .cache/prometheus-operator/
 	chmod 644 .cache/prometheus-operator/*.yaml && touch $@
+
+# Its own go.mod alone decides which Kubernetes libraries it has, as in its release.
+$(SERVERS)/metrics-server-$(METRICS_SERVER):
+	cd tests/metrics_live/programs/metrics-server && $(GO_BUILD) -o $(CURDIR)/.cache/bin/ -ldflags "-s -w \
+	  $(VERSION_OF).gitVersion=v$(METRICS_SERVER) -X sigs.k8s.io/metrics-server/pkg/version.gitVersion=v$(METRICS_SERVER)" \
+	  sigs.k8s.io/metrics-server/cmd/metrics-server
+	mkdir -p $(@D) && touch $@
+
+$(SERVERS)/containerd-$(CONTAINERD):
+	cd tests/metrics_live/programs/containerd && $(GO_BUILD) -tags "no_btrfs no_zfs" -o $(CURDIR)/.cache/bin/ \
+	  -ldflags "-s -w -X $(CONTAINERD_MODULE)/version.Version=v$(CONTAINERD)" \
+	  $(addprefix $(CONTAINERD_MODULE)/cmd/,containerd ctr containerd-shim-runc-v2)
+	mkdir -p $(@D) && touch $@
+
+# Simulated nodes, for benchmarks/metrics_api.py alone, with kwok's own stages of nodes and pods and its own figures.
+$(SERVERS)/kwok-$(KWOK):
+	cd tests/metrics_live/programs/kwok && $(GO_BUILD) -o $(CURDIR)/.cache/bin/kwok -ldflags "-s -w" sigs.k8s.io/kwok/cmd/kwok
+	folder=$$(go env GOMODCACHE)/sigs.k8s.io/kwok@v$(KWOK)/kustomize && for file in \
+	  $$folder/stage/node/fast/node-initialize.yaml $$folder/stage/node/heartbeat-with-lease/node-*.yaml $$folder/stage/pod/fast/pod-*.yaml \
+	  $$folder/metrics/usage/usage-from-annotation.yaml $$folder/metrics/resource/metrics-resource.yaml; do echo ---; cat $$file; done > .cache/bin/kwok.yaml
+	mkdir -p $(@D) && touch $@
 
 $(SERVERS)/caddy-$(CADDY):
 	cd tests/e2e/programs/caddy && $(GO_BUILD) -o $(CURDIR)/.cache/bin/caddy -ldflags "-s -w" \

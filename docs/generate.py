@@ -27,6 +27,8 @@ from auditsplit.settings import NAMES
 from auditsplit.ship import metrics as ship_metrics
 from auditsplit.sinks.options import Row, describe
 from auditsplit.telemetry import logs, metrics
+from metricsapi import counters
+from metricsapi.settings import NAMES as METRICS_API_NAMES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -71,6 +73,13 @@ def settings() -> Iterator[tuple[str, ...]]:
             option = files[name.removeprefix(_FILE_OPTION).lower()]
             text, default = f"{text}: {option.help}", option.default
         yield code(name), code(default), text
+
+
+def metrics_api_settings() -> Iterator[tuple[str, ...]]:
+    """Yield name, default and meaning of each setting of the function that answers the Metrics API."""
+    for name, setting in METRICS_API_NAMES.items():
+        default = setting.default
+        yield code(name), default if "`" in default else code(default), setting.help
 
 
 def metric_rows(place: object) -> Iterator[tuple[str, ...]]:
@@ -127,6 +136,8 @@ def tables() -> Mapping[str, str]:
     """Return all tables by name; that of a sink's options by the scheme, without ``+http`` or ``+https``."""
     found = {
         "settings": table(("name", "default", "meaning"), settings()),
+        "metrics api settings": table(("name", "default", "meaning"), metrics_api_settings()),
+        "metrics api metrics": table(("metric", "type", "labels", "meaning"), metric_rows(counters)),
         "fields": table(
             ("field", "meaning"),
             [*((code(f"{{{name}}}"), field.help) for name, field in FIELDS.items()), ("`{extra:KEY}`", EXTRA_HELP)],

@@ -62,7 +62,8 @@ def test_the_archives_hold_the_package(tmp_path_factory: pytest.TempPathFactory)
     """The wheel has the package alone. The sdist has what builds the wheel, and no tests."""
     package = {
         path.relative_to(ROOT / "functions").as_posix()
-        for path in (ROOT / "functions" / "auditsplit").rglob("*")
+        for name in ("auditsplit", "metricsapi")
+        for path in (ROOT / "functions" / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
     with (

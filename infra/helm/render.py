@@ -1,6 +1,7 @@
-"""Render the chart again into infra/helm/golden and infra/kubernetes/auditsplit.yaml: ``make chart``.
+"""Render the chart again into infra/helm/golden and two manifests of infra/kubernetes: ``make chart``.
 
-The golden files show what a change of a template does. The manifest is the chart's mode node for those without helm.
+The golden files show what a change of a template does. The manifests are the chart's modes node and metrics for those
+without helm.
 """
 
 from __future__ import annotations
@@ -14,8 +15,21 @@ _ROOT = Path(__file__).parents[2]
 _HELM = _ROOT / ".cache" / "bin" / "helm"
 _GOLDEN = Path(__file__).with_name("golden")
 CHART = Path(__file__).with_name("auditsplit")
-MANIFEST = _ROOT / "infra" / "kubernetes" / "auditsplit.yaml"
+_KUBERNETES = _ROOT / "infra" / "kubernetes"
 _OF_HELM = re.compile(r"^ +(app.kubernetes.io/(managed-by|instance)|helm.sh/chart): .*\n", re.MULTILINE)
+_METRICS_HEAD = """\
+# The Metrics API of the cluster, answered by two pods, instead of metrics-server.
+# Rendered from infra/helm/auditsplit by `make chart`, for those without helm.
+#
+# Write your image, and the CA of the pods' certificate into caBundle. docs/metrics-api.md makes both files of:
+#   kubectl -n auditsplit-metrics create secret tls metrics-api-tls --cert=tls.crt --key=tls.key
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: auditsplit-metrics
+  labels:
+    pod-security.kubernetes.io/enforce: restricted
+"""
 _HEAD = """\
 # auditsplit beside every kube-apiserver: a pod on each control-plane node, which listens on that machine's 127.0.0.1.
 # Rendered from infra/helm/auditsplit by `make chart`, for those without helm.
@@ -39,14 +53,19 @@ def helm(*arguments: str | Path) -> str:
 
 def template(values: Path) -> str:
     """Return the chart's objects with the values of a file."""
-    return helm("template", "auditsplit", CHART, "--namespace", "auditsplit", "--values", values)
+    release = "auditsplit-metrics" if values.name.startswith("metrics") else "auditsplit"
+    return helm("template", release, CHART, "--namespace", release, "--values", values)
 
 
 def rendered() -> dict[Path, str]:
     """Return what each rendered file of the project must hold."""
     cases = {path: template(path) for path in sorted(_GOLDEN.glob("*.values.yaml"))}
     found = {path.with_name(path.name.replace(".values", "")): text for path, text in cases.items()}
-    return {**found, MANIFEST: _HEAD + _OF_HELM.sub("", found[_GOLDEN / "node.yaml"])}
+    return {
+        **found,
+        _KUBERNETES / "auditsplit.yaml": _HEAD + _OF_HELM.sub("", found[_GOLDEN / "node.yaml"]),
+        _KUBERNETES / "metrics-api.yaml": _METRICS_HEAD + _OF_HELM.sub("", found[_GOLDEN / "metrics.yaml"]),
+    }
 
 
 if __name__ == "__main__":

@@ -49,6 +49,8 @@ def test_the_charts_versions_are_the_projects() -> None:
         ("replica=2", "replica"),
         ("ingress.enabled=true", "tlsSecretName"),
         ("serviceMonitor.enabled=true", "must be false in mode node"),
+        ("mode=metrics", "tlsSecretName"),
+        ("metrics.caBundle=-----BEGIN", "caBundle"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: str, reason: str) -> None:
@@ -61,7 +63,7 @@ def test_wrong_values_are_refused_by_name(values: str, reason: str) -> None:
     assert reason in refused.stderr
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "metrics"])
 def test_the_settings_are_valid(mode: str) -> None:
     """As the function reads them."""
     (settings,) = [found["data"] for found in objects(mode, "ConfigMap")]

@@ -13,12 +13,13 @@ import pytest
 import yaml
 from support import pages
 from support.helm import CHART, MODES, ROOT, golden, helm
-from support.kubernetes import Apiserver, token
+from support.kubernetes import Apiserver, kubeconfig, token
 from support.pki import Pki
 from support.processes import BIN, wait_for
 
 DEFINITIONS = BIN.parent / "prometheus-operator"
 NAMESPACE = "auditsplit"
+NAMESPACES = ("auditsplit", "audit", "metrics-api")
 _PATHS = {
     "ConfigMap": "/api/v1/namespaces/{}/configmaps",
     "DaemonSet": "/apis/apps/v1/namespaces/{}/daemonsets",
@@ -124,8 +125,11 @@ def test_the_commands_of_the_page_are_run_in_their_order(
         "HELM_KUBEAPISERVER": f"https://127.0.0.1:{server.port}",
         "HELM_KUBETOKEN": token("admin"),
         "HELM_KUBECAFILE": str(pki.ca),
+        "KUBECONFIG": str(tmp_path / "kubeconfig"),
     }
-    headings = ("Install beside kube-apiserver", "Install as a central receiver", "Verify", "Upgrade", "Remove")
+    (tmp_path / "kubeconfig").write_text(kubeconfig(server.port, pki.ca))
+    installs = ("Install beside kube-apiserver", "Install as a central receiver", "Install as the Metrics API")
+    headings = (*installs, "Verify", "Upgrade", "Remove")
     kinds_after = []
 
     for heading in headings:
@@ -134,8 +138,9 @@ def test_the_commands_of_the_page_are_run_in_their_order(
             ["/bin/sh", "-c", script], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
-        kinds_after.append({namespace: kinds(server, namespace) for namespace in ("auditsplit", "audit")})
+        kinds_after.append({namespace: kinds(server, namespace) for namespace in NAMESPACES})
 
     assert "DaemonSet" in kinds_after[0]["auditsplit"]
     assert {"Deployment", "Ingress"} <= kinds_after[1]["audit"]
-    assert kinds_after[-1] == {"auditsplit": set(), "audit": set()}
+    assert {"Deployment", "Service"} <= kinds_after[2]["metrics-api"]
+    assert kinds_after[-1] == {namespace: set() for namespace in NAMESPACES}

@@ -29,10 +29,10 @@ class Pki:
         self._authority.cert_pem.write_to_path(str(self.ca))
         self.other_ca = folder / "other-ca.crt"
         trustme.CA().cert_pem.write_to_path(str(self.other_ca))
-        self.apiserver = self._pair("apiserver", "127.0.0.1", "localhost")
-        self.receiver = self._pair("receiver", "127.0.0.1", "localhost")
-        self.named = self._pair("named", "audit.example.test")
-        self.client = self._pair("client", "kube-apiserver-audit.example.test")
+        self.apiserver = self.issue("apiserver", "127.0.0.1", "localhost")
+        self.receiver = self.issue("receiver", "127.0.0.1", "localhost")
+        self.named = self.issue("named", "audit.example.test")
+        self.client = self.issue("client", "kube-apiserver-audit.example.test")
         self.service_account = self._service_account()
 
     def trusting(self) -> ssl.SSLContext:
@@ -46,8 +46,11 @@ class Pki:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
-    def _pair(self, name: str, *identities: str) -> Pair:
-        issued = self._authority.issue_cert(*identities, common_name=name)
+    def issue(self, name: str, *identities: str, common_name: str = "", organization: str | None = None) -> Pair:
+        """Return a new certificate of the authority, in files of this name."""
+        issued = self._authority.issue_cert(
+            *(identities or ("client.example.test",)), common_name=common_name or name, organization_name=organization
+        )
         pair = Pair(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         issued.private_key_pem.write_to_path(str(pair.key))
         for number, blob in enumerate(issued.cert_chain_pems):

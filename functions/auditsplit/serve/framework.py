@@ -6,10 +6,11 @@ import io
 import logging
 import select
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -61,6 +62,9 @@ def answer(function: Function, request: flask.Request) -> flask.Response:
             stream=_Body(request.stream),
             peer=request.remote_addr or "",
             sender_left=_watched(request.environ.get("gunicorn.socket")),
+            query=request.environ.get("QUERY_STRING", ""),
+            fields=_fields(request),
+            certificate=_certificate(request.environ.get("gunicorn.socket")),
         )
     )
     request.stream = io.BytesIO()  # the framework reads the rest of a body into memory, whatever its size
@@ -87,6 +91,21 @@ def _headers(request: flask.Request) -> dict[str, str]:
     if not target.startswith("/"):
         headers["host"] = target.partition("://")[2].partition("/")[0]
     return headers
+
+
+def _fields(request: flask.Request) -> list[tuple[str, str]]:
+    """Return the headers as they came, in UTF-8. gunicorn's worker keeps them beside the body."""
+    came = getattr(request.environ.get("wsgi.input"), gunicorn_worker.FIELDS, ())
+    return [(name, value.encode("latin-1").decode("utf-8", "replace")) for name, value in came]
+
+
+def _certificate(connection: object) -> list[tuple[str, str]] | None:
+    """Return the subject of the sender's certificate, None where TLS did not verify one."""
+    certificate = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    if not certificate:
+        return None
+    subject = cast("tuple[tuple[tuple[str, str], ...], ...]", certificate.get("subject", ()))
+    return [pair for pairs in subject for pair in pairs]
 
 
 def _answer_everything(function: Function, app: flask.Flask) -> None:

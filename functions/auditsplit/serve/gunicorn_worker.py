@@ -28,6 +28,7 @@ from typing import ClassVar
 
 from gunicorn import config
 from gunicorn.http.errors import ParseException
+from gunicorn.http.message import Message
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from auditsplit.serve import heads, unread
@@ -45,6 +46,9 @@ WAIT_S = 4.0
 
 CONNECTIONS = 512
 """At once, in a worker. Each is an open file, and some systems give a process 1024 of them."""
+
+FIELDS = "auditsplit_fields"
+"""The attribute of a request's body that has the headers as they came. WSGI joins repeated headers with commas."""
 
 _REST_S = 0.001  # to wait for the unread rest of a body: hardly more than a look
 _REST_BYTES = 64 * 1024
@@ -64,6 +68,11 @@ def install(busy: Callable[[], Response]) -> None:
     config.ControlSocketDisable.default = True  # all servers of a user would share its path, below HOME
 
 
+def _keep_fields(_: object, request: Message) -> None:
+    """Keep the headers beside the body, which is the part of the request that WSGI passes on."""
+    setattr(request.body, FIELDS, request.headers)
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """See the module. All methods but `handle` and `handle_error` run in the worker's main loop."""
 
@@ -73,6 +82,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Start with no connections, and let no header of a sender's choose a path or a scheme."""
         self.cfg.set("forwarder_headers", "")
         self.cfg.set("secure_scheme_headers", {})
+        self.cfg.set("pre_request", _keep_fields)
         self._queued: dict[TConn, tuple[float, Future[object]]] = {}
         self._reading: dict[TConn, float] = {}
         self._lingering: dict[TConn, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -21,7 +21,7 @@ class Request(NamedTuple):
     """A request.
 
     ``headers`` have lower-case names, ``peer`` is the address of the other end, and ``sender_left`` returns whether
-    that end has closed the connection.
+    that end has closed the connection. ``query`` is the part behind the question mark, as sent.
     """
 
     method: str
@@ -30,6 +30,11 @@ class Request(NamedTuple):
     stream: body.Stream
     peer: str
     sender_left: Callable[[], bool] = lambda: False
+    query: str = ""
+    fields: Sequence[tuple[str, str]] = ()
+    """The headers in the order in which they came, where the server tells it. Repeated headers are not joined."""
+    certificate: Sequence[tuple[str, str]] | None = None
+    """The subject of the sender's verified certificate, as pairs such as ``("commonName", "front-proxy-client")``."""
 
 
 class Response(NamedTuple):

@@ -138,9 +138,9 @@ class HumanLines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure() -> None:
-    """Send the package's logs from INFO on to standard error. A second call does nothing."""
-    log = logging.getLogger("auditsplit")
+def configure(package: str = "auditsplit") -> None:
+    """Send the logs of ``package`` from INFO on to standard error. A second call does nothing."""
+    log = logging.getLogger(package)
     if not log.handlers:
         handler = logging.StreamHandler(sys.stderr)
         lines = JsonLines(embedded_metrics="AWS_LAMBDA_FUNCTION_NAME" in os.environ)

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
-from prometheus_client import mmap_dict, values
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_is_ours = _FOLDER not in os.environ
+if _is_ours:  # the client looks at it when it is imported
+    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="auditsplit-metrics-")
 
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, mmap_dict, values  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
 _FIRST_BYTES = 64 * 1024
 _ENTRY_BYTES = 4 + 8 + 16  # of a value beside its key: the key's length, at most 8 to align it, the value and its time
 _allocate = getattr(os, "posix_fallocate", None)  # macOS has none
@@ -36,9 +45,20 @@ class AllocatedDict(mmap_dict.MmapedDict):
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
 
-def install() -> None:
-    """Let the client use these files. No metric may have a value before."""
-    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
+values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]  # before any metric has a value
+
+
+def text() -> bytes:
+    """Return all metrics of all processes in Prometheus' text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+def forget() -> None:
+    """Remove the folder that this server made. What is counted afterwards is lost. A deployer's own folder stays."""
+    if _is_ours:
+        shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)
 
 
 def _make(path: Path) -> None:

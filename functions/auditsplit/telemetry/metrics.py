@@ -8,28 +8,18 @@ them. Labels are clusters, sinks, phases and statuses, which the deployer chose.
 from __future__ import annotations
 
 import functools
-import os
-import shutil
-import tempfile
 from collections.abc import Collection
 from http import HTTPStatus
 
 from auditsplit.errors import SenderError
 from auditsplit.telemetry.figures import Figures
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-_is_ours = _FOLDER not in os.environ
-if _is_ours:  # the client looks at it when it is imported
-    os.environ[_FOLDER] = tempfile.mkdtemp(prefix="auditsplit-metrics-")
+# This line is before prometheus_client's: the client looks for the folder of `metric_files` when it is imported.
+from auditsplit.telemetry.metric_files import CONTENT_TYPE, forget, text  # isort: split
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest  # noqa: E402
-from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
+from prometheus_client import Counter, Histogram
 
-from auditsplit.telemetry import metric_files  # noqa: E402
-
-metric_files.install()
-
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+__all__ = ["CONTENT_TYPE", "count", "forget", "text"]
 OTHER = "other"
 """The cluster label of a sender that is not one of the configured clusters."""
 
@@ -116,16 +106,3 @@ def _start_at_zero(cluster: str) -> None:
         counter.labels(cluster)
     _omitted.labels(cluster, "")
     _too_large.labels(cluster, "")
-
-
-def text() -> bytes:
-    """Return all metrics of all processes in Prometheus' text format."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
-
-
-def forget() -> None:
-    """Remove the folder that this server made. What is counted afterwards is lost. A deployer's own folder stays."""
-    if _is_ours:
-        shutil.rmtree(os.environ[_FOLDER], ignore_errors=True)

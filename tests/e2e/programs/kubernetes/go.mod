@@ -1,4 +1,4 @@
-module auditsplit.test/kube-apiserver
+module auditsplit.test/kubernetes
 
 go 1.26.0
 
