@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from auditsplit.errors import SettingsError
 from auditsplit.telemetry import logs
@@ -20,6 +20,7 @@ from auditsplit.telemetry import logs
 if TYPE_CHECKING:  # imported by those functions alone that need it
     from auditsplit.ingest import Destination, Ingest
     from auditsplit.policy import Transform
+    from auditsplit.serve.compaction import Compaction
     from auditsplit.serve.counting import Metrics
     from auditsplit.serve.receiver import Receiver
     from auditsplit.settings import Settings
@@ -51,6 +52,25 @@ def receiver(environ: Mapping[str, str], metrics: Metrics | None = None) -> Rece
             "'auditsplit token <cluster>' makes a token"
         )
     return function
+
+
+def compaction(environ: Mapping[str, str]) -> Compaction:
+    """Return the function that compacts the object stores of ``AUDIT_SINKS``. It needs no other setting.
+
+    `SettingsError` has every mistake in ``environ``.
+    """
+    from auditsplit.archive import stores  # noqa: PLC0415 - see the module
+    from auditsplit.serve.compaction import Compaction  # noqa: PLC0415
+    from auditsplit.settings import read_sinks  # noqa: PLC0415
+    from auditsplit.sinks.objects.options import ObjectOptions  # noqa: PLC0415
+
+    logs.configure()
+    targets = [
+        cast("Target[ObjectOptions]", target) for target in read_sinks(environ) if target.scheme in stores.SCHEMES
+    ]
+    if not targets:
+        raise SettingsError(f"AUDIT_SINKS: must name an object store to compact: {', '.join(stores.SCHEMES)}")
+    return Compaction(targets, environ)
 
 
 def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:

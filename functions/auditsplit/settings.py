@@ -132,6 +132,14 @@ class Settings(msgspec.Struct, frozen=True):
         return settings
 
 
+def read_sinks(environ: Mapping[str, str]) -> tuple[Target[Options], ...]:
+    """Return the sinks in ``environ``, for a function that receives nothing. `SettingsError` has every mistake."""
+    reader = Reader(environ, NAMES)
+    found = _sinks(reader)
+    reader.finish()
+    return found
+
+
 def _sinks(reader: Reader) -> tuple[Target[Options], ...]:
     urls = reader.text("AUDIT_SINKS").split()
     platform = next((name for variable, name in _EPHEMERAL.items() if variable in reader.environ), None)

@@ -19,7 +19,7 @@ from support.interrupted import InterruptedStore, Killed
 from support.object_places import ObjectPlace, azure_place, gcs_place, s3_client, s3_place, s3_url
 from support.requests import write
 
-from auditsplit import sinks
+from auditsplit import bootstrap, sinks
 from auditsplit.archive import stores
 from auditsplit.archive.compact import Outcome, compact
 from auditsplit.archive.joined import MANIFESTS, is_joined
@@ -356,6 +356,16 @@ def test_the_command_requires_an_object_store() -> None:
     said = auditsplit("compact", expected=2, AUDIT_SINKS="file:var/log")
 
     assert "AUDIT_SINKS" in said.talk
+
+
+def test_the_scheduled_function_compacts_the_sink(place: ObjectPlace) -> None:
+    """With the settings of a function that receives nothing."""
+    expected = read(place)
+
+    counts = bootstrap.compaction({"AUDIT_SINKS": place.url, "AWS_LAMBDA_FUNCTION_NAME": "compact"}).run({})
+
+    assert (counts["hours"], counts["deleted"]) == (1, BATCHES)
+    assert read(place) == expected
 
 
 def test_credentials_that_may_only_put_are_refused(request: pytest.FixtureRequest) -> None:

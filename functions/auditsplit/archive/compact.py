@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -64,7 +64,7 @@ class _Text(NamedTuple):
     sha256: str
 
 
-def compact(hours: Hours, older_than: timedelta, max_bytes: int, workers: int, now: datetime) -> Iterator[Outcome]:
+def compact(hours: Hours, older_than: timedelta, max_bytes: int, workers: int, now: datetime) -> Generator[Outcome]:
     """Compact the hours that ended at least ``older_than`` before ``now``.
 
     Yields what became of each hour with several objects.

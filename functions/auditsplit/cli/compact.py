@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import click
 
 from auditsplit.archive import stores
-from auditsplit.archive.compact import compact as compacted
-from auditsplit.archive.objects import Hours
+from auditsplit.archive.compact import Outcome
+from auditsplit.archive.compaction import Limits, compact_sink
 from auditsplit.cli.support.contract import FINDINGS, example, output_option, print_json
 from auditsplit.cli.support.environment import read_settings, refuse
 from auditsplit.cli.support.quantity import SIZE, TIME
 from auditsplit.errors import SinkError
-from auditsplit.sinks.objects.options import ObjectOptions, layout_of
+from auditsplit.sinks.objects.options import ObjectOptions
 from auditsplit.sinks.options import Target
 
 
@@ -42,10 +41,11 @@ def compact(older_than: float, max_bytes: int, at_once: int, *, as_json: bool) -
     targets = [target for target in read_settings().sinks if target.scheme in stores.SCHEMES]
     if not targets:
         refuse([f"AUDIT_SINKS: must name an object store to compact: {', '.join(stores.SCHEMES)}"])
+    limits = Limits(older_than, max_bytes, at_once)
     total: Counter[str] = Counter()
     for target in targets:
         try:
-            counts = _compact(cast("Target[ObjectOptions]", target), timedelta(seconds=older_than), max_bytes, at_once)
+            counts = compact_sink(cast("Target[ObjectOptions]", target), os.environ, limits, _say)
         except SinkError as error:
             raise click.ClickException(f"{target.url}: {error}") from error
         total += counts
@@ -56,19 +56,8 @@ def compact(older_than: float, max_bytes: int, at_once: int, *, as_json: bool) -
     sys.exit(FINDINGS if total["problems"] else 0)
 
 
-def _compact(target: Target[ObjectOptions], older_than: timedelta, max_bytes: int, at_once: int) -> Counter[str]:
-    """Compact one sink. Return the counts of what was done."""
-    store = stores.open_store(target, os.environ)
-    if store.is_locked():
-        return Counter(locked=1)
-    counts: Counter[str] = Counter()
-    hours = Hours(store, layout_of(target).prefix)
-    for outcome in compacted(hours, older_than, max_bytes, at_once, datetime.now(UTC)):
-        counts.update(hours=int(outcome.deleted > 0), parts=outcome.parts, deleted=outcome.deleted)
-        if outcome.problem:
-            counts["problems"] += 1
-            click.echo(f"error: {outcome.hour.place}, hour {outcome.hour.hour}: {outcome.problem}", err=True)
-    return counts
+def _say(outcome: Outcome) -> None:
+    click.echo(f"error: {outcome.hour.place}, hour {outcome.hour.hour}: {outcome.problem}", err=True)
 
 
 def _report(counts: Counter[str]) -> str:
