@@ -57,10 +57,25 @@ output "log_group_name" {
 
 output "alarm_names" {
   description = "Names of the alarms."
-  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name], aws_cloudwatch_metric_alarm.silence[*].alarm_name, aws_cloudwatch_metric_alarm.dead_letters[*].alarm_name))
+  value       = sort(concat([for alarm in aws_cloudwatch_metric_alarm.this : alarm.alarm_name], aws_cloudwatch_metric_alarm.silence[*].alarm_name, aws_cloudwatch_metric_alarm.dead_letters[*].alarm_name, aws_cloudwatch_metric_alarm.compact[*].alarm_name))
 }
 
 output "dead_letter_queue_url" {
   description = "URL of the queue with the events of EKS clusters that could not be stored. null without log_groups."
   value       = one(aws_sqs_queue.dead_letters[*].url)
+}
+
+output "reader_policy" {
+  description = "IAM policy that allows to list and get below the prefix, and nothing else. Attach it to a role or a permission set of your own."
+  value       = local.read_policy
+}
+
+output "reader_role_arn" {
+  description = "ARN of the role that `readers` may assume. null without readers."
+  value       = one(aws_iam_role.reader[*].arn)
+}
+
+output "compact_function_name" {
+  description = "Name of the function that compacts. null without compact."
+  value       = one(aws_lambda_function.compact[*].function_name)
 }

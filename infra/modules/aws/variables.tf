@@ -284,6 +284,48 @@ variable "environment" {
   }
 }
 
+variable "readers" {
+  description = "ARNs of IAM principals that may assume a role that lists and gets below `prefix`, for `auditsplit find`. With an empty list there is no such role."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.readers : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:(root|(role|user)/.+)$", arn))])
+    error_message = "readers: write ARNs of roles, users or an account, such as arn:aws:iam::123456789012:role/security."
+  }
+}
+
+variable "compact" {
+  description = "A second function that joins the small objects of each place and hour by a schedule: `{}`, or `{ schedule = \"rate(1 hour)\", older_than_hours = 2 }`. null means no such function. See docs/compact.md."
+  type = object({
+    schedule         = optional(string, "rate(1 hour)")
+    older_than_hours = optional(number, 2)
+    max_bytes        = optional(number, 64000000)
+    memory_mb        = optional(number, 1024)
+  })
+  default = null
+
+  validation {
+    condition     = var.compact == null ? true : can(regex("^(rate[(][0-9]+ (minutes?|hours?|days?)[)]|cron[(][^()]+[)])$", var.compact.schedule))
+    error_message = "compact: write a schedule of EventBridge, such as rate(1 hour) or cron(15 * * * ? *)."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : var.compact.older_than_hours >= 1
+    error_message = "compact: write an older_than_hours of 1 or more. The apiserver may still retry batches of a younger hour."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : var.compact.memory_mb >= 512 && var.compact.memory_mb <= 10240 && floor(var.compact.memory_mb) == var.compact.memory_mb
+    error_message = "compact: write a memory_mb of 512 to 10240."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : var.compact.max_bytes >= 1 && floor(var.compact.max_bytes) == var.compact.max_bytes && 6 * var.compact.max_bytes <= (var.compact.memory_mb - 256) * 1048576
+    error_message = "compact: raise memory_mb, or lower max_bytes. Two hours are joined at once, and each takes up to three times max_bytes, beside 256 MB for the libraries."
+  }
+}
+
 variable "alarm_actions" {
   description = "ARNs that alarms notify, such as an SNS topic's."
   type        = list(string)

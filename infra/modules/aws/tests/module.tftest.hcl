@@ -29,6 +29,10 @@ mock_provider "aws" {
     defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:auditsplit" }
   }
 
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = { arn = "arn:aws:events:eu-central-1:123456789012:rule/auditsplit-compact" }
+  }
+
   mock_resource "aws_sqs_queue" {
     defaults = { arn = "arn:aws:sqs:eu-central-1:123456789012:auditsplit-dead-letters" }
   }
@@ -72,9 +76,124 @@ run "the_role_may_put_below_the_prefix_and_nothing_else" {
   }
 
   assert {
+    condition     = length(aws_lambda_function.compact) + length(aws_iam_role.compact) + length(aws_cloudwatch_event_rule.compact) + length(aws_iam_role.reader) == 0 && output.compact_function_name == null && output.reader_role_arn == null
+    error_message = "The compaction and the reader's role must be off by default."
+  }
+
+  assert {
     condition     = aws_lambda_function.this.environment[0].variables.AUDIT_SINKS == "s3://my-audit/logs/audit?bucket_owner=123456789012"
     error_message = "The function writes elsewhere than it may."
   }
+}
+
+run "the_compaction_and_the_readers_change_nothing_of_that_role" {
+  variables {
+    prefix  = "logs/audit"
+    compact = {}
+    readers = ["arn:aws:iam::123456789012:role/security"]
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.this.policy).Statement : join(" ", concat(statement.Action, statement.Resource))] == ["s3:PutObject arn:aws:s3:::my-audit/logs/audit/*", "logs:CreateLogStream logs:PutLogEvents arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/auditsplit:*"] && aws_lambda_function.this.role == aws_iam_role.this.arn
+    error_message = "The function that receives events must stay put-only."
+  }
+}
+
+run "a_reader_may_list_and_get_below_the_prefix" {
+  variables {
+    prefix  = "logs/audit"
+    readers = ["arn:aws:iam::123456789012:role/security"]
+  }
+
+  assert {
+    condition = jsonencode(jsondecode(aws_iam_role_policy.reader[0].policy).Statement) == jsonencode([
+      {
+        Sid       = "ListBelowThePrefix"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket"]
+        Resource  = ["arn:aws:s3:::my-audit"]
+        Condition = { StringLike = { "s3:prefix" = ["logs/audit/*"] } }
+      },
+      {
+        Sid      = "GetBelowThePrefix"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = ["arn:aws:s3:::my-audit/logs/audit/*"]
+      },
+    ])
+    error_message = "A reader may do more, or less."
+  }
+
+  assert {
+    condition     = output.reader_policy == aws_iam_role_policy.reader[0].policy && jsondecode(aws_iam_role.reader[0].assume_role_policy).Statement[0].Principal.AWS == ["arn:aws:iam::123456789012:role/security"]
+    error_message = "The policy to attach is another one, or others may assume the role."
+  }
+}
+
+run "the_compaction_runs_by_its_schedule_with_its_own_role" {
+  variables {
+    prefix      = "logs/audit"
+    compact     = { schedule = "cron(15 * * * ? *)", older_than_hours = 3 }
+    kms_key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1"
+
+    elasticsearch_url     = "elasticsearch+https://es.example.com:9200"
+    elasticsearch_api_key = "a-key"
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.compact[0].policy).Statement : statement.Sid => join(" ", concat(statement.Action, statement.Resource)) } == {
+      ListBelowThePrefix       = "s3:ListBucket arn:aws:s3:::my-audit"
+      GetBelowThePrefix        = "s3:GetObject arn:aws:s3:::my-audit/logs/audit/*"
+      DecryptTheGet            = "kms:Decrypt arn:aws:kms:eu-central-1:123456789012:key/1"
+      JoinBelowThePrefix       = "s3:PutObject s3:DeleteObject arn:aws:s3:::my-audit/logs/audit/*"
+      SeeWhetherTheBucketLocks = "s3:GetBucketObjectLockConfiguration arn:aws:s3:::my-audit"
+      WriteItsOwnLog           = "logs:CreateLogStream logs:PutLogEvents arn:aws:logs:eu-central-1:123456789012:log-group:/aws/lambda/auditsplit:*"
+      EncryptThePut            = "kms:GenerateDataKey arn:aws:kms:eu-central-1:123456789012:key/1"
+    }
+    error_message = "The compaction's role has other permissions."
+  }
+
+  assert {
+    condition     = aws_lambda_function.compact[0].handler == "lambda_compaction.compact" && aws_lambda_function.compact[0].environment[0].variables == tomap({ AUDIT_SINKS = "s3://my-audit/logs/audit?bucket_owner=123456789012" })
+    error_message = "The compaction needs the bucket, and none of the function's secrets."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.compact[0].schedule_expression == "cron(15 * * * ? *)" && jsondecode(aws_cloudwatch_event_target.compact[0].input) == { older_than_s = 10800, max_bytes = 64000000, time_s = 840 }
+    error_message = "The schedule sends something else."
+  }
+
+  assert {
+    condition     = aws_lambda_permission.compact[0].source_arn == aws_cloudwatch_event_rule.compact[0].arn && aws_lambda_permission.compact[0].principal == "events.amazonaws.com"
+    error_message = "The schedule alone may start the compaction."
+  }
+
+  assert {
+    condition     = contains(output.alarm_names, "auditsplit-compact") && aws_cloudwatch_metric_alarm.compact[0].dimensions == tomap({ FunctionName = "auditsplit-compact" })
+    error_message = "A failed run needs an alarm."
+  }
+}
+
+run "the_compaction_runs_in_the_network_too" {
+  variables {
+    compact = {}
+    vpc     = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+  }
+
+  assert {
+    condition     = one([for statement in jsondecode(aws_iam_role_policy.compact[0].policy).Statement : statement.Condition.ArnEquals["lambda:SourceFunctionArn"] if statement.Effect == "Deny"]) == ["arn:aws:lambda:eu-central-1:123456789012:function:auditsplit-compact"]
+    error_message = "The denial is for another function."
+  }
+}
+
+run "an_hour_that_the_memory_does_not_hold" {
+  command = plan
+
+  variables {
+    compact = { max_bytes = 256000000 }
+  }
+
+  expect_failures = [var.compact]
 }
 
 run "each_choice_adds_its_own_permission" {
@@ -346,6 +465,8 @@ run "every_mistake_is_named" {
     vpc                       = { subnet_ids = [], security_group_ids = [] }
     elasticsearch_url         = "https://user:password@es.example.com"
     environment               = { AUDIT_TOKENS = "prod=…" }
+    readers                   = ["security"]
+    compact                   = { schedule = "hourly", older_than_hours = 0, memory_mb = 128 }
     alarm_actions             = ["oncall"]
     silence_minutes           = 1
   }
@@ -369,6 +490,8 @@ run "every_mistake_is_named" {
     var.vpc,
     var.elasticsearch_url,
     var.environment,
+    var.readers,
+    var.compact,
     var.alarm_actions,
     var.silence_minutes,
   ]
