@@ -205,10 +205,12 @@ def test_every_refusal_has_an_alarm() -> None:
 
 API = {
     "google_service_account": "iam",
+    "google_project_iam": "iam",
     "google_storage": "storage",
     "google_secret_manager": "secretmanager",
     "google_cloudfunctions2": "cloudfunctions",
     "google_cloud_run": "run",
+    "google_cloud_scheduler": "cloudscheduler",
     "google_monitoring": "monitoring",
     "google_logging": "logging",
 }

@@ -38,10 +38,15 @@ output "service_account_email" {
 
 output "alert_names" {
   description = "Display names of the alerts."
-  value       = sort(concat([for alert in google_monitoring_alert_policy.this : alert.display_name], [google_monitoring_alert_policy.refused.display_name], google_monitoring_alert_policy.silence[*].display_name))
+  value       = sort(concat([for alert in google_monitoring_alert_policy.this : alert.display_name], [google_monitoring_alert_policy.refused.display_name], google_monitoring_alert_policy.silence[*].display_name, google_monitoring_alert_policy.compact[*].display_name))
 }
 
 output "metric_types" {
   description = "Log-based metrics, by the names that Cloud Monitoring has for them."
   value       = [for metric in concat([google_logging_metric.requests], values(google_logging_metric.figures)) : "logging.googleapis.com/user/${metric.name}"]
+}
+
+output "compact_function_name" {
+  description = "Name of the function that compacts. null without compact."
+  value       = one(google_cloudfunctions2_function.compact[*].name)
 }

@@ -270,6 +270,53 @@ variable "environment" {
   }
 }
 
+variable "readers" {
+  description = "Members that may list and get below `prefix`, for `auditsplit find`: `group:security@example.com`. With an empty list there is no such role."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.readers : can(regex("^(serviceAccount|user|group|domain|principal|principalSet):.+$", member))])
+    error_message = "readers: write members such as group:security@example.com or serviceAccount:name@project.iam.gserviceaccount.com."
+  }
+}
+
+variable "compact" {
+  description = "A second function that joins the small objects of each place and hour by a schedule: `{}`, or `{ schedule = \"15 * * * *\", older_than_hours = 2 }`. null means no such function. See docs/compact.md."
+  type = object({
+    schedule         = optional(string, "15 * * * *")
+    older_than_hours = optional(number, 2)
+    max_bytes        = optional(number, 64000000)
+    memory           = optional(string, "1Gi")
+  })
+  default = null
+
+  validation {
+    condition     = var.compact == null ? true : can(regex("^\\S+( \\S+){4}$", var.compact.schedule))
+    error_message = "compact: write a schedule of five fields, as in a crontab: 15 * * * *. Its times are UTC."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : var.compact.older_than_hours >= 1
+    error_message = "compact: write an older_than_hours of 1 or more. The apiserver may still retry batches of a younger hour."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : can(regex("^[1-4]Gi$", var.compact.memory))
+    error_message = "compact: write a memory of 1Gi, 2Gi, 3Gi or 4Gi. Cloud Run gives one processor 4Gi at most."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : var.compact.max_bytes >= 1 && floor(var.compact.max_bytes) == var.compact.max_bytes && 6 * var.compact.max_bytes <= (1024 * try(tonumber(trimsuffix(var.compact.memory, "Gi")), 4) - 256) * 1048576
+    error_message = "compact: raise memory, or lower max_bytes. Two hours are joined at once, and each takes up to three times max_bytes, beside 256Mi for the libraries."
+  }
+
+  validation {
+    condition     = var.compact == null ? true : length(var.name) <= 22
+    error_message = "compact: write a name of at most 22 characters. The compaction's service account is <name>-compact, and may have 30."
+  }
+}
+
 variable "notification_channels" {
   description = "Channels that alerts notify: `projects/<project>/notificationChannels/<id>`."
   type        = list(string)

@@ -34,6 +34,8 @@ run "every_choice_is_good" {
     elasticsearch_url            = "elasticsearch+https://es.example.com:9200"
     elasticsearch_api_key_secret = { name = "es", version = "1" }
     environment                  = { AUDIT_USER = "impersonated" }
+    readers                      = ["group:security@example.com"]
+    compact                      = { schedule = "15 */2 * * *", older_than_hours = 3, max_bytes = 128000000, memory = "2Gi" }
     notification_channels        = ["projects/my-project-123/notificationChannels/1"]
     silence_minutes              = null
   }
@@ -62,6 +64,7 @@ run "every_mistake_is_named" {
     build_service_account     = "build@example.com"
     elasticsearch_url         = "https://user:password@es.example.com"
     environment               = { THREADS = "1" }
+    readers                   = ["allUsers"]
     notification_channels     = ["oncall"]
     silence_minutes           = 1
   }
@@ -86,6 +89,7 @@ run "every_mistake_is_named" {
     var.build_service_account,
     var.elasticsearch_url,
     var.environment,
+    var.readers,
     var.notification_channels,
     var.silence_minutes,
   ]
@@ -96,12 +100,13 @@ run "what_goes_together" {
 
   variables {
     tokens            = []
+    compact           = { schedule = "rate(1 hour)", older_than_hours = 0, memory = "512Mi" }
     concurrency       = 0
     min_instances     = 5
     elasticsearch_url = "elasticsearch+https://es.example.com:9200"
   }
 
-  expect_failures = [var.tokens, var.concurrency, var.min_instances, var.elasticsearch_api_key_secret]
+  expect_failures = [var.tokens, var.compact, var.concurrency, var.min_instances, var.elasticsearch_api_key_secret]
 }
 
 run "more_requests_than_the_memory_holds" {
@@ -155,4 +160,25 @@ run "one_hash_for_two_clusters" {
   }
 
   expect_failures = [var.tokens]
+}
+
+run "an_hour_that_the_memory_does_not_hold" {
+  command = plan
+
+  variables {
+    compact = { max_bytes = 256000000 }
+  }
+
+  expect_failures = [var.compact]
+}
+
+run "a_name_that_is_too_long_for_the_compactions_account" {
+  command = plan
+
+  variables {
+    name    = "audit-of-all-our-clusters"
+    compact = {}
+  }
+
+  expect_failures = [var.compact]
 }
