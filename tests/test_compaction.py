@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from auditsplit.serve.compaction import Compaction, NotCompacted
 from auditsplit.serve.messages import Request
 from auditsplit.sinks.failures import Failure, SinkFailure
 
+FUNCTIONS = Path(__file__).parents[1] / "functions"
 PLACE = Path("audit", "cluster=prod", "user=alice", "dt=2026-01-31", "hour=22")
 NAMES = [f"20260131T221{number}00.000000Z-{number:032x}.jsonl" for number in range(3)]
 ENVIRON = {"AUDIT_SINKS": "s3://my-bucket/audit?compress=none", "AWS_LAMBDA_FUNCTION_NAME": "auditsplit-compact"}
@@ -82,6 +84,19 @@ def test_lambdas_handler_joins_the_hours_of_its_schedule(tmp_path: Path, monkeyp
     assert len(joined.read_text().splitlines()) == len(NAMES)
     assert (first["hours"], first["parts"], first["deleted"], first["problems"]) == (1, 3, 3, 0)
     assert set(second.values()) == {0}
+
+
+def test_lambdas_handler_does_without_the_framework() -> None:
+    """Neither it, nor Flask, nor the command line takes of the time of a start."""
+    program = (
+        "import sys, lambda_compaction;"
+        "print(sorted({'functions_framework', 'flask', 'click', 'auditsplit.ingest'} & set(sys.modules)))"
+    )
+    environ = {"PYTHONPATH": str(FUNCTIONS), **ENVIRON}
+
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
 
 
 def test_cloud_runs_target_joins_the_hours_of_its_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,10 @@ def keys(s3: str, prefix: str) -> list[str]:
     return [entry["Key"] for entry in listed.get("Contents", ())]
 
 
-def test_the_compactions_role_joins_below_the_prefix_only(s3: str, request: pytest.FixtureRequest) -> None:
-    """A real server enforces the policy that was applied."""
+def test_the_compactions_role_joins_below_the_prefix_only(
+    applied: dict[str, dict[str, Any]], s3: str, request: pytest.FixtureRequest
+) -> None:
+    """A real server enforces the policy that was applied. It does not allow to delete a version."""
     inside, outside = (stored(s3, prefix, request) for prefix in ("audit", "others"))
     become("compact", request)
 
@@ -104,6 +106,7 @@ def test_the_compactions_role_joins_below_the_prefix_only(s3: str, request: pyte
     assert (counts["hours"], counts["deleted"]) == (1, 3)
     assert len(keys(s3, "audit/")) == 1 + 1  # and the manifest
     assert len(keys(s3, "others/")) == 3
+    assert "s3:DeleteObjectVersion" not in applied[ROLES["compact"]]["policy"]
 
 
 def test_a_reader_finds_below_the_prefix_only(s3: str, request: pytest.FixtureRequest) -> None:
