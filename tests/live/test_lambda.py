@@ -185,7 +185,7 @@ def test_every_mistake_in_the_settings_is_the_error_of_the_start(start: START) -
     assert outcome.document["errorType"] == "SettingsError"
     message = outcome.document["errorMessage"]
     assert message.startswith("auditsplit can't start with these settings:\n")
-    assert all(name in message for name in ("AUDIT_SINK: ", "AUDIT_TOKENS: not set", "write s3://bucket/prefix"))
+    assert all(name in message for name in ("AUDIT_SINK: ", "AUDIT_TOKENS: not set", "Write s3://bucket/prefix"))
     assert not any("settings.py" in frame for frame in outcome.document["stackTrace"])
     assert function.process.wait(10) == 1
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from auditsplit.serve.messages import Request, Response
-from metricsapi import bootstrap
-from metricsapi.receiver import Receiver
 from metricsapi.settings import Settings
 from support import metrics_cluster
+from support.environment import METRICS_FOLDER
 from support.metrics_cluster import Cluster
 from support.processes import wait_for
+
+if TYPE_CHECKING:
+    from metricsapi.receiver import Receiver
 
 ROOT = "/apis/metrics.k8s.io/v1beta1"
 PROXY = [("commonName", "front-proxy-client")]
@@ -75,7 +78,9 @@ def document(response: Response) -> Any:
 @contextlib.contextmanager
 def function(folder: Path, nodes: tuple[str, ...] = ("127.0.0.1", "127.0.0.2"), **environ: str) -> Iterator[Function]:
     """Run a cluster, and the function with further settings in front of it."""
-    with metrics_cluster.running(folder, nodes) as cluster:
+    with metrics_cluster.running(folder, nodes) as cluster, _metrics():
+        from metricsapi import bootstrap  # noqa: PLC0415 - it sets the folder of metrics
+
         receiver, _ = bootstrap.compose(Settings.read(cluster.environ(**environ)))
         try:
             yield Function(cluster, receiver)
@@ -87,3 +92,17 @@ def function(folder: Path, nodes: tuple[str, ...] = ("127.0.0.1", "127.0.0.2"), 
                 inner.call_soon_threadsafe(inner.stop)
                 wait_for("the loop's end", lambda: not inner.is_running())
                 inner.close()
+
+
+@contextlib.contextmanager
+def _metrics() -> Iterator[None]:
+    """Set the folder of metrics for the block alone: it changes how other tests' metrics work."""
+    os.environ.update(_folder)
+    try:
+        yield
+    finally:
+        if folder := os.environ.pop(METRICS_FOLDER, None):
+            _folder[METRICS_FOLDER] = folder
+
+
+_folder: dict[str, str] = {}

@@ -69,7 +69,7 @@ def split(
     settings = read_settings()
     if as_json and any(target.scheme == "stdout" for target in settings.sinks):
         refuse(["--output: must be text with the sink stdout:, because its lines go to standard output too"])
-    cluster = _checked(cluster or settings.cluster)
+    cluster = _checked(settings.cluster if cluster is None else cluster)
     if only_missing:
         whole = backfill(_files(sources), cluster, settings, Chosen(**window), as_json=as_json)
         sys.exit(0 if whole else FINDINGS)

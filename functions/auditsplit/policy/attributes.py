@@ -54,8 +54,9 @@ def of(head: NamedHead) -> Request:
 
 
 def agree(reference: PolicyReference, url: Url) -> bool:
-    """Return whether ``objectRef`` and the URL name the same resource."""
-    return url.is_resource and url.resource == reference.resource and url.api_group == (reference.apiGroup or "")
+    """Return whether ``objectRef`` and the URL name the same resource and subresource."""
+    seen = (url.resource, url.subresource, url.api_group)
+    return url.is_resource and seen == (reference.resource, reference.subresource or "", reference.apiGroup or "")
 
 
 def _referred(reference: NamedReference, verb: str, path: str) -> Url:
