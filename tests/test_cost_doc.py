@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import runpy
 from pathlib import Path
@@ -32,3 +33,17 @@ def test_more_costs_more(name: str) -> None:
     assert sent(load(10, 400, 5)) < sent(load(100, 400, 5)) < sent(load(100, 400, 50)) < sent(load(9000, 400, 50))
     *parts, total = TAKEN["costs"](load(100, 400, 5), 1.0, TAKEN["RUN"])
     assert sum(parts) == total
+
+
+def test_what_pays_compaction_back_is_right() -> None:
+    """Each row follows from the first cell, with puts at the price of 12.5 gets."""
+    page = (ROOT / "docs" / "cost.md").read_text().partition("## Compaction")[2].partition("## Prices")[0]
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+
+    assert rows
+    for objects, gets, saved, queries in (map(int, row) for row in rows):
+        assert gets == objects + 2 + 2 * 12.5
+        assert saved == objects - 1
+        assert queries == math.ceil(gets / saved)
+    assert "which is 120 an hour" in page
+    assert f"{24 * 120:,} events a day" in page
