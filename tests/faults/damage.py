@@ -100,7 +100,8 @@ def files_removed(folder: Path, _s3: str) -> Row:
     assert min(removed["journal"], removed["lock"]) > _REMOVALS // 8
     assert set(sender.told) <= {200, "broken connection"}
     names = ", ".join(f"{name} {count} times" for name, count in sorted(removed.items()))
-    return sender.row(f"{names}; {kills} kills: {sender.seen()}", in_files(folder / _LOG))
+    seen = f"{names}; {kills} kills: {sender.seen()}"
+    return sender.row(seen, in_files(folder / _LOG), repeats=True)  # a batch that was forgotten with the journal
 
 
 def _remove(paths: list[Path]) -> Iterator[str]:
