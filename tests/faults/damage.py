@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,10 @@ def _flip(journal: Path, places: list[range], dice: random.Random) -> int:
 
 
 def files_removed(folder: Path, _s3: str) -> Row:
-    """A clean-up job removes each of the files beside the journal by turns, while workers are killed and four post."""
+    """A clean-up job removes each of the files beside the journal by turns, while workers are killed and four post.
+
+    No worker is killed within a batch whose journal was removed: see the page.
+    """
     done, dice, removed, kills = threading.Event(), random.Random(_SEED), Counter[str](), 0  # noqa: S311
     with serving(folder, {"WORKERS": "2"}) as server, ThreadPoolExecutor(4) as senders:
         sender = Sender(server, pad=5_000)
@@ -90,9 +94,11 @@ def files_removed(folder: Path, _s3: str) -> Row:
                 done.wait(_PAUSE_S)
                 removed.update(_remove(sorted((folder / _OWN).iterdir())[number % 2 :: 2]))
                 if not number % 4 and (workers := server.workers()):
+                    _several(sender)  # the batches of the removed journal end
                     with contextlib.suppress(psutil.NoSuchProcess):
                         dice.choice(workers).kill()
                         kills += 1
+                    _several(sender)  # the batch of the killed worker is recovered
         finally:
             done.set()
         for one in sent:
@@ -102,6 +108,14 @@ def files_removed(folder: Path, _s3: str) -> Row:
     names = ", ".join(f"{name} {count} times" for name, count in sorted(removed.items()))
     seen = f"{names}; {kills} kills: {sender.seen()}"
     return sender.row(seen, in_files(folder / _LOG), repeats=True)  # a batch that was forgotten with the journal
+
+
+def _several(sender: Sender) -> None:
+    """Wait until each sender has had the answers to several batches."""
+    enough = sender.told[200] + 40
+    deadline = time.monotonic() + 60
+    while sender.told[200] < enough and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _remove(paths: list[Path]) -> Iterator[str]:
