@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from auditsplit.errors import SettingsError
 
+_MAX_DIGITS = 18
+
 
 class Reader:
     """Reads the settings of one function, ``AUDIT_…`` by default, and collects the mistakes in them."""
@@ -43,6 +45,11 @@ class Reader:
         """Raise `SettingsError` if there are mistakes."""
         if self.mistakes:
             raise SettingsError(*self.mistakes)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that the digits in ``text`` write, None where it is anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def _unknown(given: Mapping[str, str], names: frozenset[str]) -> Iterator[str]:

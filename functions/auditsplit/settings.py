@@ -15,12 +15,12 @@ import msgspec
 from auditsplit import sinks
 from auditsplit.auth import TokenHash, check_cluster
 from auditsplit.decode.cloud_logs.cloudwatch import cluster_of
-from auditsplit.environ import Reader
+from auditsplit.environ import Reader, whole_number
 from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.redaction import Redaction
 from auditsplit.policy.truncation import NO_TRUNCATION, Truncation
 from auditsplit.routing.fields import WhichUser
-from auditsplit.sinks.options import Options, Target, redacted, whole_number
+from auditsplit.sinks.options import Options, Target, redacted
 
 T = TypeVar("T")
 PRESETS: Mapping[str, Mapping[str, str]] = {

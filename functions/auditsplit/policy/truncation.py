@@ -15,6 +15,7 @@ import msgspec
 
 from auditsplit.decode.jsonscan import Span
 from auditsplit.decode.outline import Outline
+from auditsplit.environ import whole_number
 from auditsplit.event import Annotations, Event, PolicyHead, line_bytes
 from auditsplit.policy.edits import Cuts, Edit, name_of
 from auditsplit.policy.parts import BODIES
@@ -25,7 +26,6 @@ ANNOTATION = "audit.k8s.io/truncated"
 _MARK = f'"{ANNOTATION}":"true"'.encode()
 _WITH_BODIES = frozenset(LEVELS[LEVELS.index("Request") :])
 _SHAPE = {body: body for body in BODIES}
-_MAX_DIGITS = 18
 
 
 class Truncation:
@@ -52,10 +52,10 @@ class Truncation:
     @classmethod
     def parse(cls, text: str) -> Truncation:
         """Return the truncation that a setting asks for. ``ValueError`` if it is not a number of bytes."""
-        text = text or "0"
-        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        number = whole_number(text or "0")
+        if number is None:
             raise ValueError(f"must be {cls.OPTION_WORDS}, not {text[:40]!r}")
-        return cls(int(text))
+        return cls(number)
 
     @classmethod
     def from_option(cls, text: str, user: WhichUser) -> Truncation:  # noqa: ARG003 - the signature of all option types

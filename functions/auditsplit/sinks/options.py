@@ -24,13 +24,13 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from auditsplit.environ import whole_number
 from auditsplit.policy import Transform
 from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.redaction import NOTHING, Redaction
 from auditsplit.policy.truncation import NO_TRUNCATION, Truncation
 from auditsplit.routing.fields import WhichUser
 
-_MAX_DIGITS = 18
 _MAX_SHOWN = 60
 _SETTINGS = {"key": "AUDIT_KEY", "format": "AUDIT_FORMAT"}
 
@@ -122,11 +122,6 @@ def redacted(url: str) -> str:
     place = url.partition("?")[0]
     scheme, colon, rest = place.partition("://")
     return f"{scheme}{colon}...@{rest.rpartition('@')[2]}" if "@" in rest else place
-
-
-def whole_number(text: str) -> int | None:
-    """Return the number that the digits in ``text`` write, None where it is anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def parse_target(
