@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
-from auditsplit.webhook import client
 from auditsplit.webhook.answers import Answer
-from auditsplit.webhook.client import Reply
+from auditsplit.webhook.client import Client, Reply
 from auditsplit.webhook.failures import NotTrusted, TimedOut, TlsFailed, Unreachable
 from auditsplit.webhook.kubeconfig import credentials
 from auditsplit.webhook.kubeconfig.schema import Kubeconfig
@@ -34,7 +34,8 @@ def probe(document: Kubeconfig, folder: Path, timeout_s: float) -> Reply:
     try:
         user = credentials.resolve(document.user, folder, timeout_s)
         endpoint = credentials.endpoint_of(document.cluster, folder)
-        return client.post(endpoint, user, _BODY, timeout_s, user_agent="auditsplit-probe")
+        with closing(Client(endpoint, user, user_agent="auditsplit-probe")) as client:
+            return client.post(_BODY, timeout_s)
     except Unreachable as error:
         advice = _ADVICE.get(type(error))
         raise Unreachable(f"{error}. {advice}" if advice else str(error)) from error

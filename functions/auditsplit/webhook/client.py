@@ -140,23 +140,6 @@ class Client:
         return Reply(answer, watch.tls, watch.connect_s, watch.elapsed_s())
 
 
-def post(  # noqa: PLR0913 - each is a part of the request
-    endpoint: Endpoint,
-    credentials: Credentials,
-    body: bytes,
-    timeout_s: float,
-    *,
-    user_agent: str,
-    content_type: str = "application/json",
-) -> Reply:
-    """Post ``body`` on a connection of its own and return the reply; see `Client`."""
-    client = Client(endpoint, credentials, user_agent=user_agent)
-    try:
-        return client.post(body, timeout_s, content_type=content_type)
-    finally:
-        client.close()
-
-
 def clean_path(path: str) -> str:
     """Return a server's path as kube-apiserver sends it: no ``//``, ``.`` or ``..``, and no slash at its end."""
     return posixpath.normpath(f"/{path.lstrip('/')}").rstrip("/")
