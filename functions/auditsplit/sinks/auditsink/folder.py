@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
@@ -32,12 +32,16 @@ class Folder:
         files = self._paths()
         if not self._path.exists():
             yield f"{self._path}: there is no such file or folder. Make a folder for files of AuditSinks"
+        sinks: list[tuple[Path, AuditSink]] = []
         for path in files:
             try:
-                yield from _problems(path, manifest.read(path.read_bytes()))
+                read = manifest.read(path.read_bytes())
             except OSError as error:
                 yield f"{path}: {error.strerror}"
-        yield from _twice((path, sink) for path in files for sink in _sinks_now(path))
+                continue
+            yield from _problems(path, read)
+            sinks += [(path, sink) for sink in read.sinks]
+        yield from _twice(sinks)
 
     def read(self, _: Mapping[str, str]) -> Mapping[str, AuditSink]:
         """See `Source.read`. Only files that changed are read. Problems are logged once."""
@@ -84,14 +88,7 @@ def _problems(path: Path, read: manifest.Read) -> Iterator[str]:
     yield from (problem.text(str(path)) for problem in read.problems)
 
 
-def _sinks_now(path: Path) -> tuple[AuditSink, ...]:
-    try:
-        return manifest.read(path.read_bytes()).sinks
-    except OSError:
-        return ()
-
-
-def _twice(sinks: Iterator[tuple[Path, AuditSink]]) -> Iterator[str]:
+def _twice(sinks: Iterable[tuple[Path, AuditSink]]) -> Iterator[str]:
     first: dict[str, Path] = {}
     for path, sink in sinks:
         if sink.name in first:
