@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from logging import getLogger
 from pathlib import Path
-from typing import Annotated, NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,7 @@ from auditsplit.sinks.auditsink.folder import Folder
 from auditsplit.sinks.auditsink.manifest import AuditSink
 from auditsplit.sinks.options import Target
 from auditsplit.sinks.webhook.downstream import Downstream
-from auditsplit.sinks.webhook.options import enforced
+from auditsplit.sinks.webhook.options import RequestBytes, RequestEvents, enforced
 from auditsplit.sinks.webhook.sink import WebhookSink
 from auditsplit.webhook.kubeconfig import schema
 from auditsplit.webhook.kubeconfig.schema import Cluster
@@ -42,15 +42,8 @@ class Options(options.Options, frozen=True, kw_only=True):
     """The options of an ``auditsink:`` URL. They apply to every AuditSink."""
 
     timeout: options.TimeoutSeconds = 10
-    truncate_max_batch_size: Annotated[
-        int,
-        msgspec.Meta(
-            description="bytes of the events in a request. More events go in several requests. 0 is no limit", ge=0
-        ),
-    ] = 0
-    batch_max_size: Annotated[
-        int, msgspec.Meta(description="events in a request. More go in several requests. 0 is no limit", ge=0)
-    ] = 0
+    truncate_max_batch_size: RequestBytes = 0
+    batch_max_size: RequestEvents = 0
 
 
 class Source(Protocol):

@@ -24,16 +24,19 @@ class Breaker:
             if now < self._until:
                 return self._until - now
             if self._failures:  # the others wait for this trial
-                self._until = now + _PAUSES_S[min(self._failures, len(_PAUSES_S)) - 1]
+                self._begin_pause(now)
             return 0.0
 
     def failed(self) -> None:
         """Begin a pause."""
         with self._lock:
             self._failures += 1
-            self._until = time.monotonic() + _PAUSES_S[min(self._failures, len(_PAUSES_S)) - 1]
+            self._begin_pause(time.monotonic())
 
     def succeeded(self) -> None:
         """Try every request again."""
         with self._lock:
             self._failures, self._until = 0, 0.0
+
+    def _begin_pause(self, now: float) -> None:
+        self._until = now + _PAUSES_S[min(self._failures, len(_PAUSES_S)) - 1]

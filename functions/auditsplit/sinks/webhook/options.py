@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
@@ -11,6 +11,19 @@ from auditsplit.policy.applied import NO_POLICY, AppliedPolicy
 from auditsplit.policy.rules import STAGES, Level, Policy, Rule
 from auditsplit.routing.fields import WhichUser
 from auditsplit.sinks import options
+
+RequestBytes: TypeAlias = Annotated[
+    int,
+    msgspec.Meta(
+        description="bytes of the events in a request. More events go in several requests. 0 is no limit", ge=0
+    ),
+]
+"""The type of an option that bounds a request by its bytes."""
+
+RequestEvents: TypeAlias = Annotated[
+    int, msgspec.Meta(description="events in a request. More go in several requests. 0 is no limit", ge=0)
+]
+"""The type of an option that bounds a request by its events."""
 
 _HIGHEST: Level = "RequestResponse"
 
@@ -76,15 +89,8 @@ class Options(options.Options, frozen=True, kw_only=True):
     qps: Annotated[int, msgspec.Meta(description="requests a second and process, on average. 0 is no limit", ge=0)] = 0
     burst: Annotated[int, msgspec.Meta(description="requests at once, if `qps` was not used up", ge=1)] = 15
     timeout: options.TimeoutSeconds = 10
-    truncate_max_batch_size: Annotated[
-        int,
-        msgspec.Meta(
-            description="bytes of the events in a request. More events go in several requests. 0 is no limit", ge=0
-        ),
-    ] = 0
-    batch_max_size: Annotated[
-        int, msgspec.Meta(description="events in a request. More go in several requests. 0 is no limit", ge=0)
-    ] = 0
+    truncate_max_batch_size: RequestBytes = 0
+    batch_max_size: RequestEvents = 0
     required: Annotated[
         bool,
         msgspec.Meta(
