@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from auditsplit.errors import SettingsError
 from auditsplit.telemetry import logs
@@ -59,18 +59,12 @@ def compaction(environ: Mapping[str, str]) -> Compaction:
 
     `SettingsError` has every mistake in ``environ``.
     """
-    from auditsplit.archive import stores  # noqa: PLC0415 - see the module
+    from auditsplit.archive.compaction import object_stores  # noqa: PLC0415 - see the module
     from auditsplit.serve.compaction import Compaction  # noqa: PLC0415
     from auditsplit.settings import read_sinks  # noqa: PLC0415
-    from auditsplit.sinks.objects.options import ObjectOptions  # noqa: PLC0415
 
     logs.configure()
-    targets = [
-        cast("Target[ObjectOptions]", target) for target in read_sinks(environ) if target.scheme in stores.SCHEMES
-    ]
-    if not targets:
-        raise SettingsError(f"AUDIT_SINKS: must name an object store to compact: {', '.join(stores.SCHEMES)}")
-    return Compaction(targets, environ)
+    return Compaction(object_stores(read_sinks(environ)), environ)
 
 
 def ingest(settings: Settings, environ: Mapping[str, str]) -> Ingest:

@@ -113,8 +113,9 @@ def compact_hour(hours: Hours, hour: Hour, keys: Sequence[str], max_bytes: int) 
         NotJoined: The hour is too large, or an object is not as the sink wrote it.
         SinkFailure: The store failed.
     """
-    places = holders(keys, hours.manifest)
-    full = [key for key in keys if is_joined(key) and len(hours.manifest(key).parts) == len(places)]
+    manifests = {key: hours.manifest(key) for key in keys if is_joined(key)}
+    places = holders(keys, manifests.__getitem__)
+    full = [key for key, manifest in manifests.items() if len(manifest.parts) == len(places)]
     target = max(full, default=None)
     if target is None:
         target = _join(hours, hour, [places[name] for name in sorted(places)], sorted(places), max_bytes)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from auditsplit.archive import stores
 from auditsplit.archive.compact import Outcome, compact
 from auditsplit.archive.objects import Hours
 from auditsplit.deadline import Deadline
+from auditsplit.errors import SettingsError
 from auditsplit.sinks.objects.options import ObjectOptions, layout_of
-from auditsplit.sinks.options import Target
+from auditsplit.sinks.options import Options, Target
 
 COUNTS = ("hours", "parts", "deleted", "problems", "locked", "unfinished")
 """The counts of a run: hours that became one object, the parts in them, deleted objects, hours that could not be
@@ -29,6 +30,14 @@ class Limits(NamedTuple):
     """An hour with more compressed bytes stays as it is."""
     at_once: int
     """How many hours are joined at once."""
+
+
+def object_stores(targets: Iterable[Target[Options]]) -> list[Target[ObjectOptions]]:
+    """Return those of a setting's sinks that can be compacted. `SettingsError` if there is none."""
+    found = [cast("Target[ObjectOptions]", target) for target in targets if target.scheme in stores.SCHEMES]
+    if not found:
+        raise SettingsError(f"AUDIT_SINKS: must name an object store to compact: {', '.join(stores.SCHEMES)}")
+    return found
 
 
 def compact_sink(

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from typing import cast
 
 import click
 
-from auditsplit.archive import stores
 from auditsplit.archive.compact import Outcome
-from auditsplit.archive.compaction import Limits, compact_sink
+from auditsplit.archive.compaction import Limits, compact_sink, object_stores
 from auditsplit.cli.support.contract import FINDINGS, example, output_option, print_json
 from auditsplit.cli.support.environment import read_settings, refuse
 from auditsplit.cli.support.quantity import SIZE, TIME
-from auditsplit.errors import SinkError
-from auditsplit.sinks.objects.options import ObjectOptions
-from auditsplit.sinks.options import Target
+from auditsplit.errors import SettingsError, SinkError
 
 
 @click.command(epilog=example("AUDIT_SINKS=s3://my-bucket/audit auditsplit compact --older-than 2h"))
@@ -38,14 +34,15 @@ def compact(older_than: float, max_bytes: int, at_once: int, *, as_json: bool) -
 
     Exits with 1 if an hour could not be joined. The other hours are joined all the same.
     """
-    targets = [target for target in read_settings().sinks if target.scheme in stores.SCHEMES]
-    if not targets:
-        refuse([f"AUDIT_SINKS: must name an object store to compact: {', '.join(stores.SCHEMES)}"])
+    try:
+        targets = object_stores(read_settings().sinks)
+    except SettingsError as error:
+        refuse(error.mistakes)
     limits = Limits(older_than, max_bytes, at_once)
     total: Counter[str] = Counter()
     for target in targets:
         try:
-            counts = compact_sink(cast("Target[ObjectOptions]", target), os.environ, limits, _say)
+            counts = compact_sink(target, os.environ, limits, _say)
         except SinkError as error:
             raise click.ClickException(f"{target.url}: {error}") from error
         total += counts
