@@ -19,6 +19,13 @@ KIND_MEMBER = b'"kind":"Event",'
 API_VERSION_MEMBER = f'"apiVersion":"{API_VERSION}",'.encode()
 """The members that kube-apiserver's log backend writes in front of an event. Items of an ``EventList`` have neither."""
 
+LINE_START = b"{" + KIND_MEMBER + API_VERSION_MEMBER
+"""The beginning of each line of the log backend."""
+
+LIST_START = f'{{"kind":"EventList","apiVersion":"{API_VERSION}","metadata":{{}},"items":['.encode()
+LIST_END = b"]}\n"
+"""What kube-apiserver's webhook client writes around the items of a body."""
+
 NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of an event for which no time is known."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from auditsplit.event import LIST_END, LIST_START
 from auditsplit.webhook.answers import Answer
 from auditsplit.webhook.client import Client, Reply
 from auditsplit.webhook.failures import NotTrusted, TimedOut, TlsFailed, Unreachable
@@ -12,7 +13,7 @@ from auditsplit.webhook.kubeconfig import credentials
 from auditsplit.webhook.kubeconfig.schema import Kubeconfig
 from auditsplit.webhook.rules.subject import ERROR, WARNING, Finding
 
-_BODY = b'{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[]}\n'
+_BODY = LIST_START + LIST_END
 _ADVICE: dict[type[Unreachable], str] = {
     NotTrusted: "Write its CA as certificate-authority, and a name in its certificate as tls-server-name",
     TlsFailed: "Check that this port serves https, and whether it requires a client certificate",

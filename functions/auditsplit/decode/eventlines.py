@@ -9,9 +9,9 @@ from auditsplit.decode import eventlist
 from auditsplit.decode.envelope import Backend
 from auditsplit.decode.outline import REFUSALS
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, BadItem, Event, Head
+from auditsplit.event import LINE_START, BadItem, Event, Head
 
-_LINE_START = b'{"kind":"Event","apiVersion":"%s","level":"' % API_VERSION.encode()  # Go's encoder writes this order
+_LINE_START = LINE_START + b'"level":"'  # Go's encoder writes this order
 
 
 def decode(

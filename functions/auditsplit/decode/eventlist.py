@@ -30,7 +30,7 @@ from auditsplit.decode.envelope import (
 )
 from auditsplit.decode.outline import REFUSALS, SURROGATE
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, BadItem, Event, FoundHead, Head, NamedHead, PolicyHead
+from auditsplit.event import LIST_START, BadItem, Event, FoundHead, Head, NamedHead, PolicyHead
 
 MAX_ITEMS = 100_000
 """The most items of one body. It bounds memory. kube-apiserver's ``--audit-webhook-batch-max-size`` is 400."""
@@ -52,7 +52,6 @@ _SEARCH_WINDOW_BYTES = 1024 * 1024
 decoders = {heads: msgspec.json.Decoder(heads).decode for heads in (Head, PolicyHead, NamedHead, FoundHead)}
 """The decoder of each kind of head."""
 
-_LIST_START = b'{"kind":"EventList","apiVersion":"%s","metadata":{},"items":[' % API_VERSION.encode()
 _ITEM_START = b'{"level":"'  # Go's encoder writes the fields in one order
 _NEXT_ITEM = b"}," + _ITEM_START
 _find_next_items = BytesAhoCorasick([_NEXT_ITEM]).find_matches_as_indexes  # five times as fast as bytes.find
@@ -78,7 +77,7 @@ class Decoded(msgspec.Struct, gc=False):
 
 
 def decode(body: bytes, backend: Backend = "webhook", heads: type[Head] = Head) -> Decoded:
-    """Return the events of a body that is one ``EventList`` or one ``Event`` of `API_VERSION`.
+    """Return the events of a body that is one ``EventList`` or one ``Event`` of `auditsplit.event.API_VERSION`.
 
     An ``Event`` may lack its kind and its version, and may be the member of ``{"event":…}``, as the format ``logstash``
     has it.
@@ -129,9 +128,9 @@ def _split_at_starts(body: bytes, heads: type[Head] = Head) -> list[Event] | Non
     the pieces that a parser refuses are scanned.
     """
     end = _LIST_END.search(body, max(0, len(body) - len(b"]}\n")))
-    if not (end and body.startswith(_LIST_START) and body.startswith(_ITEM_START, len(_LIST_START))):
+    if not (end and body.startswith(LIST_START) and body.startswith(_ITEM_START, len(LIST_START))):
         return None
-    bounds = [len(_LIST_START) - 1]  # the bracket before the first item, the commas, the bracket after the last item
+    bounds = [len(LIST_START) - 1]  # the bracket before the first item, the commas, the bracket after the last item
     view = memoryview(body)
     for start in range(0, len(body), _SEARCH_WINDOW_BYTES):
         matches = _find_next_items(view[start : start + _SEARCH_WINDOW_BYTES + len(_NEXT_ITEM) - 1])

@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from auditsplit.decode.jsonscan import Span
 from auditsplit.decode.outline import REFUSALS, adds_up, decode_object, spans_of
-from auditsplit.event import API_VERSION, PolicyHead
+from auditsplit.event import LINE_START, PolicyHead
 from auditsplit.policy.edits import ESCAPED_LETTER, MANAGED_SIGN, PATCH_SIGN
 from auditsplit.policy.parts import BODIES
 from auditsplit.policy.rules import LEVELS, Level
@@ -23,7 +23,7 @@ _NAME_END = b'Object"'  # of the names of both bodies
 _CAPITAL = b"O"
 _LEVEL = b'"level"'
 _LISTED = b'{"level":"'  # as an item of an EventList begins
-_LOGGED = b'{"kind":"Event","apiVersion":"%b","level":"' % API_VERSION.encode()  # as a line of the log backend begins
+_LOGGED = LINE_START + b'"level":"'  # as a line of the log backend begins
 _STARTS: dict[str | None, tuple[bytes, bytes]] = {
     level: (b'%b%b"' % (_LISTED, level.encode()), b'%b%b"' % (_LOGGED, level.encode())) for level in LEVELS
 }

@@ -12,9 +12,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET
 
-from auditsplit.event import API_VERSION_MEMBER, KIND_MEMBER, Event
-
-_BOTH = b"{" + KIND_MEMBER + API_VERSION_MEMBER
+from auditsplit.event import API_VERSION_MEMBER, KIND_MEMBER, LINE_START, Event
 
 Format: TypeAlias = Literal["log", "logstash"]
 """How an event is written."""
@@ -28,7 +26,7 @@ def _log(events: Iterable[Event]) -> Pieces:
     for event in events:
         head, raw = event.head, event.raw
         if head.kind is UNSET and head.apiVersion is UNSET:
-            pieces += (_BOTH, raw[1:], b"\n")
+            pieces += (LINE_START, raw[1:], b"\n")
         elif head.kind is UNSET:
             pieces += (b"{", KIND_MEMBER, raw[1:], b"\n")
         elif head.apiVersion is UNSET:

@@ -21,15 +21,14 @@ from auditsplit.decode import compression, eventlines, eventlist, pieces
 from auditsplit.decode.outline import REFUSALS
 from auditsplit.decode.wrappers import Line
 from auditsplit.errors import Undecodable
-from auditsplit.event import API_VERSION, Event, FoundHead
+from auditsplit.event import LINE_START, Event, FoundHead
 
 _CHUNK_BYTES = 1024 * 1024  # fits into the processor's cache, since a chunk is read several times
 MAX_LINE_BYTES = 64 * 1024 * 1024
 """The longest line that is read. kube-apiserver's longest have some 20 MB: two bodies of 3 MB, with escapes."""
 
 _MAX_DOCUMENT_BYTES = 256 * 1024 * 1024
-_LINE_START = b'{"kind":"Event","apiVersion":"%s",' % API_VERSION.encode()
-_NEXT_LINE = b"}\n" + _LINE_START
+_NEXT_LINE = b"}\n" + LINE_START
 _find_next_lines = BytesAhoCorasick([_NEXT_LINE]).find_matches_as_indexes
 _decode = cast("Callable[[bytes], FoundHead]", eventlist.decoders[FoundHead])
 
@@ -205,7 +204,7 @@ def _chunks(stream: BinaryIO, seen: Seen, progress: Callable[[], object]) -> Ite
 
 def _chunk(text: memoryview, number: int) -> _Chunk:
     lines = bytes(text).count(b"\n")
-    plain = bytes(text[: len(_LINE_START)]) == _LINE_START and bytes(text[-2:]) == b"}\n"
+    plain = bytes(text[: len(LINE_START)]) == LINE_START and bytes(text[-2:]) == b"}\n"
     return _Chunk(text, number, lines, plain and len(_find_next_lines(text)) == lines - 1)
 
 

@@ -17,7 +17,7 @@ from logging import getLogger
 from blake3 import blake3
 
 from auditsplit.deadline import Deadline
-from auditsplit.event import API_VERSION, Batch, Event
+from auditsplit.event import LIST_END, LIST_START, Batch, Event
 from auditsplit.policy.truncation import batches
 from auditsplit.receipts import Recent
 from auditsplit.sinks import Sink, Written
@@ -36,9 +36,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 """https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/"""
 
 _USER_AGENT = "auditsplit-webhook"
-_BEGIN = f'{{"kind":"EventList","apiVersion":"{API_VERSION}","metadata":{{}},"items":['.encode()
-_END = b"]}\n"
-_EMPTY = _BEGIN + _END
+_EMPTY = LIST_START + LIST_END
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 _LEAST_S = 0.05  # less is not worth a request
 _STATUSES = {
@@ -135,7 +133,7 @@ class WebhookSink:
         size_bytes = 0
         new: bool | None = False
         for events in self._pieces(batch.events):
-            body = b"".join((_BEGIN, b",".join([event.raw for event in events]), _END))
+            body = b"".join((LIST_START, b",".join([event.raw for event in events]), LIST_END))
             key = f"{batch.id}-{blake3(body).hexdigest(16)}"
             if self._delivered.get(key) is None:
                 size_bytes += len(body)
