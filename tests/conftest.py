@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support import receiver
+from support.receiver import Receiver
 from support.recording import DATA, manifest
 from support.server import MAIN, Server, serving
 
@@ -48,3 +50,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     handlers, level, propagate = log.handlers[:], log.level, log.propagate
     yield
     log.handlers[:], log.level, log.propagate = handlers, level, propagate
+
+
+@pytest.fixture
+def downstream() -> Iterator[Receiver]:
+    """Return a downstream that accepts everything, until a test sets ``answering``."""
+    with receiver.receiving() as started:
+        yield started

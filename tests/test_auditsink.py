@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -52,13 +52,6 @@ def text(name: str, url: str, *, level: str = "RequestResponse", required: str =
         },
     }
     return f"{json.dumps(document)}\n"
-
-
-@pytest.fixture
-def downstream() -> Iterator[Receiver]:
-    """Return a downstream that accepts everything, until a test sets ``answering``."""
-    with receiver.receiving() as started:
-        yield started
 
 
 def targets(downstream: Receiver) -> list[str]:

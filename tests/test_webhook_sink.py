@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,6 @@ from auditsplit.sinks.webhook.throttle import Throttle
 from auditsplit.telemetry.figures import Figures
 
 KEY = "idempotency-key"
-
-
-@pytest.fixture
-def downstream() -> Iterator[Receiver]:
-    """Return a downstream that accepts everything, until a test sets ``answering``."""
-    with receiver.receiving() as started:
-        yield started
 
 
 def forward(url: str, body: bytes = BODY, **options: Any) -> Receipt:

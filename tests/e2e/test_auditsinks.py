@@ -7,9 +7,9 @@ do: one is away, one is slow, and others redirect, throttle, fail or accept smal
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -108,16 +108,14 @@ def test_every_event_is_there_once_whatever_other_downstreams_do(
     second = function()
     second.start("")
     here.apply("second", f"{second.url}/clusters/prod", required=True, ca=pki.ca.read_bytes())
-    stop = threading.Event()
-    thread = threading.Thread(target=send, args=(here.apiserver, stop))
 
     with ExitStack() as stack:
         urls = {name: stack.enter_context(receiver.receiving(answering)).url for name, answering in DOWNSTREAMS.items()}
         small = stack.enter_context(receiver.receiving(small_alone))
         traffic.burst(here.apiserver, range(FIRST))
         wait_for("the second function is delivered to", lambda: here.conditions().get("second") == "Delivered")
-        thread.start()
-        try:
+        traffic.permit(here.apiserver)
+        with traffic.meanwhile(sending(here.apiserver)):
             for name, url in {**urls, "away": f"http://127.0.0.1:{free_port()}", "small": small.url}.items():
                 here.apply(name, url)
             wait_for("all are tried", lambda: here.conditions().keys() == {"second", "away", "small", *urls})
@@ -126,9 +124,6 @@ def test_every_event_is_there_once_whatever_other_downstreams_do(
             for name in urls:
                 here.kubectl("delete", "auditsink", name)
             wait_for("a lowered batch", lambda: lowered(small))
-        finally:
-            stop.set()
-            thread.join()
         here.apiserver.stop()
 
     logged, forwarded = Way(here.apiserver, follower).logged(), held(second)
@@ -144,13 +139,15 @@ def number(line: bytes) -> int:
     return int(json.loads(line)["objectRef"]["name"].removeprefix("none-"))
 
 
-def send(apiserver: Apiserver, stop: threading.Event) -> None:
-    """Send traffic until ``stop``."""
-    traffic.permit(apiserver)
-    numbers = iter(range(FIRST, 10**9))
-    while not stop.is_set():
-        traffic.burst(apiserver, [next(numbers) for _ in range(10)])
+def sending(apiserver: Apiserver) -> Callable[[], None]:
+    """Return what makes ten requests, with new numbers each time."""
+    numbers = itertools.count(FIRST)
+
+    def send() -> None:
+        traffic.burst(apiserver, itertools.islice(numbers, 10))
         time.sleep(0.1)
+
+    return send
 
 
 def slow(_: Posted) -> Reply:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 
 from support import commands, traffic
 from support.function import held
-from support.kubernetes import Apiserver
 from support.processes import wait_for
 from support.way import Way
 
@@ -19,24 +17,6 @@ SETTLE_S = 15
 
 FLAGS = ("--audit-webhook-batch-max-wait=300ms", "--audit-webhook-initial-backoff=200ms")
 OUTAGE = 40
-
-
-@contextmanager
-def running_traffic(apiserver: Apiserver) -> Iterator[None]:
-    """Send requests until the block ends."""
-    over = threading.Event()
-
-    def drive() -> None:
-        while not over.is_set():
-            traffic.burst(apiserver, range(5))
-
-    thread = threading.Thread(target=drive)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def written(way: Way) -> int:
@@ -60,7 +40,7 @@ def test_an_outage_is_filled_from_the_log(way: Callable[..., Way]) -> None:
     wait_for("the events are given up", lambda: apiserver.metrics().errors.get("webhook", 0) >= 2 * OUTAGE)
     lost_until = time.monotonic()
     function.start()
-    with running_traffic(apiserver):
+    with traffic.meanwhile(partial(traffic.burst, apiserver, range(5))):
         wait_for("the outage is settled", lambda: time.monotonic() > lost_until + SETTLE_S + 1, 2 * SETTLE_S)
         first, second = written(opened), written(opened)
     wait_for("the rest has arrived", lambda: held(function).total() >= opened.logged().total())

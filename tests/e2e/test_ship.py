@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,29 +22,20 @@ KILLS = 30
 BLOB = "0123456789abcdef" * 3000
 
 
-@contextmanager
-def heavy_traffic(apiserver: Apiserver) -> Iterator[None]:
-    """Write 100 kB and more a request, so that the log rotates every few requests."""
-    over = threading.Event()
+def heavy_traffic(apiserver: Apiserver) -> AbstractContextManager[None]:
+    """Write 100 kB and more a request until the block ends, so that the log rotates every few requests."""
+    numbers = itertools.count(1)
 
-    def drive() -> None:
-        number = 0
-        while not over.is_set():
-            number += 1
-            body = {"metadata": {"name": f"heavy-{number}"}, "data": {"blob": BLOB}}
-            maps = "/api/v1/namespaces/default/configmaps"
-            text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", **body}).encode()
-            apiserver.request("POST", maps, "admin", text, [("Content-Type", "application/json")])
-            traffic.burst(apiserver, range(3), user="bob")
-            apiserver.request("DELETE", f"{maps}/heavy-{number}")
+    def write() -> None:
+        number = next(numbers)
+        body = {"metadata": {"name": f"heavy-{number}"}, "data": {"blob": BLOB}}
+        maps = "/api/v1/namespaces/default/configmaps"
+        text = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", **body}).encode()
+        apiserver.request("POST", maps, "admin", text, [("Content-Type", "application/json")])
+        traffic.burst(apiserver, range(3), user="bob")
+        apiserver.request("DELETE", f"{maps}/heavy-{number}")
 
-    thread = threading.Thread(target=drive)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return traffic.meanwhile(write)
 
 
 @pytest.mark.parametrize("flags", [ROTATING, (*ROTATING, "--audit-log-compress")], ids=["plain", "compressed"])

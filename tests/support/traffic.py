@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from support.kubernetes import USERS, Answer, Apiserver
@@ -160,6 +162,24 @@ def burst(apiserver: Apiserver, numbers: Iterable[int], user: str = "alice@examp
     """Make a request a number, each with an id of its own."""
     for number in numbers:
         apiserver.request("GET", f"/api/v1/namespaces/default/configmaps/none-{number}", user)
+
+
+@contextlib.contextmanager
+def meanwhile(step: Callable[[], None]) -> Iterator[None]:
+    """Repeat ``step`` in a thread until the block ends."""
+    over = threading.Event()
+
+    def drive() -> None:
+        while not over.is_set():
+            step()
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _make(apiserver: Apiserver, path: str, name: str, user: str = "admin", **more: Any) -> None:
