@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from auditsplit.archive.find import sources
+from auditsplit.archive import named
 from auditsplit.archive.find.criteria import Criteria
 from auditsplit.archive.find.identities import Identities
 from auditsplit.archive.find.places import Places
@@ -138,11 +138,11 @@ def _sources(places: tuple[str, ...], chosen: Criteria) -> Iterator[Source]:
             readers += _readers({**os.environ, "AUDIT_SINKS": place})
             continue
         path = Path(place)
-        if path != sources.PIPE and not path.exists():
+        if path != named.PIPE and not path.exists():
             raise Refused([f"{place}: there is no such file or folder"])
         files.append(path)
     of_readers = (source for each in readers for source in each.sources(Places(each.template, chosen)))
-    return itertools.chain(of_readers, itertools.chain.from_iterable(map(sources.files, files)))
+    return itertools.chain(of_readers, itertools.chain.from_iterable(map(named.files, files)))
 
 
 def _readers(environ: Mapping[str, str]) -> Iterator[Reader]:

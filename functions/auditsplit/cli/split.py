@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from auditsplit import auth, replay
-from auditsplit.archive.tree import log_files
+from auditsplit.archive import named
 from auditsplit.cli.support.backfilling import Chosen, backfill
 from auditsplit.cli.support.contract import FINDINGS, Refused, example, output_option, print_json, reason
 from auditsplit.cli.support.environment import open_ingest, read_settings, refuse
@@ -27,7 +27,6 @@ from auditsplit.sinks.file.sink import FileSink
 
 _SOURCE = click.Path(exists=True, allow_dash=True, path_type=Path)
 _TAR_NAMES = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
-_PIPE = Path("-")
 
 
 @click.command(epilog=example("AUDIT_SINKS=file:audit auditsplit split audit.log"))
@@ -148,10 +147,7 @@ def _warn_of_mixing(cluster: str, ingest: Ingest) -> None:
 def _files(sources: tuple[Path, ...]) -> Iterator[Path]:
     """Yield the files among ``sources``, and those below the folders among them."""
     for source in sources:
-        if source == _PIPE or not source.is_dir():
-            yield source
-            continue
-        files = list(log_files(source))
+        files = [file.path for file in named.files(source)]
         if not files:
             raise Refused([f"{source}: there is no file below this folder. Hidden files don't count"])
         yield from files
@@ -171,7 +167,7 @@ def _expect_log(source: Path, settings: Settings) -> None:
 
 def _split(source: Path, cluster: str, ingest: Ingest, max_bytes: int) -> Iterator[replay.Delivered]:
     """Yield the outcome of each piece of a file. Show a progress bar on a terminal."""
-    piped = source == _PIPE
+    piped = source == named.PIPE
     with io.FileIO(0, closefd=False) if piped else io.FileIO(source) as raw, io.BufferedReader(raw) as stream:
         size = 0 if piped else os.fstat(raw.fileno()).st_size
         hidden = not (size and sys.stderr.isatty())

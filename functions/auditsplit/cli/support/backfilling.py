@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -14,15 +13,13 @@ import msgspec
 
 from auditsplit import bootstrap
 from auditsplit.archive.backfill import Backfill, Window
+from auditsplit.archive.named import File
 from auditsplit.archive.readers import open_reader
 from auditsplit.cli.support.contract import Refused, print_json, reason
 from auditsplit.cli.support.environment import refuse
+from auditsplit.cli.support.recordings import decoded
 from auditsplit.deadline import REQUEST_S, Deadline
-from auditsplit.decode import batch as batches
-from auditsplit.decode import pieces
-from auditsplit.decode.batch import Form
-from auditsplit.errors import AuditsplitError, SettingsError, Undecodable
-from auditsplit.event import PolicyHead
+from auditsplit.errors import AuditsplitError, SettingsError
 from auditsplit.settings import Settings
 from auditsplit.sinks.lines import Format
 
@@ -75,17 +72,11 @@ def _opened(settings: Settings, target: object, window: Window) -> Iterable[Back
 
 
 def _take(file: Path, cluster: str, backfills: list[Backfill], max_bytes: int) -> None:
-    raw = io.FileIO(0, closefd=False) if str(file) == "-" else io.FileIO(file)
-    with raw, io.BufferedReader(raw) as stream:
-        for piece in pieces.pieces(pieces.decompressed(stream), max_bytes, lambda _: None):
-            form = Form(lines=not piece.document, recorded=True)
-            try:
-                batch = batches.read(piece.text, cluster, form, "0", PolicyHead)
-            except Undecodable:
-                for each in backfills:
-                    each.counts.malformed += 1
-                continue
-            for each in backfills:
+    for piece, batch in decoded(File(file), cluster, max_bytes):
+        for each in backfills:
+            if batch is None:
+                each.counts.malformed += 1
+            else:
                 each.take(batch, piece.text, Deadline.after(REQUEST_S), document=piece.document)
 
 
