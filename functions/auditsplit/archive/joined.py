@@ -6,9 +6,9 @@
     place/20260131T23Z-joined-00000120-<32 hex digits>.jsonl.gz     120 parts of the hour, one after another
     _joined/place/20260131T23Z-joined-….jsonl.gz.json               the manifest: which parts, and where each of them is
 
-A manifest exists before its object and is never deleted. So whoever sees a joined object beside a part can tell whether
-the object holds that part. The name of a part has the hash of its lines. A retry of a batch writes the part again under
-the same name, and the manifest still names it.
+A manifest exists before its object and is never deleted. So a reader that sees a joined object beside a part can tell
+whether the object holds that part. The name of a part has the hash of its lines. A retry of a batch writes the part
+again under the same name, and the manifest still names it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Readers: stored events, read back from where a sink wrote them. Sinks themselves stay write-only.
 
-A reader has its own credentials: it runs with the settings of whoever reads, not with those of the function.
+A reader has its own credentials: it runs with the settings of the person who reads, not with those of the function.
 """
 
 from __future__ import annotations

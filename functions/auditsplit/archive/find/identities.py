@@ -1,7 +1,7 @@
 """Identities: tell an event that was seen before, in another file, in another object, or twice in the same one.
 
-``auditID`` and ``stage`` alone do not identify an event, since a client chooses its ``auditID`` by a header. So whoever
-sends one ``Audit-ID`` twice cannot hide the second request behind the first.
+``auditID`` and ``stage`` alone do not identify an event, since a client chooses its ``auditID`` by a header. So a
+client that sends one ``Audit-ID`` twice cannot hide the second request behind the first.
 """
 
 from __future__ import annotations
