@@ -221,7 +221,7 @@ def test_what_is_no_document_is_kept(data: bytes) -> None:
     [done] = split(data, sink)
 
     assert +Counter(done.counts) == {"rejected": len(data.splitlines())}
-    assert all("Written to memory:/_rejected/prod/" in complaint for complaint in done.complaints)
+    assert all("It is written to memory:/_rejected/prod/" in complaint for complaint in done.complaints)
     assert list(sink.rejected.values()) == data.splitlines()
 
 

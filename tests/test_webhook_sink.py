@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import socket
@@ -20,7 +21,7 @@ from support.receiver import Posted, Receiver, Reply
 from support.requests import BODY, memory_sinks
 from support.server import Server
 
-from auditsplit import bootstrap, sinks
+from auditsplit import bootstrap, replay, sinks
 from auditsplit.cli import main
 from auditsplit.deadline import Deadline
 from auditsplit.errors import SettingsError, SinkError, Undecodable
@@ -461,6 +462,19 @@ def test_a_webhook_keeps_no_malformed_items(downstream: Receiver) -> None:
     assert [(rejected.index, rejected.kept) for rejected in receipt.rejected] == [(1, [])]
     with pytest.raises(Undecodable, match="No sink stores it"):
         forward(downstream.url, b"[]")
+
+
+def test_split_tells_that_no_sink_stores_a_malformed_line(downstream: Receiver) -> None:
+    """A message that ends with nowhere would leave the reader looking for the place."""
+    lines = io.BufferedReader(io.BytesIO(event() + b"\n" + event()[:-9] + b"\n"))
+
+    complaints = [
+        text
+        for piece in replay.split(lines, "prod", forwarding(downstream.url), 1_000_000)
+        for text in piece.complaints
+    ]
+
+    assert [text.rpartition(". ")[2] for text in complaints] == ["No sink stores it"]
 
 
 def test_two_receivers_in_a_row_store_each_event_once(serve: Callable[..., Server]) -> None:

@@ -18,7 +18,7 @@ from auditsplit.policy import Transform
 from auditsplit.policy.applied import AppliedPolicy
 from auditsplit.policy.transforms import Transformed, transform
 from auditsplit.policy.truncation import Truncation
-from auditsplit.receipts import Receipt, Recent, Rejected
+from auditsplit.receipts import Receipt, Recent, Rejected, whereabouts
 from auditsplit.sinks import Remembers, Sink, Written
 from auditsplit.telemetry.figures import Figures
 
@@ -165,10 +165,8 @@ class Ingest:
         """Write a malformed ``body`` to every sink; return the ``error`` with the places in its words."""
         digest = batches.digest(body, cluster)
         places = self._everywhere(lambda sink, _: _reject(sink, cluster, digest, body, deadline), self.sinks, figures)
-        kept = ", ".join(filter(None, places))
-        return Undecodable(
-            f"{eventlist.explain(error)}. {f'It is written to {kept}' if kept else 'No sink stores it'}", error.position
-        )
+        kept = list(filter(None, places))
+        return Undecodable(f"{eventlist.explain(error)}. {whereabouts(kept)}", error.position)
 
     def _everywhere(self, act: Callable[[Sink, V], T], values: Sequence[V], figures: Figures) -> list[T]:
         """Return what ``act`` returns for each sink and its value. `SinkError` once all were tried and any failed."""

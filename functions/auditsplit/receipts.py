@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,6 +26,11 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     kept: list[str]
     items: int = 1
+
+
+def whereabouts(kept: Sequence[str]) -> str:
+    """Return the sentence that tells where the sinks have what is malformed. A webhook sink has it nowhere."""
+    return f"It is written to {', '.join(kept)}" if kept else "No sink stores it"
 
 
 class Receipt(msgspec.Struct, frozen=True):

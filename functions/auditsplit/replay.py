@@ -11,7 +11,7 @@ from auditsplit.decode.batch import Form
 from auditsplit.decode.pieces import Piece, decompressed, pieces
 from auditsplit.errors import Undecodable
 from auditsplit.ingest import Ingest
-from auditsplit.receipts import Rejected
+from auditsplit.receipts import Rejected, whereabouts
 from auditsplit.telemetry.figures import Figures
 
 
@@ -50,9 +50,7 @@ def split(stream: io.BufferedReader[Any], cluster: str, ingest: Ingest, max_byte
         except Undecodable as error:
             yield Delivered({"rejected": 1}, [f"line {piece.numbers[0]}: {error.detail}"])
             continue
-        complaints = [
-            f"{_position(item, piece)}: {item.reason}. Written to {', '.join(item.kept)}" for item in receipt.rejected
-        ]
+        complaints = [f"{_position(item, piece)}: {item.reason}. {whereabouts(item.kept)}" for item in receipt.rejected]
         counts = {
             "events": receipt.events,
             "duplicate": receipt.events if receipt.alreadyStored else 0,

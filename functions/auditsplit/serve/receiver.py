@@ -31,7 +31,7 @@ from auditsplit.errors import (
     UnsupportedBody,
 )
 from auditsplit.ingest import Ingest
-from auditsplit.receipts import Receipt
+from auditsplit.receipts import Receipt, whereabouts
 from auditsplit.serve import body, envelopes
 from auditsplit.serve.admission import Turn, Turns
 from auditsplit.serve.counting import Counting, Metrics
@@ -213,7 +213,7 @@ def _accepted(receipt: Receipt) -> _Outcome:
         return _Outcome(response, message)
     first = receipt.rejected[0]
     count = sum(item.items for item in receipt.rejected)
-    message += f", {count} rejected. Item {first.index}: {first.reason}. Written to {', '.join(first.kept)}"
+    message += f", {count} rejected. Item {first.index}: {first.reason}. {whereabouts(first.kept)}"
     return _Outcome(response, message, "rejected", logging.WARNING)
 
 
