@@ -21,7 +21,8 @@ from auditsplit.sinks.file import disk
 from auditsplit.sinks.file.clusters import Clusters
 from auditsplit.sinks.file.journal import Journal
 from auditsplit.sinks.file.options import DEFAULT_KEY, Options, mistakes
-from auditsplit.sinks.file.record import Piece, Record
+from auditsplit.sinks.file.record import Piece
+from auditsplit.sinks.file.replay import Replay
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.file.tree import Tree
 from auditsplit.sinks.lock import TIMEOUT_S, SinkLock
@@ -65,9 +66,9 @@ class FileSink:
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
         self._clusters = Clusters(root / OWN_FOLDER / "clusters", sync=sync)
         self._lock = SinkLock(root / OWN_FOLDER / "lock")
-        self._journal = Journal(root / OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
+        replay = Replay(self._tree).finish
+        self._journal = Journal(root / OWN_FOLDER / "journal", sync=sync, replay=replay, sync_all=self._sync_all)
         self._made: set[str] = set()
-        self._remade: dict[tuple[str, int], int] = {}
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """See `Sink.write`."""
@@ -186,24 +187,6 @@ class FileSink:
         if self._sync:
             self._tree.sync(self._journal.touched)
         self._journal.begin_anew()
-
-    def _replay(self, record: Record, data: bytes) -> None:
-        """Write a record's data to its places, wherever it is missing."""
-        _log.warning("finishing a batch that a stopped process left unfinished: %d files", len(record.pieces))
-        start = 0
-        for piece in record.pieces:
-            chunk = data[start : start + piece.length]
-            start += piece.length
-            status, offset = self._tree.status(piece.path), piece.offset
-            if status is None:
-                status, offset = self._tree.create(piece.path), 0
-                self._remade[piece.path, piece.inode] = status.st_ino
-            if self._tree.holds(piece.path, chunk, offset):
-                continue
-            same = status.st_ino == self._remade.get((piece.path, piece.inode), piece.inode)
-            if not same or status.st_size < offset:
-                offset = status.st_size  # another program renamed or emptied the file: rather twice than lost
-            self._tree.write(piece.path, chunk, offset)
 
     @contextlib.contextmanager
     def _held(self, deadline: Deadline, keys: Collection[str] = ()) -> Iterator[int]:
