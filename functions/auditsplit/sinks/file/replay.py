@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from auditsplit.sinks.file.ends import LINE_FEED, Ends
 from auditsplit.sinks.file.record import Piece, Record
 from auditsplit.sinks.file.tree import Tree
 
@@ -13,9 +14,9 @@ _log = logging.getLogger(__name__)
 class Replay:
     """Writes the data of records to the files of a tree, and knows which files it made in place of removed ones."""
 
-    def __init__(self, tree: Tree) -> None:
-        """Name the files' tree. Nothing is opened yet."""
-        self._tree = tree
+    def __init__(self, tree: Tree, ends: Ends) -> None:
+        """Name the files' tree, and what knows their ends. Nothing is opened yet."""
+        self._tree, self._ends = tree, ends
         self._remade: dict[tuple[str, int], int] = {}
 
     def finish(self, record: Record, data: bytes) -> None:
@@ -36,4 +37,7 @@ class Replay:
         same = status.st_ino == self._remade.get((piece.path, piece.inode), piece.inode)
         if not same or status.st_size < offset:
             offset = status.st_size  # another program renamed or emptied the file: rather twice than lost
+            if self._ends.is_torn(piece.path, offset):
+                chunk = LINE_FEED + chunk
+                self._ends.warn(1)
         self._tree.write(piece.path, chunk, offset)

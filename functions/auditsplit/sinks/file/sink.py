@@ -19,6 +19,7 @@ from auditsplit.sinks import Sink, Written, lines
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.file import disk
 from auditsplit.sinks.file.clusters import Clusters
+from auditsplit.sinks.file.ends import LINE_FEED, Ends
 from auditsplit.sinks.file.journal import Journal
 from auditsplit.sinks.file.options import DEFAULT_KEY, Options, mistakes
 from auditsplit.sinks.file.record import Piece
@@ -61,12 +62,13 @@ class FileSink:
         self.root = root
         self._tree = Tree()
         self._gzip = template.text.endswith(".gz")  # not the key: a user may have the name bob.gz
+        self._ends = Ends(self.name, self._tree, lines=not self._gzip)
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
         self._clusters = Clusters(root / OWN_FOLDER / "clusters", sync=sync)
         self._lock = SinkLock(root / OWN_FOLDER / "lock")
-        replay = Replay(self._tree).finish
+        replay = Replay(self._tree, self._ends).finish
         self._journal = Journal(root / OWN_FOLDER / "journal", sync=sync, replay=replay, sync_all=self._sync_all)
         self._made: set[str] = set()
 
@@ -129,8 +131,9 @@ class FileSink:
         return igzip.compress(text, mtime=0) if self._gzip else text
 
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
-        statuses = {key: self._tree.status(key) for key in chunks}
-        self._rotate(chunks, statuses)
+        statuses, torn = self._ends.examine(chunks, self._journal.touched or {})
+        self._rotate(chunks, statuses, torn)
+        chunks |= {key: LINE_FEED + chunks[key] for key in torn if statuses[key]}
         created = self._created(statuses)
         try:
             pieces = [self._piece(key, statuses[key], len(chunk)) for key, chunk in chunks.items()]
@@ -144,6 +147,8 @@ class FileSink:
             self._take_back(known_as, pieces, created)
             raise
         self._journal.mark_done()
+        if torn:
+            self._ends.warn(len(torn))
         if self._journal.size > _JOURNAL_BYTES:
             self._sync_all()
 
@@ -168,11 +173,17 @@ class FileSink:
         self._tree.remove(created)
         self._journal.withdraw(known_as)
 
-    def _rotate(self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None]) -> None:
+    def _rotate(
+        self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None], torn: Mapping[str, int]
+    ) -> None:
         """Rotate the files that would grow too big; the journal names no file across its rotation."""
         due = [
-            key for key, status in statuses.items() if status and self._rotation.due(status.st_size, len(chunks[key]))
+            key
+            for key, status in statuses.items()
+            if status and self._rotation.due(status.st_size, len(chunks[key]) + (key in torn))
         ]
+        for key in torn.keys() & due:
+            self._tree.write(key, LINE_FEED, torn[key])
         if due:
             self._sync_all()
         for key in due:

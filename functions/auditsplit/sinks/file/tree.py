@@ -86,6 +86,10 @@ class Tree:
         """Return whether the file has ``chunk`` at ``offset``."""
         return disk.read(self._file(key), len(chunk), offset) == chunk
 
+    def last_byte(self, key: str, size: int) -> bytes:
+        """Return the last byte of the file, which has ``size`` bytes."""
+        return os.pread(self._file(key), 1, size - 1)
+
     def truncate(self, key: str, size: int) -> None:
         """Cut the file to ``size`` bytes."""
         os.ftruncate(self._file(key), size)
