@@ -1,8 +1,11 @@
-"""Files that end within a line: the next event has a line of its own, and the log tells it once."""
+"""Files that end within a line or a gzip member: the next event can be read, and the log tells it once."""
 
 from __future__ import annotations
 
 import errno
+import gzip
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,8 +18,11 @@ from support.file_logs import USERS, kill_within_write, make_batch, make_sink
 from support.requests import soon, write
 
 from auditsplit.errors import SinkError
+from auditsplit.routing.template import KeyTemplate
 from auditsplit.sinks.file import disk, journal
+from auditsplit.sinks.file.ends import Ends, compress
 from auditsplit.sinks.file.rotation import Rotation
+from auditsplit.sinks.file.sink import FileSink
 from auditsplit.sinks.file.tree import Tree
 
 ALICE = ("alice",)
@@ -39,8 +45,8 @@ def torn_log(root: Path, at: int = 150) -> Path:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the log's lines about half lines."""
-    return [text for entry in caplog.records if "ended within a line" in (text := entry.getMessage())]
+    """Return the log's lines about half lines and half gzip members."""
+    return [text for entry in caplog.records if "ended within a" in (text := entry.getMessage())]
 
 
 @pytest.mark.parametrize("opened", [False, True])
@@ -196,13 +202,13 @@ def test_the_end_of_a_file_is_read_once_for_all_processes(tmp_path: Path, monkey
     """The journal tells every process at what size a file ends with a line."""
     write(make_sink(tmp_path), make_batch(1))
     (tmp_path / ".auditsplit" / "journal").unlink()
-    read, real = list[str](), Tree.last_byte
+    read, real = list[str](), Tree.tail
 
-    def last_byte(tree: Tree, key: str, size: int) -> bytes:
+    def tail(tree: Tree, key: str, size: int, length: int) -> bytes:
         read.append(key)
-        return real(tree, key, size)
+        return real(tree, key, size, length)
 
-    monkeypatch.setattr(Tree, "last_byte", last_byte)
+    monkeypatch.setattr(Tree, "tail", tail)
     one, other = make_sink(tmp_path), make_sink(tmp_path)
     for number, sink in enumerate((one, other, one, other, make_sink(tmp_path)), 2):
         write(sink, make_batch(number))
@@ -219,3 +225,56 @@ def test_the_command_in_the_log_finds_half_lines(tmp_path: Path, caplog: pytest.
     found = subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, capture_output=True).stdout
 
     assert found == b"./kube-audit-alice/audit:2:" + line(2)[:150] + b"\n"
+
+
+def packed_sink(root: Path) -> FileSink:
+    """Return a sink of one compressed file."""
+    return FileSink(root, KeyTemplate("audit.gz"), sync=False)
+
+
+@pytest.mark.parametrize("at", [1, 10, 100, -8, -3])
+def test_half_a_gzip_member_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture, at: int) -> None:
+    """Behind it readers would find nothing more, so the next events are in a new file."""
+    file = tmp_path / "audit.gz"
+    write(packed_sink(tmp_path), make_batch(1))
+    first = file.read_bytes()
+    write(packed_sink(tmp_path), make_batch(2))
+    torn = first + file.read_bytes()[len(first) :][:at]
+    shutil.rmtree(tmp_path / ".auditsplit")
+    file.write_bytes(torn)
+
+    for number in (2, 3):
+        write(packed_sink(tmp_path), make_batch(number))
+
+    [rotated] = tmp_path.glob("audit~*.gz")
+    assert rotated.read_bytes() == torn
+    assert gzip.decompress(file.read_bytes()).count(b"auditID") == 2 * len(USERS)
+    [warning] = warnings(caplog)
+    assert "1 files ended within a gzip member" in warning
+
+
+def test_few_half_gzip_members_seem_whole(tmp_path: Path) -> None:
+    """A member ends with its length. Wherever it is cut, hardly ever do the last bytes look like one."""
+    file, text = tmp_path / "audit.gz", hashlib.shake_256(b"").hexdigest(10_000).encode()
+    member = compress(text)
+    tree = Tree()
+    ends = Ends("file:", tree, packed=True)
+    file.write_bytes(member)
+    with disk.closing(os.open(tmp_path, os.O_RDONLY)) as root, tree.inside(root):
+        unseen = [at for at in range(1, len(member)) if not ends.is_torn("audit.gz", at)]
+
+        assert not ends.is_torn("audit.gz", len(member))
+        assert len(unseen) < len(member) / 500
+
+
+def test_large_texts_are_several_gzip_members(tmp_path: Path) -> None:
+    """So the length at the end of a file is always small, and no whole file is set aside."""
+    sink = packed_sink(tmp_path)
+    write(sink, make_batch(1, size=600_000))
+    (tmp_path / ".auditsplit" / "journal").unlink()
+
+    write(sink, make_batch(2))
+
+    [file] = tmp_path.glob("*.gz")
+    with gzip.open(file) as lines:
+        assert len([json.loads(line)["auditID"] for line in lines]) == 2 * len(USERS)

@@ -20,7 +20,10 @@ class Replay:
         self._remade: dict[tuple[str, int], int] = {}
 
     def finish(self, record: Record, data: bytes) -> None:
-        """Write the record's data to its places, wherever it is missing. May raise ``OSError``."""
+        """Write the record's data to its places, wherever it is missing. May raise ``OSError``.
+
+        A half line is ended before it gets data that belonged to another file. Half a gzip member is not set aside.
+        """
         _log.warning("finishing a batch that a stopped process left unfinished: %d files", len(record.pieces))
         start = 0
         for piece in record.pieces:
@@ -37,7 +40,7 @@ class Replay:
         same = status.st_ino == self._remade.get((piece.path, piece.inode), piece.inode)
         if not same or status.st_size < offset:
             offset = status.st_size  # another program renamed or emptied the file: rather twice than lost
-            if self._ends.is_torn(piece.path, offset):
+            if not self._ends.packed and self._ends.is_torn(piece.path, offset):
                 chunk = LINE_FEED + chunk
                 self._ends.warn(1)
         self._tree.write(piece.path, chunk, offset)

@@ -10,8 +10,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from isal import igzip
-
 from auditsplit.deadline import Deadline
 from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
@@ -19,7 +17,7 @@ from auditsplit.sinks import Sink, Written, lines
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.file import disk
 from auditsplit.sinks.file.clusters import Clusters
-from auditsplit.sinks.file.ends import LINE_FEED, Ends
+from auditsplit.sinks.file.ends import LINE_FEED, Ends, compress
 from auditsplit.sinks.file.journal import Journal
 from auditsplit.sinks.file.options import DEFAULT_KEY, Options, mistakes
 from auditsplit.sinks.file.record import Piece
@@ -61,8 +59,8 @@ class FileSink:
         self.name = f"file:{root}"
         self.root = root
         self._tree = Tree()
-        self._gzip = template.text.endswith(".gz")  # not the key: a user may have the name bob.gz
-        self._ends = Ends(self.name, self._tree, lines=not self._gzip)
+        packed = template.text.endswith(".gz")  # not the key: a user may have the name bob.gz
+        self._ends = Ends(self.name, self._tree, packed=packed)
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
@@ -128,7 +126,7 @@ class FileSink:
         return hashlib.sha256(self._shape + bytes.fromhex(batch_id)).digest()
 
     def _render(self, text: bytes) -> bytes:
-        return igzip.compress(text, mtime=0) if self._gzip else text
+        return compress(text) if self._ends.packed else text
 
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
         statuses, torn = self._ends.examine(chunks, self._journal.touched or {})
@@ -176,14 +174,19 @@ class FileSink:
     def _rotate(
         self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None], torn: Mapping[str, int]
     ) -> None:
-        """Rotate the files that would grow too big; the journal names no file across its rotation."""
+        """Rotate the files that would grow too big, or are compressed and torn.
+
+        The journal names no file across its rotation.
+        """
+        aside = torn if self._ends.packed else {}
         due = [
             key
             for key, status in statuses.items()
-            if status and self._rotation.due(status.st_size, len(chunks[key]) + (key in torn))
+            if status and (key in aside or self._rotation.due(status.st_size, len(chunks[key]) + (key in torn)))
         ]
-        for key in torn.keys() & due:
-            self._tree.write(key, LINE_FEED, torn[key])
+        for key in torn.keys() - aside.keys():
+            if key in due:
+                self._tree.write(key, LINE_FEED, torn[key])
         if due:
             self._sync_all()
         for key in due:
