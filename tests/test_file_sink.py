@@ -7,9 +7,6 @@ import gzip
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import get_context
@@ -17,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.file_logs import USERS, audit_ids, ids_of, make_batch, make_sink, tree
+from support.file_logs import USERS, audit_ids, ids_of, kill_within_write, make_batch, make_sink, tree
 from support.requests import soon, write
 
 from auditsplit.deadline import Deadline
@@ -162,36 +159,14 @@ def test_a_failed_undo_is_mended_by_the_next_writer(tmp_path: Path, monkeypatch:
     assert audit_ids(tmp_path) == ids_of(make_batch(1), batch)
 
 
-KILLED = """
-import os, pathlib, signal, sys
-sys.path.insert(0, sys.argv[3])
-from auditsplit.sinks.file import disk
-import support.file_logs as t
-from support.requests import soon
-sink = t.make_sink(pathlib.Path(sys.argv[1]))
-sink.write(t.make_batch(1), soon())
-calls, real = iter(range(100)), disk.write
-def write(file, chunks, offset):
-    if next(calls) == int(sys.argv[2]):
-        real(file, [b"".join(chunks)[: sum(map(len, chunks)) // 2]], offset)
-        os.kill(os.getpid(), signal.SIGKILL)
-    real(file, chunks, offset)
-disk.write = write
-sink.write(t.make_batch(2), soon())
-"""
-
-
 @pytest.mark.parametrize("at", range(8))
 def test_a_kill_leaves_no_half_batch(tmp_path: Path, at: int) -> None:
     """Killed in the middle of any write, a batch is whole or not there once the next writer has looked."""
-    arguments = [str(tmp_path), str(at), str(Path(__file__).parent)]
-
-    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    kill_within_write(tmp_path, at)
     sink = make_sink(tmp_path)
     sink.check(soon())
 
     found = audit_ids(tmp_path)
-    assert killed.returncode == -signal.SIGKILL
     assert found in (ids_of(make_batch(1)), ids_of(make_batch(1), make_batch(2)))
     write(sink, make_batch(2))
     assert audit_ids(tmp_path) == ids_of(make_batch(1), make_batch(2))
@@ -348,8 +323,7 @@ def test_a_rejected_body_that_does_not_fit_leaves_nothing(tmp_path: Path, monkey
 
 def test_recovery_at_the_start_finishes_and_makes_nothing(tmp_path: Path) -> None:
     """What a killed process left is finished before the first batch; a store never used is not touched."""
-    arguments = [str(tmp_path / "log"), "3", str(Path(__file__).parent)]
-    subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False)
+    kill_within_write(tmp_path / "log", 3)
 
     make_sink(tmp_path / "log").recover()
     make_sink(tmp_path / "never").recover()

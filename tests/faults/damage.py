@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -11,17 +13,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 from support.server import SMALL_DISK, serving
 
 from auditsplit.sinks.file import record
-from faults.sender import Row, Sender, in_files
+from faults.sender import Row, Sender, in_files, in_torn_files, live_files
 
 _SEED = 20261126
 _LOG, _OWN = "var/log", "var/log/.auditsplit"
 _STARTS, _BATCHES = 16, 8
 _SHARE = 0.5  # of the records, so that whole records lie between damaged ones
 _REMOVALS, _PAUSE_S = 60, 0.1
+_LARGE = 20_000  # bytes of an event, so that its write takes a while
 _FILL = 'head -c 2000000 /dev/zero >"$0/filler" 2>&-; '
 _FULL_DISK = tuple(word.replace("&& exec", f"&& {_FILL}exec") for word in SMALL_DISK)
 
@@ -78,11 +80,13 @@ def _flip(journal: Path, places: list[range], dice: random.Random) -> int:
 def files_removed(folder: Path, _s3: str) -> Row:
     """A clean-up job removes each of the files beside the journal by turns, while workers are killed and four post.
 
-    No worker is killed within a batch whose journal was removed: see the page.
+    Both at once: the worker is killed within a write whose journal is removed, so its half line stays in a file.
     """
     done, dice, removed, kills = threading.Event(), random.Random(_SEED), Counter[str](), 0  # noqa: S311
-    with serving(folder, {"WORKERS": "2"}) as server, ThreadPoolExecutor(4) as senders:
-        sender = Sender(server, pad=5_000)
+    environ = {"WORKERS": "2", "AUDIT_FILE_MAXSIZE": "10000"}
+    with serving(folder, environ) as server, ThreadPoolExecutor(4) as senders:
+        sender = Sender(server, pad=_LARGE)
+        sender.until_taken(sender.batch())
 
         def send(_: int) -> None:
             while not done.is_set():
@@ -92,30 +96,30 @@ def files_removed(folder: Path, _s3: str) -> Row:
         try:
             for number in range(_REMOVALS):
                 done.wait(_PAUSE_S)
-                removed.update(_remove(sorted((folder / _OWN).iterdir())[number % 2 :: 2]))
                 if not number % 4 and (workers := server.workers()):
-                    _several(sender)  # the batches of the removed journal end
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        dice.choice(workers).kill()
+                    _await_write(folder / _LOG)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(dice.choice(workers).pid, signal.SIGKILL)
                         kills += 1
-                    _several(sender)  # the batch of the killed worker is recovered
+                removed.update(_remove(sorted((folder / _OWN).iterdir())[number % 2 :: 2]))
         finally:
             done.set()
         for one in sent:
             one.result()
     assert min(removed["journal"], removed["lock"]) > _REMOVALS // 8
-    assert set(sender.told) <= {200, "broken connection"}
+    assert set(sender.told) <= {200, 503, "broken connection"}, sender.told  # 503: a file vanished while it was made
     names = ", ".join(f"{name} {count} times" for name, count in sorted(removed.items()))
-    seen = f"{names}; {kills} kills: {sender.seen()}"
-    return sender.row(seen, in_files(folder / _LOG), repeats=True)  # a batch that was forgotten with the journal
+    stored, halves = in_torn_files(folder / _LOG)
+    seen = f"{names}; {kills} kills: {sender.seen()}; half lines in the files: {halves}, each on a line of its own"
+    return sender.row(seen, stored, repeats=True)  # a batch that was forgotten with the journal
 
 
-def _several(sender: Sender) -> None:
-    """Wait until each sender has had the answers to several batches."""
-    enough = sender.told[200] + 40
-    deadline = time.monotonic() + 60
-    while sender.told[200] < enough and time.monotonic() < deadline:
-        time.sleep(0.01)
+def _await_write(folder: Path) -> None:
+    """Wait until a file of events grows, 10 s at most."""
+    deadline, file = time.monotonic() + 10, live_files(folder)[0]
+    size = file.stat().st_size
+    while file.stat().st_size == size and time.monotonic() < deadline:
+        pass
 
 
 def _remove(paths: list[Path]) -> Iterator[str]:

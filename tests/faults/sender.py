@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 from support.eventlists import event, eventlist
 from support.server import Server
 
@@ -38,8 +39,8 @@ class Sender:
         self.server = server
         self.told: Counter[int | str] = Counter()
         self.taken: set[str] = set()
-        self.unanswered: set[str] = set()
-        """The events of bodies that got no answer, at least once."""
+        self.tried_again: set[str] = set()
+        """The events of bodies that were not acknowledged at first."""
         self.slowest_s = 0.0
         self._events, self._pad = events, "x" * pad
         self._numbers, self._lock = itertools.count(), threading.Lock()
@@ -64,8 +65,8 @@ class Sender:
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             if told == http.client.OK:
                 self.taken.update(ids(body))
-            elif isinstance(told, str):
-                self.unanswered.update(ids(body))
+            else:
+                self.tried_again.update(ids(body))
         return told
 
     def until_taken(self, body: bytes) -> None:
@@ -83,16 +84,16 @@ class Sender:
     def row(self, sees: str, stored: Counter[str], *, repeats: bool = False) -> Row:
         """Return the row; `AssertionError` where something is missing or there twice.
 
-        If ``repeats``, the events of a body that got no answer may be there twice.
+        If ``repeats``, the events of a body that was sent again may be there twice.
         """
         missing, twice = self.taken - set(stored), {name for name, count in stored.items() if count > 1}
-        again = twice & self.unanswered if repeats else set()
+        again = twice & self.tried_again if repeats else set()
         twice -= again
         halves = {name.split("-")[0] for name in set(stored) - self.taken}
         assert not missing, f"{len(missing)} events are lost, {min(missing)} is one"
         assert not twice, f"{len(twice)} events are stored twice, {min(twice)} is one"
         assert not halves, f"stored though never acknowledged: {sorted(halves)[:3]}"
-        once = f"once but for {len(again)} that got no answer" if again else "once"
+        once = f"once but for {len(again)} that were sent again" if again else "once"
         return Row(sees, f"all {len(self.taken):,} events, {once}", "nothing")
 
 
@@ -122,6 +123,26 @@ def counted(texts: Iterable[bytes]) -> Counter[str]:
         assert len(found) == plain.count(b"\n"), "a line is torn"
         names.update(found)
     return names
+
+
+def in_torn_files(folder: Path) -> tuple[Counter[str], int]:
+    """Return how often each event is in the files below ``folder``, and how many half lines they have.
+
+    A half line is the beginning of an event that is stored elsewhere, and nothing more; any other torn line fails here.
+    """
+    lines = [line for path in live_files(folder) for line in path.read_bytes().splitlines(keepends=True)]
+    halves = [line for line in lines if not _is_event(line)]
+    whole = [line for line in lines if _is_event(line)]
+    for half in halves:
+        assert any(line.startswith(half.rstrip(b"\n")) for line in whole), "a line is torn, with another behind it"
+    return counted(whole), len(halves)
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        return bool(orjson.loads(line)["auditID"])
+    except orjson.JSONDecodeError:
+        return False
 
 
 def peak_mb(server: Server) -> int:

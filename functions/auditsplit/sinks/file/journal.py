@@ -53,8 +53,11 @@ class Journal:
         """
         self.path = path
         self.seen: dict[bytes, float] = {}
-        self.touched: set[str] | None = set()
-        """The files that must be synced before the journal begins anew; None where they are not known."""
+        self.touched: dict[str, int] | None = {}
+        """The files that must be synced before the journal begins anew, each with its size after its last record.
+
+        None where they are not known.
+        """
         self.size = 0
         self._sync, self._replay, self._sync_all = sync, replay, sync_all
         self._folder = -1
@@ -174,7 +177,7 @@ class Journal:
             raise
         self._close()
         self._file, self._inode = file, os.fstat(file).st_ino
-        self.seen, self.touched = recent, set()
+        self.seen, self.touched = recent, {}
         self.size, self._last = size, 0
         self._pending, self._rebooted = b"", False
 
@@ -209,7 +212,7 @@ class Journal:
         self._close()
         self._file = os.open(self.path.name, _OPEN, dir_fd=self._folder)
         self._inode = os.fstat(self._file).st_ino
-        self.seen, self.touched = self._recent(), set()
+        self.seen, self.touched = self._recent(), {}
         self.size = self._last = 0
         self._pending, self._rebooted = b"", False
 
@@ -228,7 +231,7 @@ class Journal:
         if entry.batch:
             self.seen[entry.batch] = entry.at
         if self.touched is not None:
-            self.touched.update(piece.path for piece in entry.pieces)
+            self.touched.update((piece.path, piece.offset + piece.length) for piece in entry.pieces)
 
 
 def _boot_id() -> str:

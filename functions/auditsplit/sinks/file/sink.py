@@ -10,8 +10,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from isal import igzip
-
 from auditsplit.deadline import Deadline
 from auditsplit.event import Batch
 from auditsplit.routing.template import KeyTemplate
@@ -19,9 +17,11 @@ from auditsplit.sinks import Sink, Written, lines
 from auditsplit.sinks.failures import Failure, SinkFailure
 from auditsplit.sinks.file import disk
 from auditsplit.sinks.file.clusters import Clusters
+from auditsplit.sinks.file.ends import LINE_FEED, Ends, compress
 from auditsplit.sinks.file.journal import Journal
 from auditsplit.sinks.file.options import DEFAULT_KEY, Options, mistakes
-from auditsplit.sinks.file.record import Piece, Record
+from auditsplit.sinks.file.record import Piece
+from auditsplit.sinks.file.replay import Replay
 from auditsplit.sinks.file.rotation import Rotation
 from auditsplit.sinks.file.tree import Tree
 from auditsplit.sinks.lock import TIMEOUT_S, SinkLock
@@ -59,15 +59,16 @@ class FileSink:
         self.name = f"file:{root}"
         self.root = root
         self._tree = Tree()
-        self._gzip = template.text.endswith(".gz")  # not the key: a user may have the name bob.gz
+        packed = template.text.endswith(".gz")  # not the key: a user may have the name bob.gz
+        self._ends = Ends(self.name, self._tree, packed=packed)
         self._template, self._format = template, line_format
         self._rotation, self._sync = rotation or Rotation(), sync
         self._shape = hashlib.sha256(f"{template.text} {template.user} {line_format}".encode()).digest()
         self._clusters = Clusters(root / OWN_FOLDER / "clusters", sync=sync)
         self._lock = SinkLock(root / OWN_FOLDER / "lock")
-        self._journal = Journal(root / OWN_FOLDER / "journal", sync=sync, replay=self._replay, sync_all=self._sync_all)
+        replay = Replay(self._tree, self._ends).finish
+        self._journal = Journal(root / OWN_FOLDER / "journal", sync=sync, replay=replay, sync_all=self._sync_all)
         self._made: set[str] = set()
-        self._remade: dict[tuple[str, int], int] = {}
 
     def write(self, batch: Batch, deadline: Deadline) -> Written:
         """See `Sink.write`."""
@@ -125,11 +126,12 @@ class FileSink:
         return hashlib.sha256(self._shape + bytes.fromhex(batch_id)).digest()
 
     def _render(self, text: bytes) -> bytes:
-        return igzip.compress(text, mtime=0) if self._gzip else text
+        return compress(text) if self._ends.packed else text
 
     def _append(self, known_as: bytes, chunks: dict[str, bytes]) -> None:
-        statuses = {key: self._tree.status(key) for key in chunks}
-        self._rotate(chunks, statuses)
+        statuses, torn = self._ends.examine(chunks, self._journal.touched or {})
+        self._rotate(chunks, statuses, torn)
+        chunks |= {key: LINE_FEED + chunks[key] for key in torn if statuses[key]}
         created = self._created(statuses)
         try:
             pieces = [self._piece(key, statuses[key], len(chunk)) for key, chunk in chunks.items()]
@@ -143,6 +145,8 @@ class FileSink:
             self._take_back(known_as, pieces, created)
             raise
         self._journal.mark_done()
+        if torn:
+            self._ends.warn(len(torn))
         if self._journal.size > _JOURNAL_BYTES:
             self._sync_all()
 
@@ -167,11 +171,22 @@ class FileSink:
         self._tree.remove(created)
         self._journal.withdraw(known_as)
 
-    def _rotate(self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None]) -> None:
-        """Rotate the files that would grow too big; the journal names no file across its rotation."""
+    def _rotate(
+        self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None], torn: Mapping[str, int]
+    ) -> None:
+        """Rotate the files that would grow too big, or are compressed and torn.
+
+        The journal names no file across its rotation.
+        """
+        aside = torn if self._ends.packed else {}
         due = [
-            key for key, status in statuses.items() if status and self._rotation.due(status.st_size, len(chunks[key]))
+            key
+            for key, status in statuses.items()
+            if status and (key in aside or self._rotation.due(status.st_size, len(chunks[key]) + (key in torn)))
         ]
+        for key in torn.keys() - aside.keys():
+            if key in due:
+                self._tree.write(key, LINE_FEED, torn[key])
         if due:
             self._sync_all()
         for key in due:
@@ -186,24 +201,6 @@ class FileSink:
         if self._sync:
             self._tree.sync(self._journal.touched)
         self._journal.begin_anew()
-
-    def _replay(self, record: Record, data: bytes) -> None:
-        """Write a record's data to its places, wherever it is missing."""
-        _log.warning("finishing a batch that a stopped process left unfinished: %d files", len(record.pieces))
-        start = 0
-        for piece in record.pieces:
-            chunk = data[start : start + piece.length]
-            start += piece.length
-            status, offset = self._tree.status(piece.path), piece.offset
-            if status is None:
-                status, offset = self._tree.create(piece.path), 0
-                self._remade[piece.path, piece.inode] = status.st_ino
-            if self._tree.holds(piece.path, chunk, offset):
-                continue
-            same = status.st_ino == self._remade.get((piece.path, piece.inode), piece.inode)
-            if not same or status.st_size < offset:
-                offset = status.st_size  # another program renamed or emptied the file: rather twice than lost
-            self._tree.write(piece.path, chunk, offset)
 
     @contextlib.contextmanager
     def _held(self, deadline: Deadline, keys: Collection[str] = ()) -> Iterator[int]:

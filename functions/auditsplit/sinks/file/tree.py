@@ -86,6 +86,10 @@ class Tree:
         """Return whether the file has ``chunk`` at ``offset``."""
         return disk.read(self._file(key), len(chunk), offset) == chunk
 
+    def tail(self, key: str, size: int, length: int) -> bytes:
+        """Return the last ``length`` bytes of the file, which has ``size`` bytes, or all where it has fewer."""
+        return os.pread(self._file(key), length, max(size - length, 0))
+
     def truncate(self, key: str, size: int) -> None:
         """Cut the file to ``size`` bytes."""
         os.ftruncate(self._file(key), size)
