@@ -34,11 +34,13 @@ HELM := $(shell sed -n 's:^.helm.sh.helm.v4 v\([^ ]*\).*:\1:p' tests/e2e/program
 PROMETHEUS_OPERATOR := $(shell sed -n 's:^require github.com.prometheus-operator.prometheus-operator v::p' tests/e2e/programs/prometheus-operator/go.mod)
 CADDY := $(shell sed -n 's:^.github.com.caddyserver.caddy.v2 v\([^ ]*\).*:\1:p' tests/e2e/programs/caddy/go.mod)
 BASE := $(shell sha256sum infra/image/base.sh | cut -c 1-12)# of the cached bases: a checkout's times say nothing
-METRICS_PROGRAMS := $(addprefix $(SERVERS)/,kube-apiserver-$(KUBERNETES) kubelet-$(KUBERNETES) kube-controller-manager-$(KUBERNETES) etcd-$(ETCD) \
+METRICS_PROGRAMS := $(addprefix $(SERVERS)/,kube-apiserver-$(KUBERNETES) kubelet-$(KUBERNETES) kube-controller-manager-$(KUBERNETES) kube-scheduler-$(KUBERNETES) etcd-$(ETCD) \
   kubeadm-$(KUBEADM) metrics-server-$(METRICS_SERVER) containerd-$(CONTAINERD))
 CHART := $(SERVERS)/helm-$(HELM) $(SERVERS)/prometheus-operator-$(PROMETHEUS_OPERATOR)
+E2E_PROGRAMS := $(addprefix $(SERVERS)/,kube-apiserver-$(KUBERNETES) etcd-$(ETCD) kubeadm-$(KUBEADM) caddy-$(CADDY)) $(CHART) \
+  .cache/bin/buffered .cache/bin/installers
 
-.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e metrics-test servers check docs audit lock upload bundle bench bench-metrics load clean
+.PHONY: run quick site test test-all test-servers wheels release faults fuzz infra scan image image-test sbom chart chart-test systemd-test e2e metrics-test programs servers check docs audit lock upload bundle bench bench-metrics load clean
 
 run: $(RUN)/ready$(subst $() ,,$(addprefix -,$(sort $(SINKS)))) ## serve on 127.0.0.1:8888, files below ./var/log; SINKS="s3 zstd" also installs what these sinks need
 	$(RUN)/bin/auditsplit serve --port $(PORT)
@@ -104,12 +106,14 @@ chart-test: .venv/ready $(CHART) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVE
 systemd-test: .venv/ready .cache/image/systemd-$(BASE).tar ## the unit and its page, on a machine that systemd boots in runc
 	$(BIN)/pytest $(or $(TESTS),tests/systemd)
 
+programs: $(E2E_PROGRAMS) $(METRICS_PROGRAMS) ## the programs of make e2e and make metrics-test, which are Go's and take up to 20 minutes at first
+
 servers: $(SERVERS)/fake-gcs-server-$(FAKE_GCS_SERVER) $(SERVERS)/azurite-$(AZURITE) $(SERVERS)/elasticsearch-$(ELASTICSEARCH) $(SERVERS)/prometheus-$(PROMETHEUS) .cache/bin/policy-judge .cache/bin/policy-enforced .cache/bin/policy-auditsink .cache/bin/fuzz-judge .cache/bin/find-judge .cache/bin/benthos ## the programs of the tests that no Python package has
 
-e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/etcd-$(ETCD) $(SERVERS)/kubeadm-$(KUBEADM) $(SERVERS)/caddy-$(CADDY) $(CHART) .cache/bin/buffered .cache/bin/installers ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
+e2e: .venv/ready $(SERVERS)/prometheus-$(PROMETHEUS) $(E2E_PROGRAMS) ## the whole way with a real kube-apiserver; its first build takes 7 to 20 minutes
 	$(BIN)/pytest $(or $(TESTS),tests/e2e)
 
-metrics-test: .venv/ready $(METRICS_PROGRAMS) ## the Metrics API beside a real metrics-server on a real kubelet, as root; its first build takes 5 minutes more than that of make e2e
+metrics-test: .venv/ready $(METRICS_PROGRAMS) image ## the Metrics API beside a real metrics-server, and the image in pods, on a real kubelet, as root; its first build takes 5 minutes more than that of make e2e
 	$(BIN)/pytest $(or $(TESTS),tests/metrics_live)
 
 check: .venv/ready ## lint, format, types, and that the upload's requirements are the lock's
@@ -247,7 +251,7 @@ $(SERVERS)/azurite-$(AZURITE):
 	mkdir -p $(@D) && touch $@
 
 # Kubernetes pins its staging modules by replacing them, which no other module inherits; so go.mod replaces them again.
-$(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/kubelet-$(KUBERNETES) $(SERVERS)/kube-controller-manager-$(KUBERNETES): $(SERVERS)/%-$(KUBERNETES):
+$(SERVERS)/kube-apiserver-$(KUBERNETES) $(SERVERS)/kubelet-$(KUBERNETES) $(SERVERS)/kube-controller-manager-$(KUBERNETES) $(SERVERS)/kube-scheduler-$(KUBERNETES): $(SERVERS)/%-$(KUBERNETES):
 	cd tests/e2e/programs/kubernetes && $(GO_BUILD) -o $(CURDIR)/.cache/bin/ -ldflags "-s -w \
 	  $(VERSION_OF).gitVersion=v$(KUBERNETES) $(VERSION_OF).gitMajor=1 $(VERSION_OF).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))" \
 	  k8s.io/kubernetes/cmd/$*

@@ -66,7 +66,7 @@ def main(nodes: int, pods: int) -> None:
         cluster.apply(manifest(cluster))
         kubelets = cluster.pki.issue("kubelets", *(summaries.address(node) for node in range(nodes)))
         ports = free_port(), free_port()
-        summary_bytes = _replay(stack, ports[0], kubelets, nodes, pods)
+        summary_bytes = _replay(stack, cluster, ports[0], nodes, pods)
         _simulate(stack, cluster, ports, kubelets)
         seconds = simulated.fill(cluster, nodes, pods)
         _MetricsServer.kwok_port = ports[1]
@@ -78,10 +78,11 @@ def main(nodes: int, pods: int) -> None:
         _report(*servers, nodes * pods)
 
 
-def _replay(stack: contextlib.ExitStack, port: int, pair: Pair, nodes: int, pods: int) -> int:
-    """Start the kubelets with summaries. Return the bytes of one."""
+def _replay(stack: contextlib.ExitStack, cluster: Cluster, port: int, nodes: int, pods: int) -> int:
+    """Start the kubelets with summaries, each with its own certificate. Return the bytes of one summary."""
+    pairs = [cluster.pki.issue(address, address) for address in map(summaries.address, range(nodes))]
     script = Path(__file__).with_name("summaries.py")
-    command = [sys.executable, str(script), str(port), str(pair.certificate), str(pair.key), str(nodes), str(pods)]
+    command = [sys.executable, str(script), str(port), str(pairs[0].certificate.parent), str(nodes), str(pods)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     stack.callback(kill, process)
     if process.stdout is None:

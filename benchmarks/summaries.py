@@ -1,7 +1,7 @@
 """One HTTPS server that is the kubelet of many nodes: each has an address of 127/8 and its own pods.
 
 A node's summary is a recorded one, with the node's name and its pods' names. ``python benchmarks/summaries.py PORT
-CERTIFICATE KEY NODES PODS`` runs it.
+CERTIFICATES NODES PODS`` runs it. CERTIFICATES is a folder with a certificate and a key for each address.
 """
 
 from __future__ import annotations
@@ -52,13 +52,11 @@ def _summary(recorded: dict[str, Any], template: dict[str, Any], node: int, pods
     return json.dumps(document, indent=1).encode()  # the kubelet indents too
 
 
-async def _serve(port: int, certificate: str, key: str, nodes: int, pods: int) -> None:
+async def _serve(port: int, certificates: Path, nodes: int, pods: int) -> None:
     recorded = json.loads(_RECORDED.read_bytes())
     template = next(one for one in recorded["pods"] if one["podRef"]["name"] == "busy")
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     bodies = {address(node): _summary(recorded, template, node, pods, now) for node in range(nodes)}
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         body = bodies[writer.get_extra_info("sockname")[0]]
@@ -70,12 +68,15 @@ async def _serve(port: int, certificate: str, key: str, nodes: int, pods: int) -
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
-    server = await asyncio.start_server(answer, "0.0.0.0", port, ssl=context, backlog=1024)  # noqa: S104 - all of 127/8
+    for host in bodies:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificates / f"{host}.crt", certificates / f"{host}.key")
+        server = await asyncio.start_server(answer, host, port, ssl=context)
     sys.stdout.write(f"{max(len(body) for body in bodies.values())}\n")
     sys.stdout.flush()
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    port, nodes, pods = (int(sys.argv[one]) for one in (1, 4, 5))
-    asyncio.run(_serve(port, sys.argv[2], sys.argv[3], nodes, pods))
+    port, nodes, pods = (int(sys.argv[one]) for one in (1, 3, 4))
+    asyncio.run(_serve(port, Path(sys.argv[2]), nodes, pods))

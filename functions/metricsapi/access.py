@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import orjson
+
 from auditsplit.serve.messages import Request
-from metricsapi.apiserver import Apiserver
+from metricsapi.apiserver import Apiserver, User, Verdict
 from metricsapi.errors import Forbidden, Unauthorized
 from metricsapi.frontproxy import FrontProxy
 from metricsapi.objects import GROUP
+from metricsapi.shared import Shared
 
-T = TypeVar("T")
-_CACHE_S = 10.0  # as metrics-server has it
-_CACHED = 4096
+_KEPT_S = 10.0  # as metrics-server has it
+_MOST = 4096
 _TOKEN_CHARACTERS = 16 * 1024
 _AUTHENTICATED = "system:authenticated"
 _MASTERS = "system:masters"
-
-
-class User(NamedTuple):
-    """A user, as kube-apiserver knows it."""
-
-    name: str
-    groups: tuple[str, ...] = ()
-    uid: str = ""
-    extra: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
 
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
@@ -73,8 +62,9 @@ class Access:
     def __init__(self, apiserver: Apiserver) -> None:
         """Keep the server that reviews tokens and access."""
         self._apiserver = apiserver
-        self._tokens: _Cache[User | None] = _Cache()
-        self._decisions: _Cache[tuple[bool, str]] = _Cache()
+        # Apart, so that many bad tokens do not displace decisions.
+        self._tokens: Shared[Verdict] = Shared(lambda _: _KEPT_S, most=_MOST)
+        self._decisions: Shared[Verdict] = Shared(lambda _: _KEPT_S, most=_MOST)
 
     async def authenticate(self, request: Request, proxy: FrontProxy | None) -> User:
         """Return who asks, `ANONYMOUS` where the request has no credentials.
@@ -94,36 +84,26 @@ class Access:
             return ANONYMOUS
         if len(token) > _TOKEN_CHARACTERS:
             raise Unauthorized("Unauthorized")
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        user = await self._tokens.get(digest, lambda: self._review(token))
-        if user is None:
+        verdict = await self._review(self._tokens, "TokenReview", {"token": token})
+        if not verdict.authenticated:
             raise Unauthorized("Unauthorized")
-        return user
+        return verdict.user
 
     async def authorize(self, user: User, attributes: Attributes) -> None:
         """Return if the user may do this. Raises `Forbidden` otherwise, without a review where the user is unknown."""
         if user is ANONYMOUS:
-            raise attributes.refusal(user.name)
+            raise attributes.refusal(user.username)
         if _MASTERS in user.groups:
             return
-        allowed, reason = await self._decisions.get((user, attributes), lambda: self._decide(user, attributes))
-        if not allowed:
-            raise attributes.refusal(user.name, reason)
+        who = {"user": user.username, "groups": user.groups, "uid": user.uid, "extra": user.extra}
+        verdict = await self._review(self._decisions, "SubjectAccessReview", {**attributes.spec(), **who})
+        if verdict.denied or not verdict.allowed:
+            raise attributes.refusal(user.username, verdict.reason)
 
-    async def _review(self, token: str) -> User | None:
-        status = await self._apiserver.review("TokenReview", {"token": token})
-        user = status.get("user")
-        if status.get("authenticated") is not True or not isinstance(user, dict):
-            return None
-        extra = tuple((str(key), tuple(values)) for key, values in (user.get("extra") or {}).items())
-        return User(str(user.get("username", "")), tuple(user.get("groups") or ()), str(user.get("uid", "")), extra)
-
-    async def _decide(self, user: User, attributes: Attributes) -> tuple[bool, str]:
-        extra = {key: list(values) for key, values in user.extra}
-        who = {"user": user.name, "groups": list(user.groups), "uid": user.uid, "extra": extra}
-        status = await self._apiserver.review("SubjectAccessReview", {**attributes.spec(), **who})
-        allowed = status.get("allowed") is True and status.get("denied") is not True
-        return allowed, str(status.get("reason", ""))
+    async def _review(self, kept: Shared[Verdict], kind: str, spec: Mapping[str, Any]) -> Verdict:
+        """Return a review's verdict, which is kept by a digest: the token is kept nowhere."""
+        digest = hashlib.sha256(orjson.dumps(spec)).digest()
+        return await kept.get(digest, lambda: self._apiserver.review(kind, spec))
 
 
 def _proxied(request: Request, proxy: FrontProxy) -> User:
@@ -135,7 +115,7 @@ def _proxied(request: Request, proxy: FrontProxy) -> User:
     if not name:
         raise Unauthorized("Unauthorized")
     groups = [value for header in proxy.group_headers for value in _all(request, header)]
-    if _AUTHENTICATED not in groups and name != ANONYMOUS.name:
+    if _AUTHENTICATED not in groups and name != ANONYMOUS.username:
         groups.append(_AUTHENTICATED)
     uid = next((value for header in proxy.uid_headers for value in _all(request, header) if value), "")
     return User(name, tuple(groups), uid, _extra(request, proxy.extra_prefixes))
@@ -145,37 +125,13 @@ def _all(request: Request, header: str) -> list[str]:
     return [value for name, value in request.fields if name.lower() == header]
 
 
-def _extra(request: Request, prefixes: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    found: dict[str, list[str]] = {}
+def _extra(request: Request, prefixes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
     for name, value in request.fields:
-        key = name.lower()
-        if prefix := next((prefix for prefix in prefixes if key.startswith(prefix)), ""):
-            found.setdefault(unquote(key.removeprefix(prefix)), []).append(value)
-    return tuple((key, tuple(values)) for key, values in sorted(found.items()))
-
-
-class _Cache(Generic[T]):
-    """Outcomes for a short time, the oldest forgotten first. Those who want the same share one question."""
-
-    def __init__(self) -> None:
-        self._entries: OrderedDict[object, tuple[float, asyncio.Future[T]]] = OrderedDict()
-
-    async def get(self, key: object, ask: Callable[[], Awaitable[T]]) -> T:
-        """Return the outcome for ``key``, by ``ask`` where it is not known. An error is not kept."""
-        now = time.monotonic()
-        entry = self._entries.get(key)
-        if entry is None or entry[0] < now:
-            entry = now + _CACHE_S, asyncio.ensure_future(ask())
-            self._entries[key] = entry
-            self._entries.move_to_end(key)
-            if len(self._entries) > _CACHED:
-                self._entries.popitem(last=False)
-        try:
-            return await asyncio.shield(entry[1])
-        except Exception:
-            if self._entries.get(key) is entry:
-                del self._entries[key]
-            raise
+        if prefix := next((prefix for prefix in prefixes if name.lower().startswith(prefix)), ""):
+            key = unquote(name.lower().removeprefix(prefix))
+            found[key] = (*found.get(key, ()), value)
+    return found
 
 
 def verb(method: str, query: Mapping[str, str], *, named: bool) -> str:

@@ -13,10 +13,14 @@ from auditsplit.telemetry import logs
 from metricsapi.apiserver import Apiserver
 from metricsapi.clients import Client, Loop
 from metricsapi.counters import Counters
+from metricsapi.errors import Unavailable
 from metricsapi.frontproxy import Certificates, FrontProxy
 from metricsapi.kubelets import Kubelets
 from metricsapi.receiver import Receiver
 from metricsapi.settings import Settings
+
+_FRONT_PROXY_S = 2.0
+"""How long kube-apiserver may take for the front proxy's configuration: less than a probe, which may wait for it."""
 
 
 def receiver(environ: Mapping[str, str]) -> Receiver:
@@ -38,19 +42,22 @@ def receiver(environ: Mapping[str, str]) -> Receiver:
 
 def compose(settings: Settings) -> tuple[Receiver, Certificates]:
     """Return the function and the server's certificates. Nothing is asked before the first request."""
-    loop, counters = Loop(), Counters()
-    apiserver = Apiserver(
-        Client(settings.token_file, settings.ca_file), settings.apiserver, timeout_s=settings.request_timeout_s
-    )
+    loop, counters, token_file = Loop(), Counters(), settings.token_file
+    to_apiserver = Client(token_file, settings.ca_file, verify=True, connections=64, keep=True)
     to_kubelets = Client(
-        settings.token_file,
+        token_file,
         settings.kubelet_ca_file,
         verify=not settings.kubelet_insecure_tls,
         connections=settings.concurrency,
+        keep=False,
     )
+    apiserver = Apiserver(to_apiserver, settings.apiserver, settings.request_timeout_s, settings.cache_s)
 
     def front_proxy() -> FrontProxy:
-        return FrontProxy.read(loop.run(apiserver.front_proxy(), settings.request_timeout_s))
+        try:
+            return FrontProxy.read(loop.run(apiserver.front_proxy(), _FRONT_PROXY_S))
+        except TimeoutError as error:
+            raise Unavailable(f"kube-apiserver did not answer within {_FRONT_PROXY_S:g} s") from error
 
     certificates = Certificates(settings.cert_file, settings.key_file, front_proxy)
     kubelets = Kubelets(to_kubelets, settings, counters)
@@ -59,7 +66,7 @@ def compose(settings: Settings) -> tuple[Receiver, Certificates]:
         apiserver=apiserver,
         kubelets=kubelets,
         certificates=certificates,
-        metrics=counters,
+        counters=counters,
         timeout_s=settings.request_timeout_s,
     )
     return function, certificates

@@ -1,4 +1,4 @@
-"""Outgoing HTTP: one event loop in a thread of its own, with connections that stay open between requests.
+"""Outgoing HTTP: one event loop in a thread of its own.
 
 The loop's timeouts hold for a whole exchange: connection, TLS handshake, head and body. So a server that sends a byte
 now and then keeps nothing waiting. The thread starts with the first request, after the server has forked its workers.
@@ -18,7 +18,6 @@ import aiohttp
 
 T = TypeVar("T")
 _TOKEN_S = 60.0
-_PIECE_BYTES = 256 * 1024
 
 
 class Loop:
@@ -55,7 +54,7 @@ class TooLarge(Exception):
 class Client:
     """Requests with a service account's token. All methods but the constructor run in a `Loop`."""
 
-    def __init__(self, token_file: Path, ca_file: Path, *, verify: bool = True, connections: int = 64) -> None:
+    def __init__(self, token_file: Path, ca_file: Path, *, verify: bool, connections: int, keep: bool) -> None:
         """Build the client.
 
         Args:
@@ -63,11 +62,14 @@ class Client:
             ca_file: the authorities in PEM that sign the servers' certificates.
             verify: False accepts any certificate.
             connections: how many connections may be in use at a time.
+            keep: whether connections stay open for the next request. Each open one takes some 400 kB.
         """
-        self._token_file, self._connections = token_file, connections
+        self._token_file = token_file
         self._context = ssl.create_default_context(cafile=str(ca_file))
         if not verify:
             self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
+        kept: dict[str, Any] = {"keepalive_timeout": 60} if keep else {"force_close": True}
+        self._options = {"ssl": self._context, "limit": connections, "use_dns_cache": False, **kept}
         self._session: aiohttp.ClientSession | None = None
         self._token = ""
         self._read_at = float("-inf")
@@ -85,13 +87,16 @@ class Client:
         sent = {"Authorization": f"Bearer {self._bearer()}", "Accept": "application/json", **(headers or {})}
         if body:
             sent["Content-Type"] = "application/json"
-        async with (
-            asyncio.timeout(timeout_s),
-            self._opened().request(
-                "POST" if body else "GET", url, data=body or None, headers=sent, allow_redirects=False
-            ) as response,
-        ):
-            return Answer(response.status, await _read(response, max_bytes))
+        request = self._opened().request(
+            "POST" if body else "GET", url, data=body or None, headers=sent, allow_redirects=False
+        )
+        async with asyncio.timeout(timeout_s), request as response:
+            try:
+                await response.content.readexactly(max_bytes + 1)
+            except asyncio.IncompleteReadError as whole:
+                return Answer(response.status, whole.partial)
+            response.close()
+            raise TooLarge
 
     async def close(self) -> None:
         """Close the connections."""
@@ -100,15 +105,12 @@ class Client:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                ssl=self._context, limit=self._connections, keepalive_timeout=60, use_dns_cache=False
-            )
             self._session = aiohttp.ClientSession(
-                connector=connector,
+                connector=aiohttp.TCPConnector(**self._options),
                 timeout=aiohttp.ClientTimeout(total=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                skip_auto_headers=["User-Agent", "Accept-Encoding"],
+                skip_auto_headers=["Accept-Encoding"],
                 headers={"User-Agent": "auditsplit-metricsapi"},
             )
         return self._session
@@ -118,14 +120,3 @@ class Client:
         if now - self._read_at > _TOKEN_S:
             self._token, self._read_at = self._token_file.read_text().strip(), now
         return self._token
-
-
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    pieces, left = [], max_bytes
-    async for piece in response.content.iter_chunked(_PIECE_BYTES):
-        left -= len(piece)
-        if left < 0:
-            response.close()
-            raise TooLarge
-        pieces.append(piece)
-    return b"".join(pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,21 +12,24 @@ from auditsplit.errors import AuditsplitError
 class Refusal(AuditsplitError):
     """The request is not answered with metrics.
 
-    ``details`` is the ``Status`` member of that name. None leaves it out.
+    ``details`` is the ``Status`` member of that name. None leaves it out. ``told`` is what the client reads, where the
+    message is for the log alone. ``level`` is that of the log line.
     """
 
     status: ClassVar[int] = 400
     reason: ClassVar[str] = "BadRequest"
+    told: ClassVar[str] = ""
+    level: ClassVar[int] = logging.WARNING
 
     def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
-        """Keep the message for the client, and the details."""
+        """Keep the message and the details."""
         super().__init__(message)
         self.details = details
 
     def document(self) -> dict[str, Any]:
         """Return the ``Status`` object."""
         document: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        document |= {"message": str(self), "reason": self.reason}
+        document |= {"message": self.told or str(self), "reason": self.reason}
         if self.details is not None:
             document["details"] = dict(self.details)
         return {**document, "code": self.status}
@@ -50,13 +54,13 @@ class Forbidden(Refusal):
 class NotFound(Refusal):
     """There is no such object, or no figures of it."""
 
-    status, reason = 404, "NotFound"
+    status, reason, level = 404, "NotFound", logging.DEBUG
 
 
 class MethodNotAllowed(Refusal):
     """The resource does not support the verb."""
 
-    status, reason = 405, "MethodNotAllowed"
+    status, reason, level = 405, "MethodNotAllowed", logging.DEBUG
 
 
 class NotAcceptable(Refusal):
@@ -65,13 +69,21 @@ class NotAcceptable(Refusal):
     status, reason = 406, "NotAcceptable"
 
 
-class Unavailable(Refusal):
-    """kube-apiserver did not answer, so nothing can be told. The message is for the log."""
+class Busy(Refusal):
+    """No thread has time for the request."""
 
     status, reason = 503, "ServiceUnavailable"
+
+
+class Unavailable(Refusal):
+    """kube-apiserver did not answer as it should, so nothing can be told."""
+
+    status, reason, level = 503, "ServiceUnavailable", logging.ERROR
+    told = "kube-apiserver did not answer as it should; the log of this function has the reason. Ask again"
 
 
 class Fault(Refusal):
     """A fault in this function."""
 
-    status, reason = 500, "InternalError"
+    status, reason, level = 500, "InternalError", logging.ERROR
+    told = "a fault in this function, described in its log"

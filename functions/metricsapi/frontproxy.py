@@ -71,22 +71,27 @@ class Certificates:
         self._context: tuple[object, ssl.SSLContext] | None = None
 
     def front_proxy(self) -> FrontProxy:
-        """Return the configuration, at most a minute old while kube-apiserver answers. `Unavailable` at the start."""
-        with self._lock:
-            if time.monotonic() >= self._next:
-                self._refresh()
-            if self._proxy is None:
-                raise Unavailable("the front proxy's configuration has not been read yet")
-            return self._proxy
+        """Return the configuration, at most a minute old while kube-apiserver answers. `Unavailable` at the start.
+
+        One thread reads it again, and the others go on with the old one meanwhile.
+        """
+        if time.monotonic() >= self._next and self._lock.acquire(blocking=self._proxy is None):
+            try:
+                if time.monotonic() >= self._next:
+                    self._refresh()
+            finally:
+                self._lock.release()
+        if self._proxy is None:
+            raise Unavailable("the front proxy's configuration has not been read yet")
+        return self._proxy
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection. It verifies a client's certificate where there is one."""
         proxy = self.front_proxy()
         key = (proxy.ca, *(path.stat().st_mtime_ns for path in self._files))
-        with self._lock:
-            if self._context is None or self._context[0] != key:
-                self._context = key, self._build(proxy.ca)
-            return self._context[1]
+        if self._context is None or self._context[0] != key:
+            self._context = key, self._build(proxy.ca)
+        return self._context[1]
 
     def _refresh(self) -> None:
         try:

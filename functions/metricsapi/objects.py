@@ -44,6 +44,16 @@ class Item(NamedTuple):
     window_s: int
     usage: Mapping[str, Usage]
 
+    @property
+    def is_node(self) -> bool:
+        """Whether these are the metrics of a node."""
+        return "" in self.usage
+
+    @property
+    def kind(self) -> str:
+        """The kind."""
+        return (NODES if self.is_node else PODS).kind
+
     def cpu(self) -> str:
         """Return the CPU of all containers."""
         return cpu(sum(usage.nanocores for usage in self.usage.values()))
@@ -66,17 +76,19 @@ def nodes(found: Iterable[Node], figures: Mapping[str, NodeFigures]) -> list[Ite
 def pods(found: Iterable[Pod], figures: Mapping[str, NodeFigures]) -> list[Item]:
     """Return the metrics of the pods that have figures, by namespace and name.
 
-    A kubelet may still have a pod that another node has taken over, under the same name. The newer figures are shown.
-    Timestamp and window are those of the container whose figures are oldest, as metrics-server has it.
+    Only the pod's own node tells them, where the node is known. Otherwise the newer figures are shown, because a
+    kubelet may still have a pod that another node has taken over, under the same name. Timestamp and window are those
+    of the container whose figures are oldest, as metrics-server has it.
     """
     newest: dict[tuple[str, str], Item] = {}
-    metadata = {(pod.metadata.namespace, pod.metadata.name): pod.metadata for pod in found}
-    for node in figures.values():
-        for key in node.pods.keys() & metadata.keys():
+    known = {(pod.metadata.namespace, pod.metadata.name): pod for pod in found}
+    for name, node in figures.items():
+        for key in node.pods.keys() & known.keys():
             usage = dict(sorted(node.pods[key].items()))
             oldest = min(usage.values(), key=lambda used: used.time)
-            if key not in newest or newest[key].time < oldest.time:
-                newest[key] = Item(metadata[key], oldest.time, oldest.window_s, usage)
+            is_newer = key not in newest or newest[key].time < oldest.time
+            if is_newer and known[key].spec.node_name in ("", name):
+                newest[key] = Item(known[key].metadata, oldest.time, oldest.window_s, usage)
     return [newest[key] for key in sorted(newest)]
 
 

@@ -25,7 +25,7 @@ def item(one: Item, now: int) -> bytes:
     """Return a NodeMetrics or PodMetrics message. ``now`` is its creation time."""
     head = _field(1, _object_meta(one, now)) + _field(2, _time(one.time))
     head += _field(3, _number(1, one.window_s * _NANOSECONDS))
-    if "" in one.usage:
+    if one.is_node:
         return head + _usage(4, one.cpu(), one.memory())
     containers = (
         _text(1, name) + _usage(2, cpu(usage.nanocores), memory(usage.memory_bytes))

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from auditsplit.environ import Reader
+from auditsplit.environ import Reader, whole_number
 
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
-_DEFAULT_TYPES = "InternalIP ExternalIP Hostname"
+_ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS", "Name")
+_WEEK = 604_800
 
 
 class Setting(NamedTuple):
@@ -41,7 +41,8 @@ NAMES: Mapping[str, Setting] = {
         "false",
     ),
     "METRICSAPI_KUBELET_ADDRESS_TYPES": Setting(
-        "the types of a node's address, the preferred type first. `Name` is the node's own name", _DEFAULT_TYPES
+        "the types of a node's address, the preferred type first. `Name` is the node's own name",
+        "InternalIP ExternalIP Hostname",
     ),
     "METRICSAPI_KUBELET_TIMEOUT_SECONDS": Setting("how long one kubelet may take for its answer", "5"),
     "METRICSAPI_REQUEST_TIMEOUT_SECONDS": Setting(
@@ -49,7 +50,9 @@ NAMES: Mapping[str, Setting] = {
     ),
     "METRICSAPI_CONCURRENCY": Setting("how many kubelets are asked at a time", "64"),
     "METRICSAPI_CACHE_SECONDS": Setting(
-        "for how long a kubelet's answer serves further requests. No kubelet is asked more often than that", "10"
+        "for how long a kubelet's answer, and the list of nodes, serve further requests. No kubelet is asked more "
+        "often than that",
+        "10",
     ),
 }
 """The settings, with their help for the docs."""
@@ -64,72 +67,70 @@ class Settings(msgspec.Struct, frozen=True):
     token_file: Path
     ca_file: Path
     kubelet_ca_file: Path
-    kubelet_insecure_tls: bool = False
-    address_types: tuple[str, ...] = tuple(_DEFAULT_TYPES.split())
-    kubelet_timeout_s: float = 5.0
-    request_timeout_s: float = 15.0
-    concurrency: int = 64
-    cache_s: float = 10.0
+    kubelet_insecure_tls: bool
+    address_types: tuple[str, ...]
+    kubelet_timeout_s: float
+    request_timeout_s: float
+    concurrency: int
+    cache_s: float
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
         """Return the settings in ``environ``. `SettingsError` has every mistake and what to write instead."""
         reader = Reader(environ, NAMES, "METRICSAPI_")
-        ca_file = _file(reader, "METRICSAPI_CA_FILE", f"{_ACCOUNT}/ca.crt")
         settings = cls(
             cert_file=_file(reader, "METRICSAPI_CERT_FILE"),
             key_file=_file(reader, "METRICSAPI_KEY_FILE"),
             apiserver=_apiserver(reader),
-            token_file=_file(reader, "METRICSAPI_TOKEN_FILE", f"{_ACCOUNT}/token"),
-            ca_file=ca_file,
-            kubelet_ca_file=_file(reader, "METRICSAPI_KUBELET_CA_FILE", str(ca_file)),
+            token_file=_file(reader, "METRICSAPI_TOKEN_FILE"),
+            ca_file=_file(reader, "METRICSAPI_CA_FILE"),
+            kubelet_ca_file=_file(reader, "METRICSAPI_KUBELET_CA_FILE", "METRICSAPI_CA_FILE"),
             kubelet_insecure_tls=reader.choice("METRICSAPI_KUBELET_INSECURE_TLS", ("true", "false"), "false") == "true",
             address_types=_address_types(reader),
-            kubelet_timeout_s=_number(reader, "METRICSAPI_KUBELET_TIMEOUT_SECONDS", 5),
-            request_timeout_s=_number(reader, "METRICSAPI_REQUEST_TIMEOUT_SECONDS", 15),
-            concurrency=int(_number(reader, "METRICSAPI_CONCURRENCY", 64)),
-            cache_s=_number(reader, "METRICSAPI_CACHE_SECONDS", 10),
+            kubelet_timeout_s=_number(reader, "METRICSAPI_KUBELET_TIMEOUT_SECONDS"),
+            request_timeout_s=_number(reader, "METRICSAPI_REQUEST_TIMEOUT_SECONDS"),
+            concurrency=_number(reader, "METRICSAPI_CONCURRENCY"),
+            cache_s=_number(reader, "METRICSAPI_CACHE_SECONDS"),
         )
         reader.finish()
         return settings
 
 
-def _file(reader: Reader, name: str, default: str = "") -> Path:
-    text = reader.text(name, default)
+def _file(reader: Reader, name: str, other: str = "") -> Path:
+    """Return the path of a file that can be read. Where none is set, it is that of the setting ``other``."""
+    text = reader.text(name) or reader.text(other) or NAMES[other or name].default
     try:
         if text:
-            with Path(text).open("rb"):
-                return Path(text)
-        reader.mistake(name, "not set; the function serves HTTPS alone. Write the path of a PEM file")
+            Path(text).open("rb").close()
+        else:
+            reader.mistake(name, "not set; the function serves HTTPS alone. Write the path of a PEM file")
     except OSError as error:
         reader.mistake(name, f"cannot read {text}: {error.strerror}")
     return Path(text)
 
 
 def _apiserver(reader: Reader) -> str:
+    name = "METRICSAPI_APISERVER"
     host, port = (reader.environ.get(f"KUBERNETES_SERVICE_{part}", "") for part in ("HOST", "PORT"))
     default = f"https://{f'[{host}]' if ':' in host else host}:{port or 443}" if host else ""
-    url = reader.text("METRICSAPI_APISERVER", default).rstrip("/")
+    url = reader.text(name, default).rstrip("/")
     if not url.startswith("https://"):
-        reader.mistake(
-            "METRICSAPI_APISERVER", f"must be https://<host>:<port>, not {url[:80]!r}. Only a pod has a default"
-        )
+        reader.mistake(name, f"must be https://<host>:<port>, not {url[:80]!r}. Only a pod has a default")
     return url
 
 
 def _address_types(reader: Reader) -> tuple[str, ...]:
-    types = tuple(reader.text("METRICSAPI_KUBELET_ADDRESS_TYPES", _DEFAULT_TYPES).replace(",", " ").split())
-    allowed = (*_ADDRESS_TYPES, "Name")
-    if wrong := [kind for kind in types if kind not in allowed]:
-        reader.mistake(
-            "METRICSAPI_KUBELET_ADDRESS_TYPES", f"{wrong[0][:40]!r} is not an address type: {', '.join(allowed)}"
-        )
-    return types
+    name = "METRICSAPI_KUBELET_ADDRESS_TYPES"
+    types = reader.text(name, NAMES[name].default).replace(",", " ").split()
+    if wrong := [kind for kind in types if kind not in _ADDRESS_TYPES]:
+        reader.mistake(name, f"{wrong[0][:40]!r} is not an address type: {', '.join(_ADDRESS_TYPES)}")
+    return tuple(types)
 
 
-def _number(reader: Reader, name: str, default: int) -> float:
-    text = reader.text(name, str(default))
-    if text.isascii() and text.isdigit() and 0 < int(text[:9]) < 1_000_000:  # noqa: PLR2004 - a week of seconds
-        return float(text)
-    reader.mistake(name, f"must be a whole number from 1 on, not {text[:40]!r}")
-    return default
+def _number(reader: Reader, name: str) -> int:
+    text = reader.text(name, NAMES[name].default)
+    number = whole_number(text)
+    if number and number < _WEEK:
+        return number
+    reader.mistake(name, f"must be a whole number from 1 to {_WEEK - 1}, not {text[:40]!r}")
+    return 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
-from datetime import UTC, datetime
-from typing import NamedTuple
+from datetime import datetime
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -20,6 +21,10 @@ _MAX_NANOCORES = 10**15
 """A million cores. A counter that went back shows as a rate near 2^64."""
 
 _MAX_BYTES = 2**60
+_MAX_PODS = 5_000
+_MAX_AHEAD_S = 3600
+"""How far a node's clock may be ahead."""
+
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -75,7 +80,7 @@ class _Pod(msgspec.Struct, rename="camel"):
 
 class _Summary(msgspec.Struct):
     node: msgspec.Raw
-    pods: list[msgspec.Raw] = []
+    pods: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=_MAX_PODS)] = []
 
 
 _SUMMARY = msgspec.json.Decoder(_Summary)
@@ -131,16 +136,18 @@ def _usage(entry: _Entry) -> Usage:
         raise LeftOut("ended")
     if not (0 <= rate <= _MAX_NANOCORES and total > 0 and 0 < used <= _MAX_BYTES):
         raise LeftOut("out of range")
-    time = _seconds(cpu.time)
-    age = time - _seconds(entry.start_time) if entry.start_time else WINDOW_S
-    return Usage(rate, used, time, min(WINDOW_S, max(age, 1)))
+    until = _seconds(cpu.time)
+    age = until - _seconds(entry.start_time) if entry.start_time else WINDOW_S
+    return Usage(rate, used, until, min(WINDOW_S, max(age, 1)))
 
 
 def _seconds(text: str) -> int:
+    """Return a time after 1970 that is not far ahead, in seconds since 1970."""
     match = _TIME.fullmatch(text)
     try:
-        if match:
-            return int(datetime.fromisoformat(match[1] + match[2]).astimezone(UTC).timestamp())
+        seconds = int(datetime.fromisoformat(match[1] + match[2]).timestamp()) if match else 0
     except (ValueError, OverflowError):
-        pass
-    raise LeftOut("no time")
+        seconds = 0
+    if not 0 < seconds < time.time() + _MAX_AHEAD_S:
+        raise LeftOut("no time")
+    return seconds

@@ -29,12 +29,17 @@ ANSWERS: dict[str, Reply] = {
 }
 """What kubelets answer that are none, by the name of their node."""
 
+ROLE = "/apis/rbac.authorization.k8s.io/v1/clusterroles/auditsplit-metrics"
+
 CODES = {"cut": "malformed", "forbidden": "status", "html": "malformed", "huge": "too large", "stranger": "certificate"}
 """The code in the log for each of these nodes."""
 
 
 def test_a_faulty_kubelet_leaves_out_its_own_node_alone(tmp_path: Path) -> None:
-    """Stopped, killed, with garbage, 403, a huge answer or another certificate: only its own pods are missing."""
+    """Stopped, killed, with garbage, 403, a huge answer or another certificate: only its own pods are missing.
+
+    Real kubelets answer 403 once the role lacks ``nodes/stats``, and the figures are back when it has it again.
+    """
     with live_metrics.live(tmp_path, **LIMITS) as live, impostors(tmp_path, live) as stranger:
         second = live.cluster.add_node(SECOND)
         live.apply("pod.yaml", SECOND, NAME="beside", RESTARTS="Always", COMMAND=BUSY)
@@ -60,6 +65,13 @@ def test_a_faulty_kubelet_leaves_out_its_own_node_alone(tmp_path: Path) -> None:
 
         assert codes(live) >= set(CODES.items())
         assert stranger.requests == []  # so it never saw the token
+
+        rules = live.cluster.json(ROLE)["rules"]
+        live.cluster.patch(ROLE, {"rules": [rule for rule in rules if rule["resources"] != ["nodes/stats"]]})
+        wait_for("each kubelet's 403", lambda: codes(live) >= {(NODE, "status"), (SECOND, "status")})
+        assert live.nodes_now() == set()
+        live.cluster.patch(ROLE, {"rules": rules})
+        wait_for("both nodes are back", lambda: live.nodes_now() == {NODE, SECOND})
 
 
 @contextlib.contextmanager

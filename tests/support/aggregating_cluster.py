@@ -12,7 +12,7 @@ import trustme
 
 from support.kubernetes import Answer, Apiserver, kubeconfig
 from support.pki import Pair, Pki
-from support.processes import BIN, kill, spawn, wait_for
+from support.processes import BIN, free_port, kill, spawn, wait_for
 from support.real_node import RealNode, client_config
 
 _POLICY = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "None"}]}
@@ -38,26 +38,31 @@ class Cluster:
         self._policy = folder / "policy.json"
         self._policy.write_text(json.dumps(_POLICY))
         self._flags = self._aggregation()
-        self._controllers: subprocess.Popen[bytes] | None = None
+        self._programs: list[subprocess.Popen[bytes]] = []
         self.nodes: dict[str, RealNode] = {}
 
     def start(self) -> None:
         """Start kube-apiserver and kube-controller-manager."""
         self.start_apiserver()
-        user = self.pki.issue("controller-manager", common_name="system:kube-controller-manager")
-        config = self.folder / "controller-manager.kubeconfig"
-        config.write_text(json.dumps(client_config(self.apiserver.port, self.pki, user)))
-        options = [
-            f"--kubeconfig={config}",
-            "--bind-address=127.0.0.1",
+        self._start(
+            "kube-controller-manager",
             "--secure-port=0",
             f"--service-account-private-key-file={self.pki.service_account.key}",
             f"--root-ca-file={self.pki.ca}",
             "--use-service-account-credentials",
-            "--leader-elect=false",
             "--horizontal-pod-autoscaler-sync-period=5s",
-        ]
-        self._controllers = spawn([BIN / "kube-controller-manager", *options], self.folder / "controllers.log", {})
+        )
+
+    def start_scheduler(self) -> None:
+        """Start kube-scheduler, for pods without the name of a node."""
+        self._start("kube-scheduler", f"--secure-port={free_port()}")
+
+    def _start(self, program: str, *options: str) -> None:
+        user = self.pki.issue(program, common_name=f"system:{program}")
+        config = self.folder / f"{program}.kubeconfig"
+        config.write_text(json.dumps(client_config(self.apiserver.port, self.pki, user)))
+        common = [f"--kubeconfig={config}", "--bind-address=127.0.0.1", "--leader-elect=false"]
+        self._programs.append(spawn([BIN / program, *common, *options], self.folder / f"{program}.log", {}))
 
     def start_apiserver(self) -> None:
         """Start kube-apiserver, again too."""
@@ -75,8 +80,8 @@ class Cluster:
         """End everything."""
         for node in self.nodes.values():
             node.kill()
-        if self._controllers is not None:
-            kill(self._controllers)
+        for program in self._programs:
+            kill(program)
         self.apiserver.kill()
 
     def kubectl(self, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -89,6 +89,7 @@ def function(folder: Path, nodes: tuple[str, ...] = ("127.0.0.1", "127.0.0.2"), 
             for client in (receiver._apiserver._client, receiver._kubelets._client):
                 loop.run(client.close(), 10)
             if inner := loop._loop:
+                wait_for("the connections' end", lambda: len(inner._selector.get_map()) == 1)  # type: ignore[attr-defined]
                 inner.call_soon_threadsafe(inner.stop)
                 wait_for("the loop's end", lambda: not inner.is_running())
                 inner.close()

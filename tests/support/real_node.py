@@ -1,7 +1,7 @@
 """A real node: kubelet, containerd and runc, in a mount and a process namespace of their own. It requires root.
 
-Pods have no network of their own, because no network plugin is here: each has ``hostNetwork: true``. Their image is
-``localhost/busybox:1``.
+Pods have no network of their own, because no network plugin is here: each has ``hostNetwork: true``. The node has the
+image ``localhost/busybox:1``.
 """
 
 from __future__ import annotations
@@ -96,15 +96,21 @@ class RealNode:
         wait_for("the node's namespaces", (self.folder / "mounted").exists)
         environ = {"PATH": f"{BIN}:{os.environ['PATH']}"}
         self._runtime = self._inside("containerd", "--config", self.folder / "containerd.toml", **environ)
-        control = [*self._enter(), BIN / "ctr", "--address", _SOCKET]
-        wait_for("containerd", lambda: subprocess.run([*control, "version"], capture_output=True).returncode == 0)  # noqa: PLW1510 - it is looked at
+        wait_for("containerd", lambda: self._control("version").returncode == 0)
         for name, said in (("busybox", ["/bin/sh"]), ("pause", ["/bin/sleep", "2147483647"])):
             archive = self.folder / f"{name}.tar"
             busybox_image.write(archive, f"localhost/{name}:1", said)
-            subprocess.run(
-                [*control, "--namespace", "k8s.io", "images", "import", archive], check=True, capture_output=True
-            )
+            self.import_image(archive)
         self.start_kubelet()
+
+    def import_image(self, archive: Path) -> None:
+        """Give the node the image in an archive."""
+        self._control("--namespace", "k8s.io", "images", "import", archive).check_returncode()
+
+    def log_of(self, namespace: str, container: str) -> str:
+        """Return what the containers of this name have written, in the form of the container runtime interface."""
+        files = sorted((self.folder / "pod-logs").glob(f"{namespace}_*/{container}/*.log"))
+        return "".join(file.read_text() for file in files)
 
     def start_kubelet(self, serving: Pair | None = None) -> None:
         """Start the kubelet, with another certificate if one is given."""
@@ -141,6 +147,10 @@ class RealNode:
             raise ValueError("the node is not started")
         (inside,) = psutil.Process(self._init.pid).children()
         return ["/usr/bin/nsenter", "--target", str(inside.pid), "--mount", "--pid", "--"]
+
+    def _control(self, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+        command = [*self._enter(), BIN / "ctr", "--address", _SOCKET, *arguments]
+        return subprocess.run(command, capture_output=True, check=False)
 
     def _inside(self, program: str, *arguments: str | Path, **environ: str) -> subprocess.Popen[bytes]:
         return spawn([*self._enter(), BIN / program, *arguments], self.logs / f"{program}.log", environ)
@@ -184,7 +194,10 @@ class RealNode:
                 "webhook": {"enabled": True},
                 "x509": {"clientCAFile": str(self._pki.ca)},
             },
-            "authorization": {"mode": "Webhook"},
+            "authorization": {
+                "mode": "Webhook",
+                "webhook": {"cacheAuthorizedTTL": "1s", "cacheUnauthorizedTTL": "1s"},  # so that roles can change
+            },
         }
 
 
