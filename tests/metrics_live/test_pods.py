@@ -29,6 +29,7 @@ def cluster_with_the_image(folder: Path) -> Iterator[Cluster]:
     with kubernetes.etcd(folder) as etcd, contextlib.ExitStack() as stack:
         cluster = Cluster(folder / "cluster", Pki(folder / "pki"), etcd)
         stack.callback(cluster.kill)
+        cluster.apiserver.disabled_admission = []  # so that pods get their tokens
         cluster.start()
         cluster.start_scheduler()
         node = cluster.add_node(NODE)
@@ -43,11 +44,9 @@ def cluster_with_the_image(folder: Path) -> Iterator[Cluster]:
 def test_the_audit_function_runs_beside_kube_apiserver(tmp_path: Path) -> None:
     """The DaemonSet's pod gets ready, stores the events that are posted to it, and is replaced without a failure."""
     port = free_port()
-    completed = (
-        (MANIFEST.parent / "auditsplit.yaml").read_text().replace("s3://my-bucket/audit?region=eu-central-1", "stdout:")
-    )
+    manifest = with_image((MANIFEST.parent / "auditsplit.yaml").read_text()).replace("8888", str(port))
     with cluster_with_the_image(tmp_path) as cluster:
-        cluster.apply(with_image(completed.replace("8888", str(port))))
+        cluster.apply(manifest.replace("s3://my-bucket/audit?region=eu-central-1", "'stdout:'"))
         rolled_out(cluster, "auditsplit", "daemonset/auditsplit")
         events = EVENTS.read_bytes()
         status = post(port, "/clusters/prod", events)
@@ -72,6 +71,7 @@ def test_the_metrics_api_runs_with_the_roles_of_its_pod(tmp_path: Path) -> None:
         files = ("--cert", pair.certificate, "--key", pair.key)
         cluster.kubectl("--namespace", name, "create", "secret", "tls", "metrics-api-tls", *files)
         cluster.apply(on_the_hosts_network(cluster, port))
+        cluster.address_of(name, name)  # no EndpointSlice may have the pod's address, which is of the loopback network
         rolled_out(cluster, name, f"deployment/{name}")
         cluster.wait_for_metrics()
         top = ("top", "pods", "--namespace", name, "--containers", "--no-headers")

@@ -121,6 +121,8 @@ class Apiserver:
         self._pki, self._etcd, self._trusting = pki, etcd_url, pki.trusting()
         self._prefix = next(_prefixes)
         self._process: subprocess.Popen[bytes] | None = None
+        self.disabled_admission = ["ServiceAccount"]
+        """Admission plugins. Without this one, pods need no ServiceAccount, and get no token."""
 
     def start(self, kubeconfig: Path | None, policy: Path = EVERYTHING, flags: Sequence[str] = QUICK) -> None:
         """Start it with the audit files and flags; `NotStarted` where it does not like them.
@@ -227,7 +229,7 @@ class Apiserver:
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=Node,RBAC",
             f"--token-auth-file={tokens}",
-            "--disable-admission-plugins=ServiceAccount",
+            f"--disable-admission-plugins={','.join(self.disabled_admission)}",
             f"--audit-log-path={self.audit_log_path}",
             "--shutdown-delay-duration=0s",
         ]
