@@ -1,7 +1,7 @@
-"""Render the chart again into infra/helm/golden and two manifests of infra/kubernetes: ``make chart``.
+"""Render the chart again into infra/helm/golden and three manifests of infra/kubernetes: ``make chart``.
 
-The golden files show what a change of a template does. The manifests are the chart's modes node and metrics for those
-without helm.
+The golden files show what a change of a template does. The manifests are the chart's modes node and metrics, and what
+AuditSinks require, for those without helm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ _HELM = _ROOT / ".cache" / "bin" / "helm"
 _GOLDEN = Path(__file__).with_name("golden")
 CHART = Path(__file__).with_name("auditsplit")
 _KUBERNETES = _ROOT / "infra" / "kubernetes"
-_OF_HELM = re.compile(r"^ +(app.kubernetes.io/(managed-by|instance)|helm.sh/chart): .*\n", re.MULTILINE)
+_HELMS_KEYS = "app.kubernetes.io/(managed-by|instance)|helm.sh/(chart|resource-policy)"
+_OF_HELM = re.compile(rf"^ +({_HELMS_KEYS}): .*\n", re.MULTILINE)
 _METRICS_HEAD = """\
 # The Metrics API of the cluster, answered by two pods, instead of metrics-server.
 # Rendered from infra/helm/auditsplit by `make chart`, for those without helm.
@@ -29,6 +30,13 @@ metadata:
   name: auditsplit-metrics
   labels:
     pod-security.kubernetes.io/enforce: restricted
+"""
+_AUDITSINKS_HEAD = """\
+# AuditSinks, as Kubernetes 1.13 to 1.18 had them, for AUDIT_SINKS='… auditsink+kubernetes:'.
+# Rendered from infra/helm/auditsplit by `make chart`, for those without helm.
+#
+# The pods require their service account's token: write automountServiceAccountToken: true into auditsplit.yaml.
+#
 """
 _HEAD = """\
 # auditsplit beside every kube-apiserver: a pod on each control-plane node, which listens on that machine's 127.0.0.1.
@@ -57,12 +65,20 @@ def template(values: Path) -> str:
     return helm("template", release, CHART, "--namespace", release, "--values", values)
 
 
+def _documents(text: str, prefix: str) -> list[str]:
+    """Return those documents of ``text`` whose templates' names begin with ``prefix``."""
+    head = f"---\n# Source: auditsplit/templates/{prefix}"
+    return [each.rstrip() + "\n" for each in re.split(r"^(?=---\n)", text, flags=re.MULTILINE) if each.startswith(head)]
+
+
 def rendered() -> dict[Path, str]:
     """Return what each rendered file of the project must hold."""
     cases = {path: template(path) for path in sorted(_GOLDEN.glob("*.values.yaml"))}
     found = {path.with_name(path.name.replace(".values", "")): text for path, text in cases.items()}
+    auditsinks = "".join(_documents(found[_GOLDEN / "central.yaml"], "auditsinks-"))
     return {
         **found,
+        _KUBERNETES / "auditsinks.yaml": _AUDITSINKS_HEAD + _OF_HELM.sub("", auditsinks).removeprefix("---\n"),
         _KUBERNETES / "auditsplit.yaml": _HEAD + _OF_HELM.sub("", found[_GOLDEN / "node.yaml"]),
         _KUBERNETES / "metrics-api.yaml": _METRICS_HEAD + _OF_HELM.sub("", found[_GOLDEN / "metrics.yaml"]),
     }

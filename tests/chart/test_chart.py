@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from support.helm import CHART, GOLDEN, MODES, ROOT, golden, helm, objects
+from support.kubernetes import kubeconfig
+from support.pki import Pki
 
 from auditsplit import __version__
 from auditsplit.settings import Settings
 
+FOLLOW = "auditSinks.enabled=true,settings.AUDIT_SINKS=memory: auditsink+kubernetes:"
 RENDER = runpy.run_path(str(ROOT / "infra" / "helm" / "render.py"))
 
 
@@ -51,6 +54,14 @@ def test_the_charts_versions_are_the_projects() -> None:
         ("serviceMonitor.enabled=true", "must be false in mode node"),
         ("mode=metrics", "tlsSecretName"),
         ("metrics.caBundle=-----BEGIN", "caBundle"),
+        ("auditSinks=true", "auditSinks"),
+        ("auditSinks.crds=true", "crds"),
+        ("auditSinks.enabled=true", "names no AuditSinks of the cluster"),
+        (f"{FOLLOW},settings.AUDIT_SINKS=auditsink:/etc/sinks.d", "names no AuditSinks of the cluster"),
+        (f"{FOLLOW},settings.KUBECONFIG=/etc/other.yaml", "must be false with settings.KUBECONFIG"),
+        (f"{FOLLOW},auditSinks.enabled=false", "auditSinks.enabled: must be true"),
+        ("settings.AUDIT_SINKS=AuditSink+Kubernetes:?timeout=5", "auditSinks.enabled: must be true"),
+        (f"{FOLLOW},mode=metrics,metrics.tlsSecretName=x", "must be false in mode metrics"),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: str, reason: str) -> None:
@@ -63,10 +74,75 @@ def test_wrong_values_are_refused_by_name(values: str, reason: str) -> None:
     assert reason in refused.stderr
 
 
+@pytest.mark.parametrize("mode", ["node", "central"])
+def test_pods_that_follow_auditsinks_have_a_token_with_the_role(mode: str) -> None:
+    """And other pods have no token, no role and no definition."""
+    followed = rendered("--values", MODES["node"], "--set", f"mode={mode},{FOLLOW}")
+    other = rendered("--values", MODES["node"], "--set", f"mode={mode}")
+
+    (binding,) = followed["ClusterRoleBinding"]
+    (account,) = followed["ServiceAccount"]
+    assert binding["roleRef"]["name"] == followed["ClusterRole"][0]["metadata"]["name"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", **{key: account["metadata"][key] for key in ("name", "namespace")}}
+    ]
+    assert pod(followed)["automountServiceAccountToken"] is True
+    assert pod(followed)["serviceAccountName"] == account["metadata"]["name"]
+    assert pod(other)["automountServiceAccountToken"] is False
+    assert followed.keys() - other.keys() == {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+
+
+def rendered(*arguments: str | Path) -> dict[str, list[dict[str, Any]]]:
+    """Return by kind the objects that the chart makes."""
+    made = helm("template", "auditsplit", CHART, "--namespace", "audit", *arguments)
+    assert made.returncode == 0, made.stderr
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in yaml.safe_load_all(made.stdout):
+        found.setdefault(each["kind"], []).append(each)
+    return found
+
+
+def pod(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return the spec of the workload's pods."""
+    (workload,) = found.get("DaemonSet", []) + found.get("Deployment", [])
+    spec: dict[str, Any] = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def test_the_definition_of_auditsinks_can_be_left_to_others() -> None:
+    """A cluster has one, and helm refuses to make it where another release did."""
+    own = rendered("--values", MODES["central"])
+    others = rendered("--values", MODES["central"], "--set", "auditSinks.crd=false")
+
+    assert own.keys() - others.keys() == {"CustomResourceDefinition"}
+
+
+def test_another_clusters_auditsinks_require_nothing_of_this_cluster() -> None:
+    """A kubeconfig has the credentials."""
+    named = "settings.AUDIT_SINKS=auditsink+kubernetes:,settings.KUBECONFIG=/etc/other.yaml"
+
+    found = rendered("--values", MODES["node"], "--set", named)
+
+    assert "ClusterRole" not in found
+    assert pod(found)["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("mode", "values"), [("node", "auditSinks=null"), ("central", 'auditSinks={"enabled":true,"crd":null}')]
+)
+def test_values_of_an_older_release_render_the_same(mode: str, values: str) -> None:
+    """An upgrade with --reuse-values has no defaults of values that are new in this chart."""
+    arguments = ("--namespace", "auditsplit", "--values", MODES[mode], "--set-json", values)
+
+    assert helm("template", "auditsplit", CHART, *arguments).stdout == (GOLDEN / f"{mode}.yaml").read_text()
+
+
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "metrics"])
-def test_the_settings_are_valid(mode: str) -> None:
-    """As the function reads them."""
+def test_the_settings_are_valid(mode: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As the function reads them. A kubeconfig takes the place of the pod's token."""
     (settings,) = [found["data"] for found in objects(mode, "ConfigMap")]
+    (tmp_path / "kubeconfig").write_text(kubeconfig(1, Pki(tmp_path / "pki").ca))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
 
     assert Settings.read(settings).sinks
 

@@ -22,6 +22,25 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
+{{- /* Returns "true" where the pods follow AuditSinks of the cluster. Fails where auditSinks and settings differ. */}}
+{{- define "auditsplit.auditSinks" -}}
+{{- $enabled := dig "enabled" false (.Values.auditSinks | default dict) -}}
+{{- $named := regexMatch "(?i)(^|\\s)auditsink[+]kubernetes:" (.Values.settings.AUDIT_SINKS | default "") -}}
+{{- if eq .Values.mode "metrics" -}}
+{{- if $enabled -}}
+{{- fail "auditSinks.enabled: must be false in mode metrics, which receives no audit events" -}}
+{{- end -}}
+{{- else if and $enabled (not $named) -}}
+{{- fail "auditSinks.enabled: settings.AUDIT_SINKS names no AuditSinks of the cluster. Add ' auditsink+kubernetes:' to it, or set auditSinks.enabled to false" -}}
+{{- else if and $enabled .Values.settings.KUBECONFIG -}}
+{{- fail "auditSinks.enabled: must be false with settings.KUBECONFIG, because the pods would use their own service account instead of that file" -}}
+{{- else if and $named (not $enabled) (not .Values.settings.KUBECONFIG) -}}
+{{- fail "auditSinks.enabled: must be true for 'auditsink+kubernetes:' in settings.AUDIT_SINKS, because the pods cannot list AuditSinks without it. For the AuditSinks of another cluster, set settings.KUBECONFIG" -}}
+{{- else if $enabled -}}
+true
+{{- end -}}
+{{- end }}
+
 {{- /* The pod of both modes. A mode differs in its network, its nodes and whether the secret must exist. */}}
 {{- define "auditsplit.pod" -}}
 {{- $node := eq .Values.mode "node" -}}
@@ -38,7 +57,7 @@ metadata:
     {{- end }}
 spec:
   serviceAccountName: {{ include "auditsplit.name" . }}
-  automountServiceAccountToken: false
+  automountServiceAccountToken: {{ include "auditsplit.auditSinks" . | default "false" }}
   {{- with .Values.image.pullSecrets }}
   imagePullSecrets:
     {{- toYaml . | nindent 4 }}
