@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,10 @@ COMMANDS = (
 _FIGURE = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z|\b\d[\d.]*(?:m|n|u|%|Ki|Mi|s|h\d*m?\d*s?)?\b")
 _HOUSEKEEPING_S = (9.5, 19.9)
 """A window of metrics-server between these is of two successive samples of cadvisor, as the kubelet's own rate is."""
+
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+_YOUNG = timedelta(seconds=40)
+"""The samples of a container's first seconds are not compared: some are the runtime's, taken at each request."""
 
 
 def test_both_servers_answer_every_recorded_request_and_command_alike(tmp_path: Path) -> None:
@@ -93,18 +98,35 @@ def compare(live: Live, compared: list[Compared]) -> bool:
     """Add what both have of the same time. Return whether each node and container had the same two samples once."""
     theirs, ours = usages(live, live.metrics_server), usages(live, live.function)
     known = {(one.name, one.timestamp) for one in compared}
+    began = starts(live)
     for name in theirs.keys() & ours.keys():
         one, other = theirs[name], ours[name]
-        if one["timestamp"] == other["timestamp"] and (name, one["timestamp"]) not in known:
+        age = datetime.fromisoformat(one["timestamp"]) - began.get(name, _LONG_AGO)
+        if one["timestamp"] == other["timestamp"] and (name, one["timestamp"]) not in known and age > _YOUNG:
             is_same = _HOUSEKEEPING_S[0] < float(one["window"].removesuffix("s")) < _HOUSEKEEPING_S[1]
             both = (one["cpu"], other["cpu"]), (one["memory"], other["memory"])
             compared.append(Compared(name, one["timestamp"], is_same, *both))
     return {one.name for one in compared if one.is_same_window} >= theirs.keys()
 
 
+def starts(live: Live) -> dict[tuple[str, ...], datetime]:
+    """Return when each container started."""
+    found: dict[tuple[str, ...], datetime] = {}
+    for pod in live.cluster.json("/api/v1/pods")["items"]:
+        for one in pod["status"].get("containerStatuses", []):
+            if "running" in one["state"]:
+                name = (pod["metadata"]["namespace"], pod["metadata"]["name"], one["name"])
+                found[name] = datetime.fromisoformat(one["state"]["running"]["startedAt"])
+    return found
+
+
 def usages(live: Live, server: Server) -> dict[tuple[str, ...], dict[str, str]]:
-    """Return the usage of each node and container with its time and window."""
-    found: dict[tuple[str, ...], dict[str, str]] = containers(live.items(server, "pods"))
+    """Return the usage of each node, and of the container of each pod that has one, with its time and window.
+
+    The time of a pod with several is that of one of them, and the others' samples are of other times.
+    """
+    pods = [pod for pod in live.items(server, "pods") if len(pod["containers"]) == 1]
+    found: dict[tuple[str, ...], dict[str, str]] = containers(pods)
     for node in live.items(server, "nodes"):
         times = {"timestamp": node["timestamp"], "window": node["window"]}
         found[(node["metadata"]["name"],)] = {**node["usage"], **times}
