@@ -54,13 +54,14 @@ POLICIES = Path("functions/auditsplit/policy/profiles")
 
 
 def test_the_upload_holds_code_and_nothing_else() -> None:
-    """functions/ is what a cloud gets: modules, the requirements and the audit policies, no package at its root."""
+    """functions/ is what a cloud gets: modules, requirements, audit policies and the Metrics API's documents."""
     listed = subprocess.run(["git", "ls-files", "functions"], cwd=ROOT, capture_output=True, check=True)
     tracked = [Path(line) for line in listed.stdout.decode().split()]
 
     assert {path for path in tracked if path.suffix != ".py"} == {
         Path("functions/requirements.txt"),
         *(POLICIES / f"{profile}.yaml" for profile in PROFILES),
+        *Path("functions/metricsapi/documents").glob("*.json"),
     }
     assert "functions/__init__.py" not in map(str, tracked)
     assert Path("functions/main.py") in tracked
