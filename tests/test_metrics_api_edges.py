@@ -30,18 +30,23 @@ NODE = "127.0.0.1"
         (f"{ROOT}/pods?fieldSelector=metadata.name", 400),
         (f"{ROOT}/pods?watch=true", 405),
         (f"{ROOT}/namespaces/default/pods/busy/status", 404),
-        ("LIST " + f"{ROOT}/pods", 405),
         ("/nothing", 404),
         ("/livez", 200),
     ],
 )
 def test_odd_requests_are_refused(tmp_path: Path, target: str, status: int) -> None:
     """With the status that metrics-server has for them."""
-    method, _, path = target.rpartition(" ")
     with metrics_receiver.function(tmp_path) as function:
         function.cluster.pods.append(("default", "starting", NODE, {}))
-        assert function.ask(method or "GET", path, {"accept": "application/json"}).status == status
-        assert function.ask(method or "GET", path, {"accept": PROTOBUF}).status == status
+        assert function.get(target).status == status
+        assert function.get(target, accept=PROTOBUF).status == status
+
+
+@pytest.mark.parametrize("accept", ["application/json", PROTOBUF])
+def test_an_unknown_method_is_refused(tmp_path: Path, accept: str) -> None:
+    """Also where it is the name of a verb that is allowed."""
+    with metrics_receiver.function(tmp_path) as function:
+        assert function.ask("LIST", f"{ROOT}/pods", {"accept": accept}).status == 405
 
 
 @pytest.mark.parametrize(

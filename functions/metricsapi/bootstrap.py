@@ -13,7 +13,6 @@ from auditsplit.telemetry import logs
 from metricsapi.apiserver import Apiserver
 from metricsapi.clients import Client, Loop
 from metricsapi.counters import Counters
-from metricsapi.errors import Unavailable
 from metricsapi.frontproxy import Certificates, FrontProxy
 from metricsapi.kubelets import Kubelets
 from metricsapi.receiver import Receiver
@@ -54,10 +53,7 @@ def compose(settings: Settings) -> tuple[Receiver, Certificates]:
     apiserver = Apiserver(to_apiserver, settings.apiserver, settings.request_timeout_s, settings.cache_s)
 
     def front_proxy() -> FrontProxy:
-        try:
-            return FrontProxy.read(loop.run(apiserver.front_proxy(), _FRONT_PROXY_S))
-        except TimeoutError as error:
-            raise Unavailable(f"kube-apiserver did not answer within {_FRONT_PROXY_S:g} s") from error
+        return FrontProxy.read(loop.run(apiserver.front_proxy(), _FRONT_PROXY_S))
 
     certificates = Certificates(settings.cert_file, settings.key_file, front_proxy)
     kubelets = Kubelets(to_kubelets, settings, counters)

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
+from metricsapi.errors import Unavailable
+
 T = TypeVar("T")
 _TOKEN_S = 60.0
 
@@ -29,8 +31,11 @@ class Loop:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """Return what ``work`` returns, from any thread. `TimeoutError` after ``timeout_s`` seconds."""
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._started()).result()
+        """Return what ``work`` returns, from any thread. `Unavailable` after ``timeout_s`` seconds."""
+        try:
+            return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout_s), self._started()).result()
+        except TimeoutError as error:
+            raise Unavailable(f"no answer within {timeout_s:.3g} s, of kube-apiserver above all") from error
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -65,11 +70,11 @@ class Client:
             keep: whether connections stay open for the next request. Each open one takes some 400 kB.
         """
         self._token_file = token_file
-        self._context = ssl.create_default_context(cafile=str(ca_file))
+        context = ssl.create_default_context(cafile=str(ca_file))
         if not verify:
-            self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         kept: dict[str, Any] = {"keepalive_timeout": 60} if keep else {"force_close": True}
-        self._options = {"ssl": self._context, "limit": connections, "use_dns_cache": False, **kept}
+        self._options = {"ssl": context, "limit": connections, "use_dns_cache": False, **kept}
         self._session: aiohttp.ClientSession | None = None
         self._token = ""
         self._read_at = float("-inf")

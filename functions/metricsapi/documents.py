@@ -55,6 +55,7 @@ def _openapi(path: str) -> bytes | None:
     return _read(file) if file else None
 
 
+@functools.cache
 def _digest(text: bytes) -> str:
     return hashlib.sha512(text).hexdigest().upper()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from auditsplit.deadline import Deadline
@@ -23,7 +23,6 @@ from metricsapi.objects import GROUP, Item, Resource
 from metricsapi.representations import JSON, PROTOBUF, VERSION, Form
 from metricsapi.summary import NodeFigures
 
-T = TypeVar("T")
 _ROOT = f"/apis/{VERSION}/"
 _MAX_QUERY = 16 * 1024
 _PROBES = ("/livez", "/healthz", "/readyz")
@@ -96,8 +95,8 @@ class Receiver:
         deadline = Deadline.after(self._timeout_s)
         # Outside the loop, in which the configuration is read again.
         proxy = None if request.certificate is None else self._certificates.front_proxy()
-        user = self._run(self._access.authenticate(request, proxy), deadline)
-        self._run(self._access.authorize(user, asked.attributes), deadline)
+        user = self._loop.run(self._access.authenticate(request, proxy), deadline.left_s())
+        self._loop.run(self._access.authorize(user, asked.attributes), deadline.left_s())
         if asked.resource is None:
             return self._document(request, asked)
         if not asked.exists:
@@ -116,7 +115,7 @@ class Receiver:
         if not name and len(request.query) > _MAX_QUERY:
             raise BadSelector(f"the query has more than {_MAX_QUERY} bytes")
         selected = objects.field_selector("" if name else asked.query.get("fieldSelector", ""))
-        found, exists = self._run(self._found(asked, resource, deadline), deadline)
+        found, exists = self._loop.run(self._found(asked, resource, deadline), deadline.left_s())
         items = [item for item in found if selected(item)]
         now, include = int(time.time()), asked.query.get("includeObject", "")
         if not name:
@@ -175,17 +174,11 @@ class Receiver:
         """Return the name of the check that failed, empty where all succeeded."""
         try:
             self._certificates.front_proxy()
-            self._run(self._apiserver.nodes(name="readyz"), Deadline.after(self._timeout_s))
+            self._loop.run(self._apiserver.nodes(name="readyz"), self._timeout_s)
         except Unavailable as error:
             _log.error("not ready: %s", error)
             return "kube-apiserver"
         return ""
-
-    def _run(self, work: Coroutine[Any, Any, T], deadline: Deadline) -> T:
-        try:
-            return self._loop.run(work, deadline.left_s())
-        except TimeoutError as error:
-            raise Unavailable(f"no answer within {self._timeout_s:g} s, of kube-apiserver above all") from error
 
 
 def _asked(request: Request) -> _Asked:

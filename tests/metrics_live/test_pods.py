@@ -14,11 +14,11 @@ import yaml
 from support import container, kubernetes, metrics_apis
 from support.aggregating_cluster import Cluster
 from support.container import IMAGE
+from support.live_metrics import NODE, restarts
 from support.metrics_apis import MANIFEST
 from support.pki import Pki
 from support.processes import free_port, wait_for
 
-NODE = "127.0.0.1"
 PLACEHOLDER = "registry.example.com/auditsplit"
 EVENTS = Path(__file__).parents[1] / "data" / "eventlist-001.json"
 
@@ -92,7 +92,7 @@ def on_the_hosts_network(cluster: Cluster, port: int) -> str:
     by_kind["Namespace"]["metadata"]["labels"] = {"pod-security.kubernetes.io/enforce": "privileged"}
     by_kind["Service"]["spec"]["ports"][0]["port"] = port
     by_kind["APIService"]["spec"]["service"]["port"] = port
-    by_kind["Deployment"]["spec"]["replicas"] = 1  # two would want the same port
+    by_kind["Deployment"]["spec"]["replicas"] = 1  # two pods cannot have the same port
     pod = by_kind["Deployment"]["spec"]["template"]["spec"]
     pod["hostNetwork"] = True
     pod["containers"][0]["ports"][0]["containerPort"] = port
@@ -120,12 +120,6 @@ def running(cluster: Cluster, namespace: str) -> list[Any]:
     """Return the pods of a namespace that are not about to end."""
     pods = cluster.json(f"/api/v1/namespaces/{namespace}/pods")["items"]
     return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
-
-def restarts(pod: Any) -> int:
-    """Return how often a pod's container was restarted."""
-    count: int = pod["status"]["containerStatuses"][0]["restartCount"]
-    return count
 
 
 def post(port: int, path: str, body: bytes) -> int:

@@ -80,13 +80,17 @@ class Live:
 
     def restarts(self, name: str) -> int:
         """Return how often the container of a pod in the namespace default was restarted."""
-        pod = self.cluster.json(f"/api/v1/namespaces/default/pods/{name}")
-        count: int = pod["status"]["containerStatuses"][0]["restartCount"]
-        return count
+        return restarts(self.cluster.json(f"/api/v1/namespaces/default/pods/{name}"))
 
     def wait_for_pods(self, server: Server) -> None:
         """Wait until a server has figures of all pods of the workload."""
         wait_for(f"{server.service} has figures", lambda: self.pods(server) >= WORKLOAD)
+
+
+def restarts(pod: Any) -> int:
+    """Return how often the first container of a pod was restarted."""
+    count: int = pod["status"]["containerStatuses"][0]["restartCount"]
+    return count
 
 
 @contextlib.contextmanager

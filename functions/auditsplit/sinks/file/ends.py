@@ -55,8 +55,8 @@ class Ends:
 
     def examine(
         self, keys: Iterable[str], whole: Mapping[str, int]
-    ) -> tuple[dict[str, os.stat_result | None], dict[str, int]]:
-        """Return the files' statuses, None where there is no such file, and the sizes of those that are torn.
+    ) -> tuple[dict[str, os.stat_result | None], set[str]]:
+        """Return the files' statuses, None where there is no such file, and those that are torn.
 
         Args:
             keys: the files.
@@ -66,17 +66,19 @@ class Ends:
             OSError: the disk failed.
         """
         statuses: dict[str, os.stat_result | None] = {}
-        torn: dict[str, int] = {}
+        torn: set[str] = set()
         for key in keys:  # the end is read at once: of many files only some stay open
             statuses[key] = status = self._tree.status(key)
             if status and whole.get(key) != status.st_size and self.is_torn(key, status.st_size):
-                torn[key] = status.st_size
+                torn.add(key)
         return statuses, torn
 
     def is_torn(self, key: str, size: int) -> bool:
         """Return whether the file, of ``size`` bytes, ends within a line or member. May raise ``OSError``."""
-        if not size or not self.packed:
-            return size > 0 and self._tree.tail(key, size, 1) != LINE_FEED
+        if not size:
+            return False
+        if not self.packed:
+            return self._tree.tail(key, size, 1) != LINE_FEED
         tail = self._tree.tail(key, size, _LENGTH_BYTES)
         return not 0 < int.from_bytes(tail.ljust(_LENGTH_BYTES, b"\xff"), "little") <= _MEMBER_BYTES
 

@@ -172,21 +172,22 @@ class FileSink:
         self._journal.withdraw(known_as)
 
     def _rotate(
-        self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None], torn: Mapping[str, int]
+        self, chunks: dict[str, bytes], statuses: dict[str, os.stat_result | None], torn: Collection[str]
     ) -> None:
         """Rotate the files that would grow too big, or are compressed and torn.
 
         The journal names no file across its rotation.
         """
-        aside = torn if self._ends.packed else {}
-        due = [
-            key
-            for key, status in statuses.items()
-            if status and (key in aside or self._rotation.due(status.st_size, len(chunks[key]) + (key in torn)))
-        ]
-        for key in torn.keys() - aside.keys():
-            if key in due:
-                self._tree.write(key, LINE_FEED, torn[key])
+        due: dict[str, int] = {}
+        for key, status in statuses.items():
+            if status and (
+                (self._ends.packed and key in torn)
+                or self._rotation.due(status.st_size, len(chunks[key]) + (key in torn))
+            ):
+                due[key] = status.st_size
+        if not self._ends.packed:
+            for key in due.keys() & torn:
+                self._tree.write(key, LINE_FEED, due[key])
         if due:
             self._sync_all()
         for key in due:
